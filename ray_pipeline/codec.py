@@ -1,0 +1,56 @@
+"""Records to bytes and back: JSON, numbers exact."""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ray_pipeline.errors import BadRecord
+from ray_pipeline.records import Notice, Record, Ticker, Trade
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+encode = _encoder.encode
+"""Return a record's value for Kafka, UTF-8 JSON."""
+
+
+def encode_record(record: Record) -> bytes:
+    """Return a record's value for Kafka, UTF-8 JSON."""
+    return _encoder.encode(record)
+
+
+T = TypeVar("T", Trade, Ticker)
+
+
+class Decoder(Generic[T]):
+    """Reads the values of one topic: its data records, and the notices between them."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._data = msgspec.json.Decoder(kind)
+        self._notice: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
+
+    def decode(self, value: bytes) -> T | Notice:
+        """
+        Return the record in `value`.
+
+        Raises:
+            BadRecord: If it is neither data nor a notice; the text says what was expected where.
+        """
+        try:
+            return self._data.decode(value)
+        except msgspec.DecodeError as error:
+            if b'"kind"' in value:
+                return self._decode_notice(value)
+            raise _bad(error) from error
+        except UnicodeDecodeError as error:
+            raise BadRecord(str(error), reason="not_utf8") from error
+
+    def _decode_notice(self, value: bytes) -> Notice:
+        try:
+            return self._notice.decode(value)
+        except msgspec.DecodeError as error:
+            raise _bad(error) from error
+
+
+def _bad(error: msgspec.DecodeError) -> BadRecord:
+    reason = "wrong_shape" if isinstance(error, msgspec.ValidationError) else "not_json"
+    return BadRecord(str(error), reason=reason)

@@ -1,0 +1,129 @@
+"""
+What travels through Kafka: trades, tickers, and the notices that producers send beside them.
+
+The field names are the wire format. Numbers are Decimal, so that 129.575 stays 129.575.
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+FINNHUB_SP500_SOURCE = "finnhub_sp500_websocket"
+FINNHUB_TOP_GAINERS_SOURCE = "finnhub_websocket"
+BITHUMB_SOURCE = "bithumb"
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False):
+    """
+    Which record this is, for ever: the producer numbers what it publishes, from 1, per epoch.
+
+    Nothing in a trade can serve instead: identical trades in one frame are distinct trades.
+    """
+
+    shard: int
+    epoch: int
+    seq: int
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One trade of a stock."""
+
+    symbol: str
+    price: Decimal
+    volume: Decimal | None
+    timestamp_ms: int  # event time
+    epoch: int
+    seq: int
+    pod_index: int = 0  # the shard
+    trade_conditions: list[str] | None = None
+    pod_name: str | None = None
+    source: str | None = None
+    category: str | None = None  # top gainers only
+    created_at: datetime | None = None  # when it was received; None: the broker's time
+
+
+class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One market's ticker at Bithumb. Dates and stamps are already right: see feeds.bithumb."""
+
+    market: str
+    timestamp_field: int  # event time, ms since the epoch
+    epoch: int
+    seq: int
+    pod_index: int = 0
+    trade_date: str | None = None
+    trade_time: str | None = None
+    trade_date_kst: str | None = None
+    trade_time_kst: str | None = None
+    trade_timestamp: int | None = None
+    opening_price: Decimal | None = None
+    high_price: Decimal | None = None
+    low_price: Decimal | None = None
+    trade_price: Decimal | None = None
+    prev_closing_price: Decimal | None = None
+    change: str | None = None
+    change_price: Decimal | None = None
+    change_rate: Decimal | None = None
+    signed_change_price: Decimal | None = None
+    signed_change_rate: Decimal | None = None
+    trade_volume: Decimal | None = None
+    acc_trade_price: Decimal | None = None
+    acc_trade_price_24h: Decimal | None = None
+    acc_trade_volume: Decimal | None = None
+    acc_trade_volume_24h: Decimal | None = None
+    highest_52_week_price: Decimal | None = None
+    highest_52_week_date: str | None = None
+    lowest_52_week_price: Decimal | None = None
+    lowest_52_week_date: str | None = None
+    source: str | None = None
+    created_at: datetime | None = None
+
+
+class Gap(
+    msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="kind", omit_defaults=True
+):
+    """A producer's word that it could not collect: from, to, which symbols, why."""
+
+    epoch: int
+    seq: int
+    pod_index: int
+    gap_kind: str  # disconnected, stalled, producer_down, spool_full, ...
+    cause: str
+    symbols: list[str] | None = None  # None: all of the shard
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+class Reject(
+    msgspec.Struct, frozen=True, kw_only=True, tag="reject", tag_field="kind", omit_defaults=True
+):
+    """Something a provider sent that is no record. It is parked with its reason."""
+
+    epoch: int
+    seq: int
+    pod_index: int
+    reason: str  # a short stable word
+    detail: str
+    payload: str  # what came, at most REJECT_LIMIT_BYTES of it
+    size_bytes: int  # how long it was
+    created_at: datetime | None = None
+
+
+# Kafka's default for a message is 1 MiB; a rejected frame must fit, whatever it was.
+REJECT_LIMIT_BYTES = 256 * 1024
+
+Notice = Gap | Reject
+Record = Trade | Ticker | Gap | Reject
+
+
+def to_ms(moment: datetime) -> int:
+    """Return milliseconds since the epoch, rounded down."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(timestamp_ms: int) -> datetime:
+    """Return the moment in UTC; OverflowError past the year 9999."""
+    return EPOCH + timedelta(milliseconds=timestamp_ms)

@@ -1,0 +1,334 @@
+"""
+Settings: environment variables with the prefix PIPELINE_, a `.env` file, a YAML file, then defaults.
+
+Sections are separated by two underscores: `PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. An unknown name is an
+error that suggests the nearest known one, because a misspelt setting that is ignored is a bug
+that nobody sees.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from ray_pipeline.errors import ConfigurationError
+
+PREFIX = "PIPELINE_"
+DELIMITER = "__"
+# Read by the embedded servers, which have no other settings.
+OTHER_NAMES = frozenset({"PIPELINE_HOME", "PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names inside it are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PostgresSettings(Section):
+    """Where history is kept."""
+
+    dsn: SecretStr | None = Field(None, description="Connection string. Unset: an embedded server.")
+
+
+class RedisSettings(Section):
+    """Where the latest values are kept."""
+
+    url: SecretStr | None = Field(None, description="Connection URL. Unset: an embedded server.")
+
+
+class KafkaSettings(Section):
+    """What carries the records."""
+
+    bootstrap_servers: str | None = Field(
+        None, description="host:port, comma separated. Unset: an embedded broker."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the broker."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="With SASL_*: the mechanism."
+    )
+    sasl_username: str | None = Field(None, description="With SASL_*: the user.")
+    sasl_password: SecretStr | None = Field(None, description="With SASL_*: the password.")
+    ssl_cafile: Path | None = Field(
+        None, description="With *SSL: the CA's certificate. Unset: the system's."
+    )
+    ssl_certfile: Path | None = Field(None, description="With *SSL: a client certificate.")
+    ssl_keyfile: Path | None = Field(None, description="With *SSL: the client certificate's key.")
+    idempotence: bool = Field(
+        True,
+        description="Idempotent producer. Off for brokers without it; the embedded one sets it off.",
+    )
+    replication_factor: int = Field(
+        -1, ge=-1, description="For topics that are made. -1: the broker's default."
+    )
+    sp500_partitions: int = Field(3, ge=1, description="Partitions of sp500-websocket-trades.")
+    bithumb_partitions: int = Field(1, ge=1, description="Partitions of bithumb-ticker.")
+    top_gainers_partitions: int = Field(1, ge=1, description="Partitions of finnhub-trades.")
+    topic_prefix: str = Field("", description="Put before every topic's name.")
+
+
+class StreamSettings(Section):
+    """How the streams run."""
+
+    sp500_shards: int = Field(10, ge=1, description="Connections for S&P 500 trades.")
+    symbols_per_connection: int = Field(50, ge=1, description="Finnhub's limit on a free plan.")
+    consumers_per_topic: int = Field(
+        1, ge=1, description="Consumer actors a topic, at most one a partition."
+    )
+    lease_ttl_s: Seconds = Field(15.0, description="How long an owner may be silent.")
+    liveness_s: Seconds = Field(
+        60.0, description="Least silence, in an open market, that counts as a stall."
+    )
+    market_hours: Literal["calendar", "always"] = Field(
+        "calendar", description="When a silent feed is suspicious: in exchange hours, or always."
+    )
+    subscribe_pause_s: float = Field(0.05, ge=0, description="Pause after each subscription.")
+    subscribe_rest_s: float = Field(1.0, ge=0, description="Pause after every twentieth one.")
+    connect_pause_s: float = Field(
+        0.25, ge=0, description="Least time between two connections, across the cluster."
+    )
+    backoff_base_s: Seconds = Field(0.5, description="First bound of the reconnect back-off.")
+    backoff_cap_s: Seconds = Field(60.0, description="Last bound of the reconnect back-off.")
+    frame_limit_bytes: int = Field(
+        32 * 2**20, ge=2**20, description="A larger frame ends the connection; a gap says so."
+    )
+    spool_dir: Path | None = Field(
+        None, description="Where records wait while the broker is away. Unset: PIPELINE_HOME/spool."
+    )
+    spool_limit_bytes: int = Field(
+        2 * 2**30, ge=2**20, description="Most that one shard may spool; past it, a gap is written."
+    )
+    future_tolerance_s: Seconds = Field(
+        300.0, description="A record dated further ahead than this is parked."
+    )
+    bithumb_poll_s: Seconds = Field(
+        5.0, description="Pause between REST rounds while Bithumb's WebSocket is down."
+    )
+    drain_s: Seconds = Field(30.0, description="How long a stop waits for records in flight.")
+    batch_rows: int = Field(10_000, ge=1, description="Most records in one transaction.")
+    realtime_ttl_s: int = Field(432_000, ge=1, description="Life of stock keys in Redis: 5 days.")
+    crypto_ttl_s: int = Field(86_400, ge=1, description="Life of crypto keys in Redis: 1 day.")
+    publishes_per_s: float = Field(2.0, gt=0, description="Most publishes a channel gets.")
+
+
+class ArchiveSettings(Section):
+    """Raw records as Parquet files."""
+
+    enabled: bool = Field(True, description="Write the archive.")
+    dir: Path | None = Field(None, description="Where. Unset: PIPELINE_HOME/archive.")
+    rows_per_file: int = Field(200_000, ge=1, description="A file is closed at this size.")
+    seconds_per_file: Seconds = Field(300.0, description="A file is closed at this age.")
+
+
+class RaySettings(Section):
+    """The Ray cluster that is started when RAY_ADDRESS names none."""
+
+    namespace: str = Field("ray-pipeline", description="Where the actors live.")
+    generation: int = Field(1, ge=1, description="The release; a newer one takes over.")
+    num_cpus: float = Field(16.0, gt=0, description="Logical CPUs of a Ray that `up` starts.")
+    object_store_bytes: int = Field(
+        128 * 2**20, ge=78 * 2**20, description="Object store of a Ray that `up` starts."
+    )
+
+
+class EndpointSettings(Section):
+    """Where a provider is reached, when it is not where it usually is."""
+
+    rest_url: str | None = Field(None, description="Base URL of the REST API.")
+    ws_url: str | None = Field(None, description="URL of the WebSocket.")
+
+
+class Settings(BaseSettings):
+    """Every setting. Frozen: a process reads them once and passes them on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="forbid",
+        frozen=True,
+    )
+
+    api_keys: dict[str, list[SecretStr]] = Field(
+        default_factory=dict,
+        description='Keys by provider, as JSON: {"finnhub": ["key of shard 1", ...]}.',
+    )
+    postgres: PostgresSettings = PostgresSettings()
+    redis: RedisSettings = RedisSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    streams: StreamSettings = StreamSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    ray: RaySettings = RaySettings()
+    finnhub: EndpointSettings = EndpointSettings()
+    bithumb: EndpointSettings = EndpointSettings()
+    alpha_vantage: EndpointSettings = EndpointSettings()
+    newsapi: EndpointSettings = EndpointSettings()
+    coingecko: EndpointSettings = EndpointSettings()
+    x: EndpointSettings = EndpointSettings()
+    truth_social: EndpointSettings = EndpointSettings()
+    fred: EndpointSettings = EndpointSettings()
+    fmp: EndpointSettings = EndpointSettings()
+    yahoo: EndpointSettings = EndpointSettings()
+    wikipedia: EndpointSettings = EndpointSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, `.env`, the YAML file of PIPELINE_CONFIG."""
+        yaml = YamlConfigSettingsSource(
+            settings_cls, yaml_file=os.environ.get("PIPELINE_CONFIG", "ray-pipeline.yaml")
+        )
+        return init_settings, env_settings, dotenv_settings, yaml
+
+    def keys(self, provider: str) -> list[str]:
+        """Return a provider's keys in order, as plain text; empty where none is set."""
+        return [key.get_secret_value() for key in self.api_keys.get(provider, [])]
+
+    def postgres_dsn(self) -> str:
+        """
+        Return the Postgres connection string.
+
+        Raises:
+            ConfigurationError: If none is set.
+        """
+        return _required(self.postgres.dsn, "PIPELINE_POSTGRES__DSN", "postgresql://user@host/db")
+
+    def redis_url(self) -> str:
+        """
+        Return the Redis URL.
+
+        Raises:
+            ConfigurationError: If none is set.
+        """
+        return _required(self.redis.url, "PIPELINE_REDIS__URL", "redis://host:6379/0")
+
+    def bootstrap_servers(self) -> str:
+        """
+        Return Kafka's bootstrap servers.
+
+        Raises:
+            ConfigurationError: If none is set.
+        """
+        if not self.kafka.bootstrap_servers:
+            raise _unset("PIPELINE_KAFKA__BOOTSTRAP_SERVERS", "host:9092")
+        return self.kafka.bootstrap_servers
+
+
+def load(**overrides: object) -> Settings:
+    """
+    Read the settings.
+
+    Raises:
+        ConfigurationError: If a name is unknown or a value cannot be used; all problems at once.
+    """
+    problems = list(_unknown_names(os.environ))
+    try:
+        settings = Settings.model_validate(_merged(overrides)) if overrides else Settings()
+    except ValidationError as error:
+        problems += [_explain(detail["loc"], detail["msg"]) for detail in error.errors()]
+        raise ConfigurationError("\n".join(problems), fix=_HINT) from None
+    except ValueError as error:
+        # A complex value that is not JSON: the source reports it before validation.
+        problems.append(f"{error.__cause__ or error}: {error}")
+        raise ConfigurationError("\n".join(problems), fix=_HINT) from None
+    if problems:
+        raise ConfigurationError("\n".join(problems), fix=_HINT)
+    return settings
+
+
+_HINT = "docs/settings.md lists every setting with its type and default"
+
+
+def _merged(overrides: Mapping[str, object]) -> object:
+    return Settings(**overrides)  # type: ignore[arg-type]
+
+
+def _required(value: SecretStr | None, name: str, example: str) -> str:
+    if value is None:
+        raise _unset(name, example)
+    return value.get_secret_value()
+
+
+def _unset(name: str, example: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name} is not set",
+        fix=f"set it, for example {name}={example}; or run `ray-pipeline local up` "
+        'and `eval "$(ray-pipeline local env)"`',
+    )
+
+
+def variable_name(path: tuple[str | int, ...]) -> str:
+    """Return the environment variable that sets the value at `path`."""
+    return PREFIX + DELIMITER.join(str(part) for part in path).upper()
+
+
+def known_names() -> frozenset[str]:
+    """Return the name of every setting, as an environment variable."""
+    return frozenset(variable_name(path) for path, _ in fields()) | OTHER_NAMES
+
+
+def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
+    """Yield the path, type, default and description of every setting, in order."""
+    for name, info in Settings.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            for inner, detail in section.model_fields.items():
+                yield (
+                    (name, inner),
+                    FieldFacts(
+                        str(detail.annotation), detail.get_default(), detail.description or ""
+                    ),
+                )
+        else:
+            yield (name,), FieldFacts(str(info.annotation), {}, info.description or "")
+
+
+class FieldFacts:
+    """What the documentation says about one setting."""
+
+    __slots__ = ("annotation", "default", "description")
+
+    def __init__(self, annotation: str, default: object, description: str) -> None:
+        self.annotation = annotation
+        self.default = default
+        self.description = description
+
+
+def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
+    known = known_names()
+    sections = {variable_name((name,)) for name in Settings.model_fields}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name.upper() not in known | sections:
+            yield _suggest(name)
+
+
+def _suggest(name: str) -> str:
+    close = difflib.get_close_matches(name.upper(), sorted(known_names()), n=1, cutoff=0.6)
+    return f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> str:
+    name = variable_name(location)
+    if message.startswith("Extra inputs"):
+        return _suggest(name)
+    return f"{name}: {message[0].lower()}{message[1:]}"
