@@ -13,4 +13,5 @@ def feed(name: str) -> FeedSpec:
     Raises:
         KeyError: If there is none.
     """
-    return {spec.name: spec for spec in FEEDS}[name]
+    by_name: dict[str, FeedSpec] = {spec.name: spec for spec in FEEDS}
+    return by_name[name]

@@ -9,11 +9,8 @@ from ray_pipeline.records import Notice, Record, Ticker, Trade
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
-encode = _encoder.encode
-"""Return a record's value for Kafka, UTF-8 JSON."""
 
-
-def encode_record(record: Record) -> bytes:
+def encode(record: Record) -> bytes:
     """Return a record's value for Kafka, UTF-8 JSON."""
     return _encoder.encode(record)
 
@@ -25,7 +22,7 @@ class Decoder(Generic[T]):
     """Reads the values of one topic: its data records, and the notices between them."""
 
     def __init__(self, kind: type[T]) -> None:
-        self._data = msgspec.json.Decoder(kind)
+        self._data: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
         self._notice: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 
     def decode(self, value: bytes) -> T | Notice:
@@ -36,7 +33,8 @@ class Decoder(Generic[T]):
             BadRecord: If it is neither data nor a notice; the text says what was expected where.
         """
         try:
-            return self._data.decode(value)
+            data: T = self._data.decode(value)
+            return data
         except msgspec.DecodeError as error:
             if b'"kind"' in value:
                 return self._decode_notice(value)

@@ -9,7 +9,7 @@ What leaves this module is right: UTC in `trade_date`, Korea in `trade_date_kst`
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 
 import msgspec
@@ -168,18 +168,18 @@ def ticker(
         trade_ms, timestamp_ms, traded_at = _times(raw, received_at)
     except (ValueError, OverflowError) as error:
         raise BadRecord(str(error), reason="bad_time") from error
-    utc = traded_at.astimezone(UTC) if traded_at else None
-    kst = traded_at.astimezone(KST) if traded_at else None
+    trade_date, trade_time = _texts(traded_at, UTC)
+    trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     return Ticker(
         market=market,
         timestamp_field=timestamp_ms,
         epoch=epoch,
         seq=seq,
         pod_index=pod_index,
-        trade_date=utc and utc.strftime("%Y%m%d"),
-        trade_time=utc and utc.strftime("%H%M%S"),
-        trade_date_kst=kst and kst.strftime("%Y%m%d"),
-        trade_time_kst=kst and kst.strftime("%H%M%S"),
+        trade_date=trade_date,
+        trade_time=trade_time,
+        trade_date_kst=trade_date_kst,
+        trade_time_kst=trade_time_kst,
         trade_timestamp=trade_ms,
         source=BITHUMB_SOURCE,
         created_at=received_at,
@@ -235,6 +235,14 @@ def _stamp_ms(stamp_ms: int, trade_ms: int | None, received_ms: int) -> int:
         if abs(ahead_ms - SHIFT_MS) < CLOCK_TOLERANCE_MS * 10:
             return stamp_ms - SHIFT_MS
     return stamp_ms
+
+
+def _texts(moment: datetime | None, zone: tzinfo) -> tuple[str | None, str | None]:
+    """Return date and time as the table holds them: YYYYMMDD and HHMMSS."""
+    if moment is None:
+        return None, None
+    local = moment.astimezone(zone)
+    return local.strftime("%Y%m%d"), local.strftime("%H%M%S")
 
 
 def _moment(date: str | None, time: str | None, zone: timezone) -> datetime | None:

@@ -21,6 +21,7 @@ CREATE TABLE stream_offsets (
     next_offset BIGINT NOT NULL,                  -- the first offset that is not stored
     epoch       BIGINT NOT NULL DEFAULT 0,        -- of the lease that may move it
     redelivered BIGINT NOT NULL DEFAULT 0,        -- records that came again and were recognised
+    tail_crc    BIGINT,                           -- of the last stored value: is this still that log?
     updated_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition)
 );
