@@ -1,0 +1,297 @@
+"""
+One batch: from Kafka's bytes to everything that a transaction needs. Pure; the clock is an argument.
+
+A record is data, a notice or rubbish. Data becomes a COPY line, a part of a bar and a latest value;
+a notice becomes a row of `gaps` or `dead_letters`; rubbish becomes a dead letter. Nothing else can
+happen to it, unless its number has arrived before: then it is a repeat, and counted as one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Generic, TypeVar
+
+from ray_pipeline.bars import Bar, BarKey
+from ray_pipeline.codec import Decoder
+from ray_pipeline.errors import BadRecord
+from ray_pipeline.records import Gap, Reject, Ticker, Trade, from_ms
+from ray_pipeline.rows import Layout, check_event_time, check_number, received_text
+from ray_pipeline.sequences import Arrivals, Range
+
+T = TypeVar("T", Trade, Ticker)
+ShardEpoch = tuple[int, int]
+ZERO = Decimal(0)
+LARGEST_EPOCH = 2**62  # int8 in Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record of Kafka as it came."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A dead letter before it is stored."""
+
+    message: Message
+    reason: str
+    detail: str
+    shard: int | None = None
+    epoch: int | None = None
+    seq: int | None = None
+    payload: bytes | None = None  # where it is not the message's value
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one (shard, epoch) did in a batch."""
+
+    ranges: Sequence[Range] = ()
+    stored: int = 0
+    parked: int = 0
+    notices: int = 0
+    last_received: str | None = None
+    last_event_ms: int | None = None
+    symbols: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[T]):
+    """One data record with its row."""
+
+    message: Message
+    record: T
+    line: str
+    received: str
+
+
+@dataclass(slots=True)
+class Latest:
+    """The newest value of a symbol within one second."""
+
+    event_ms: int
+    value: str
+
+
+@dataclass(slots=True)
+class Prepared(Generic[T]):
+    """Everything that one transaction writes, and what Redis gets of it."""
+
+    items: list[Item[T]]
+    parked: list[Parked]
+    gaps: list[tuple[Message, Gap]]
+    tallies: dict[ShardEpoch, Tally]
+    bars: dict[BarKey, Bar]
+    newest: dict[BarKey, T]
+    next_offsets: dict[int, int]
+    first_offsets: dict[int, int]
+    tails: dict[int, bytes]
+    redelivered: dict[int, int]
+
+    @property
+    def size(self) -> int:
+        """How many records of Kafka it accounts for."""
+        return len(self.items) + len(self.parked) + len(self.gaps) + sum(self.redelivered.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the checks of a batch need to know."""
+
+    future_tolerance_ms: int
+
+
+class Preparer(Generic[T]):
+    """Turns messages into batches for one feed; holds which numbers have arrived."""
+
+    def __init__(
+        self,
+        layout: Layout[T],
+        rules: Rules,
+        *,
+        arrivals: Mapping[ShardEpoch, Arrivals],
+        newest: Mapping[tuple[int, int], int],
+    ) -> None:
+        """
+        Args:
+            layout: How this feed's records become rows.
+            rules: The checks' limits.
+            arrivals: What is stored already, by (shard, epoch).
+            newest: The newest epoch that a partition has shown of a shard, by (partition, shard).
+        """
+        self._layout: Layout[T] = layout
+        self._rules = rules
+        self._arrivals = dict(arrivals)
+        self._newest = dict(newest)
+        self._decoder: Decoder[T] = Decoder(layout.kind)
+
+    @property
+    def arrivals(self) -> Mapping[ShardEpoch, Arrivals]:
+        """Which numbers have arrived, by (shard, epoch)."""
+        return self._arrivals
+
+    def prepare(self, messages: Iterable[Message], *, now_ms: int) -> Prepared[T]:
+        """Return the batch of `messages`, which are in order within each partition."""
+        batch: Prepared[T] = Prepared([], [], [], {}, {}, {}, {}, {}, {}, {})
+        decode, take = self._decoder.decode, self._take
+        layout = self._layout
+        future_ms = self._rules.future_tolerance_ms
+        for message in messages:
+            partition = message.partition
+            if partition not in batch.first_offsets:
+                batch.first_offsets[partition] = message.offset
+            batch.next_offsets[partition] = message.offset + 1
+            batch.tails[partition] = message.value or b""
+            try:
+                record = decode(message.value or b"")
+            except BadRecord as error:
+                batch.parked.append(Parked(message, error.reason, str(error)))
+                continue
+            tally = take(message, record, batch)
+            if tally is None:
+                continue
+            if isinstance(record, Gap | Reject):
+                self._note(message, record, tally, batch)
+                continue
+            try:
+                check_event_time(
+                    layout.event_ms(record), now_ms=now_ms, future_tolerance_ms=future_ms
+                )
+                received = self._received(record.created_at, message, now_ms)
+                check_number(layout.price(record), "price")
+                check_number(layout.volume(record), "volume")
+                line = layout.line(record, received)
+            except BadRecord as error:
+                tally.parked += 1
+                batch.parked.append(
+                    _parked(message, record, reason=error.reason, detail=str(error))
+                )
+                continue
+            tally.stored += 1
+            tally.last_received = received
+            batch.items.append(Item(message, record, line, received))
+        self._cut(batch)
+        batch.bars, batch.newest = summarise(layout, batch.items)
+        self._mark_symbols(batch)
+        return batch
+
+    def _received(self, created_at: datetime | None, message: Message, now_ms: int) -> str:
+        received = received_text(created_at, message.timestamp_ms)
+        if not "2000" <= received[:4] <= str(from_ms(now_ms).year + 1):
+            raise BadRecord(f"received at {received}", reason="bad_time")
+        return received
+
+    def _take(self, message: Message, record: T | Gap | Reject, batch: Prepared[T]) -> Tally | None:
+        """Count the record's number; None if it came before or its owner was replaced."""
+        owner = (record.pod_index, record.epoch)
+        if record.seq < 1 or not 0 <= record.epoch < LARGEST_EPOCH or record.seq > LARGEST_EPOCH:
+            batch.parked.append(Parked(message, "bad_identity", f"epoch, seq of {owner}"))
+            return None
+        place = (message.partition, record.pod_index)
+        newest = self._newest.get(place, -1)
+        if record.epoch > newest:
+            self._newest[place] = record.epoch
+        arrivals = self._arrivals.get(owner)
+        if arrivals is None:
+            arrivals = self._arrivals[owner] = Arrivals.empty()
+        if not arrivals.take(record.seq):
+            batch.redelivered[message.partition] = batch.redelivered.get(message.partition, 0) + 1
+            return None
+        tally = batch.tallies.get(owner)
+        if tally is None:
+            tally = batch.tallies[owner] = Tally()
+        if record.epoch < newest:
+            self._park_stale(message, record, tally, batch)
+            return None
+        return tally
+
+    def _park_stale(
+        self, message: Message, record: T | Gap | Reject, tally: Tally, batch: Prepared[T]
+    ) -> None:
+        """An owner that was replaced may not write any more; what it sent is kept aside."""
+        tally.parked += 1
+        detail = f"shard {record.pod_index} already has an owner newer than epoch {record.epoch}"
+        batch.parked.append(_parked(message, record, reason="stale_epoch", detail=detail))
+
+    def _note(
+        self, message: Message, notice: Gap | Reject, tally: Tally, batch: Prepared[T]
+    ) -> None:
+        if isinstance(notice, Gap):
+            tally.notices += 1
+            batch.gaps.append((message, notice))
+            return
+        tally.parked += 1
+        batch.parked.append(
+            _parked(
+                message,
+                notice,
+                reason=notice.reason,
+                detail=f"{notice.detail} ({notice.size_bytes} bytes)",
+                payload=notice.payload.encode("utf-8", "surrogatepass"),
+            )
+        )
+
+    def _mark_symbols(self, batch: Prepared[T]) -> None:
+        """Tell each tally which symbols it had, and how far their time went."""
+        for record in batch.newest.values():
+            tally = batch.tallies[(record.pod_index, record.epoch)]
+            tally.symbols.add(self._layout.symbol(record))
+            event_ms = self._layout.event_ms(record)
+            if tally.last_event_ms is None or event_ms > tally.last_event_ms:
+                tally.last_event_ms = event_ms
+
+    def _cut(self, batch: Prepared[T]) -> None:
+        for owner, tally in batch.tallies.items():
+            tally.ranges = self._arrivals[owner].cut()
+
+
+def summarise(
+    layout: Layout[T], items: Iterable[Item[T]]
+) -> tuple[dict[BarKey, Bar], dict[BarKey, T]]:
+    """Return the bars of one second of `items`, and the newest record of each symbol and second."""
+    bars: dict[BarKey, Bar] = {}
+    newest: dict[BarKey, T] = {}
+    symbol_of, time_of = layout.symbol, layout.event_ms
+    price_of, volume_of = layout.price, layout.volume
+    for item in items:
+        record = item.record
+        price = price_of(record)
+        if price is None:
+            continue
+        symbol, event_ms = symbol_of(record), time_of(record)
+        key = (symbol, event_ms // 1000)
+        bar = bars.get(key)
+        if bar is None:
+            bars[key] = Bar(price, volume_of(record) or ZERO, event_ms)
+            newest[key] = record
+        else:
+            if event_ms >= bar.close_ms:
+                newest[key] = record
+            bar.add(price, volume_of(record) or ZERO, event_ms)
+    return bars, newest
+
+
+def _parked(
+    message: Message,
+    record: Trade | Ticker | Gap | Reject,
+    *,
+    reason: str,
+    detail: str,
+    payload: bytes | None = None,
+) -> Parked:
+    return Parked(
+        message,
+        reason,
+        detail,
+        shard=record.pod_index,
+        epoch=record.epoch,
+        seq=record.seq,
+        payload=payload,
+    )

@@ -1,0 +1,100 @@
+"""Which numbers of an epoch have arrived. A hole in them is a loss; a number twice, a repeat."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+Range = tuple[int, int]  # first, one past the last
+
+
+class RangeSet:
+    """A set of whole numbers kept as sorted, disjoint, non-touching ranges."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, ranges: Iterable[Range] = ()) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in ranges:
+            self.add(start, end)
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._starts, number) - 1
+        return index >= 0 and number < self._ends[index]
+
+    def __iter__(self) -> Iterator[Range]:
+        return iter(zip(self._starts, self._ends, strict=True))
+
+    def __len__(self) -> int:
+        """Return how many numbers it holds."""
+        return sum(self._ends) - sum(self._starts)
+
+    @property
+    def upper(self) -> int:
+        """One past the highest number; 1 when empty, because numbering begins at 1."""
+        return self._ends[-1] if self._ends else 1
+
+    def add(self, start: int, end: int) -> None:
+        """Put in all numbers from `start` up to, not including, `end`."""
+        if self._ends and start == self._ends[-1]:
+            self._ends[-1] = end
+            return
+        low = bisect_right(self._ends, start - 1)
+        high = bisect_right(self._starts, end)
+        if low < high:
+            start = min(start, self._starts[low])
+            end = max(end, self._ends[high - 1])
+        self._starts[low:high] = [start]
+        self._ends[low:high] = [end]
+
+    def holes(self) -> Iterator[Range]:
+        """Yield what is missing between 1 and the highest number."""
+        below = 1
+        for start, end in self:
+            if start > below:
+                yield below, start
+            below = end
+
+
+def multirange(ranges: Iterable[Range]) -> str:
+    """Return Postgres' text for an int8multirange."""
+    return "{" + ",".join(f"[{start},{end})" for start, end in ranges) + "}"
+
+
+class Arrivals:
+    """The numbers of one (shard, epoch) as they arrive, and which of them are new in this batch."""
+
+    __slots__ = ("_batch", "_before")
+
+    def __init__(self, before: RangeSet) -> None:
+        self._before = before
+        self._batch: list[list[int]] = []  # runs of this batch: [start, end), not yet in _before
+
+    @classmethod
+    def empty(cls) -> "Arrivals":
+        """Return the arrivals of an epoch of which nothing has come."""
+        return cls(RangeSet())
+
+    def take(self, seq: int) -> bool:
+        """Take a number into the batch. Return False if it has arrived before."""
+        batch = self._batch
+        if batch and batch[-1][1] == seq and seq >= self._before.upper:
+            batch[-1][1] = seq + 1  # what nearly every record does
+            return True
+        if seq in self._before or any(start <= seq < end for start, end in batch):
+            return False
+        batch.append([seq, seq + 1])
+        if len(batch) > 1 and batch[-2][1] > seq:
+            batch.sort()
+        return True
+
+    def cut(self) -> list[Range]:
+        """End the batch; return its numbers as ranges."""
+        runs = RangeSet((start, end) for start, end in self._batch)
+        for start, end in runs:
+            self._before.add(start, end)
+        self._batch = []
+        return list(runs)
+
+    def holes(self) -> list[Range]:
+        """Return what is missing below the highest number of the batches that ended."""
+        return list(self._before.holes())
