@@ -139,7 +139,24 @@ class Preparer(Generic[T]):
 
     def prepare(self, messages: Iterable[Message], *, now_ms: int) -> Prepared[T]:
         """Return the batch of `messages`, which are in order within each partition."""
-        batch: Prepared[T] = Prepared([], [], [], {}, {}, {}, {}, {}, {}, {})
+        batch = self.begin()
+        self.extend(batch, messages, now_ms=now_ms)
+        return self.finish(batch)
+
+    def begin(self) -> Prepared[T]:
+        """Return an empty batch."""
+        return Prepared([], [], [], {}, {}, {}, {}, {}, {}, {})
+
+    def finish(self, batch: Prepared[T]) -> Prepared[T]:
+        """Return the batch with its numbers, bars and newest values."""
+        for owner, tally in batch.tallies.items():
+            tally.ranges = self._arrivals[owner].cut()
+        batch.bars, batch.newest = summarise(self._layout, batch.items)
+        self._mark_symbols(batch)
+        return batch
+
+    def extend(self, batch: Prepared[T], messages: Iterable[Message], *, now_ms: int) -> None:
+        """Put messages into a batch."""
         decode, take = self._decoder.decode, self._take
         layout = self._layout
         future_ms = self._rules.future_tolerance_ms
@@ -177,10 +194,6 @@ class Preparer(Generic[T]):
             tally.stored += 1
             tally.last_received = received
             batch.items.append(Item(message, record, line, received))
-        self._cut(batch)
-        batch.bars, batch.newest = summarise(layout, batch.items)
-        self._mark_symbols(batch)
-        return batch
 
     def _received(self, created_at: datetime | None, message: Message, now_ms: int) -> str:
         received = received_text(created_at, message.timestamp_ms)
@@ -246,10 +259,6 @@ class Preparer(Generic[T]):
             event_ms = self._layout.event_ms(record)
             if tally.last_event_ms is None or event_ms > tally.last_event_ms:
                 tally.last_event_ms = event_ms
-
-    def _cut(self, batch: Prepared[T]) -> None:
-        for owner, tally in batch.tallies.items():
-            tally.ranges = self._arrivals[owner].cut()
 
 
 def summarise(

@@ -111,7 +111,7 @@ class Store(Generic[T]):
     def __init__(self, dsn: str, spec: FeedSpec, layout: Layout[T], *, topic: str) -> None:
         self._dsn = dsn
         self._spec = spec
-        self._layout = layout
+        self._layout: Layout[T] = layout
         self._topic = topic
         self._connection: Connection | None = None
         self._months: set[tuple[str, int, int]] = set()
@@ -343,8 +343,8 @@ class Store(Generic[T]):
         lines: list[str] = []
         for interval_s, bars in roll_up(batch.bars):
             lines += [
-                f"{feed}\t{escape(symbol)}\t{interval_s}\t{_second(start_s)}\t{bar.open}\t{bar.high}\t"
-                f"{bar.low}\t{bar.close}\t{bar.volume}\t{bar.trades}\t{bar.open_ms}\t{bar.close_ms}\n"
+                f"{feed}\t{escape(symbol)}\t{interval_s}\t{_second(start_s)}\t{bar.open}\t"
+                f"{bar.high}\t{bar.low}\t{bar.close}\t{bar.volume}\t{bar.trades}\t{bar.open_ms}\t{bar.close_ms}\n"
                 for (symbol, start_s), bar in bars.items()
             ]
         # Every writer takes the rows' locks in one order.
@@ -379,9 +379,12 @@ class Store(Generic[T]):
 
     async def _make_months(self, connection: Connection, batch: Prepared[T]) -> None:
         """Make the monthly partitions that the batch needs and that were not made ahead."""
-        needed = {(self._spec.table, *_month(item.received)) for item in batch.items}
-        days = {start_s // 86_400 for _, start_s in batch.bars}
-        needed |= {("bars", *_month_of_day(day)) for day in days}
+        needed: set[tuple[str, int, int]] = set()
+        for received in {item.received[:7] for item in batch.items}:
+            needed.add((self._spec.table, int(received[:4]), int(received[5:7])))
+        for day in {start_s // 86_400 for _, start_s in batch.bars}:
+            first = from_ms(day * 86_400_000)
+            needed.add(("bars", first.year, first.month))
         for table, year, month in needed - self._months:
             await connection.execute(
                 "SELECT make_month_partition(%s, make_date(%s, %s, 1)::timestamp)",
@@ -432,15 +435,6 @@ def _by_shard(tallies: Mapping[ShardEpoch, Tally]) -> dict[int, tuple[int, set[s
         records, symbols = shards.get(shard, (0, set()))
         shards[shard] = (records + tally.stored, symbols | tally.symbols)
     return shards
-
-
-def _month(received: str) -> tuple[int, int]:
-    return int(received[:4]), int(received[5:7])
-
-
-def _month_of_day(day: int) -> tuple[int, int]:
-    moment = from_ms(day * 86_400_000)
-    return moment.year, moment.month
 
 
 _seconds: dict[int, str] = {}
