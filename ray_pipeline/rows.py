@@ -65,23 +65,24 @@ def escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-class _Memo:
+class _Texts(dict[str | None, str]):
     """Remembers the escaped form of texts that come again and again."""
 
-    __slots__ = ("_lists", "_texts")
+    def __missing__(self, text: str | None) -> str:
+        if len(self) > MEMO_LIMIT:
+            self.clear()
+        self[text] = known = NULL if text is None else escape(text)
+        return known
+
+
+class _Memo:
+    """Remembers texts and lists as COPY wants them."""
+
+    __slots__ = ("_lists", "text")
 
     def __init__(self) -> None:
-        self._texts: dict[str | None, str] = {None: NULL}
+        self.text = _Texts().__getitem__
         self._lists: dict[tuple[str, ...], str] = {}
-
-    def text(self, text: str | None) -> str:
-        known = self._texts.get(text)
-        if known is None:
-            if len(self._texts) > MEMO_LIMIT:
-                self._texts = {None: NULL}
-            assert text is not None
-            known = self._texts[text] = escape(text)
-        return known
 
     def array(self, items: list[str] | None) -> str:
         if items is None:
@@ -107,38 +108,30 @@ def received_text(created_at: datetime | None, broker_ms: int) -> str:
     """Return the time of receipt in UTC as Postgres reads it."""
     if created_at is None:
         return datetime.fromtimestamp(broker_ms / 1000, UTC).isoformat()
-    if created_at.tzinfo is not UTC:
-        created_at = (
-            created_at.astimezone(UTC) if created_at.tzinfo else created_at.replace(tzinfo=UTC)
-        )
-    return created_at.isoformat()
+    if created_at.tzinfo is UTC:
+        return created_at.isoformat()
+    if created_at.tzinfo is None:
+        return created_at.replace(tzinfo=UTC).isoformat()
+    return created_at.astimezone(UTC).isoformat()
 
 
-def check_number(number: Decimal | None, name: str) -> None:
+def check_number(number: Decimal, name: str) -> None:
     """
     Refuse a number whose size no market has.
 
     Raises:
-        BadRecord: If it has over MOST_DIGITS digits before or after the point.
+        BadRecord: If it is past 10 ** MOST_DIGITS, or that near to zero.
     """
-    if number is None:
-        return
-    _, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int) or abs(exponent) > MOST_DIGITS or len(digits) > MOST_DIGITS:
+    if number and not -MOST_DIGITS < number.adjusted() < MOST_DIGITS:
         raise BadRecord(f"{name} is out of any range", reason="bad_number")
 
 
-def check_event_time(event_ms: int, *, now_ms: int, future_tolerance_ms: int) -> None:
-    """
-    Refuse an event time that would hold the latest value for ever, or that is no time at all.
-
-    Raises:
-        BadRecord: With the reason.
-    """
-    if event_ms > now_ms + future_tolerance_ms:
-        raise BadRecord(f"dated {event_ms - now_ms} ms ahead", reason="future_dated")
-    if event_ms < OLDEST_MS:
-        raise BadRecord(f"dated {event_ms} ms after 1970", reason="bad_time")
+def bad_event_time(event_ms: int, *, now_ms: int) -> BadRecord:
+    """Return why a time outside the allowed range is refused."""
+    if event_ms > now_ms:
+        # It would hold the latest value for ever.
+        return BadRecord(f"dated {event_ms - now_ms} ms ahead", reason="future_dated")
+    return BadRecord(f"dated {event_ms} ms after 1970", reason="bad_time")
 
 
 def _sp500_line(trade: Trade, received: str) -> str:

@@ -1,0 +1,177 @@
+"""The partitions that a consumer owns, read from Kafka by position, not by group."""
+
+import logging
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+
+from ray_pipeline.batch import Message
+from ray_pipeline.errors import BrokerUnavailable
+
+log = logging.getLogger(__name__)
+
+FETCH_BYTES = 8 * 2**20
+COMMIT_EVERY_S = 5.0
+
+
+class LogWasReset(BrokerUnavailable):
+    """The broker no longer has what we stored last, or not what comes next: its log was replaced."""
+
+
+class KafkaLog:
+    """
+    Reads partitions of one topic from given offsets.
+
+    A group id is used for committing offsets only, so that lag tools see them; nobody joins a
+    group, so nothing is ever rebalanced.
+    """
+
+    def __init__(self, options: Mapping[str, object], topic: str, *, group: str) -> None:
+        self._topic = topic
+        self._consumer = AIOKafkaConsumer(
+            **options,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=100,
+            fetch_min_bytes=1,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=100,
+        )
+        self._committed_at_s = 0.0
+        self._positions: dict[int, int] = {}
+
+    async def open(self) -> None:
+        """
+        Connect.
+
+        Raises:
+            BrokerUnavailable: If the broker cannot be reached.
+        """
+        try:
+            await self._consumer.start()
+        except (KafkaError, OSError) as error:
+            await self._consumer.stop()
+            raise BrokerUnavailable(f"Kafka cannot be reached: {error}") from error
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def partitions(self) -> list[int]:
+        """
+        Return the topic's partitions.
+
+        Raises:
+            BrokerUnavailable: If the topic is not there yet.
+        """
+        await self._consumer._client.force_metadata_update()  # noqa: SLF001
+        found = self._consumer.partitions_for_topic(self._topic)
+        if not found:
+            raise BrokerUnavailable(f"topic {self._topic} does not exist yet")
+        return sorted(found)
+
+    async def bounds(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """
+        Return each partition's first offset and the one after its last.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+        places = [TopicPartition(self._topic, partition) for partition in partitions]
+        try:
+            first = await self._consumer.beginning_offsets(places)
+            end = await self._consumer.end_offsets(places)
+        except (KafkaError, OSError) as error:
+            raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
+        return {place.partition: (first[place], end[place]) for place in places}
+
+    async def start_at(self, offsets: Mapping[int, int]) -> None:
+        """Begin reading at these offsets."""
+        self._consumer.assign([TopicPartition(self._topic, number) for number in offsets])
+        self._positions = dict(offsets)
+        for partition, offset in offsets.items():
+            self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
+    async def tail_matches(self, partition: int, next_offset: int, crc: int) -> bool:
+        """
+        Return whether the record before `next_offset` is still the one that was stored.
+
+        A broker that lost its log begins again at offset 0 and soon has other records under the
+        old numbers; going on behind them would skip them in silence.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer.
+        """
+        place = TopicPartition(self._topic, partition)
+        self._consumer.assign([place])
+        self._consumer.seek(place, next_offset - 1)
+        deadline_s = time.monotonic() + 10
+        try:
+            while time.monotonic() < deadline_s:
+                found = await self._consumer.getmany(place, timeout_ms=500, max_records=1)
+                for record in found.get(place, []):
+                    # A compacted or transactional log may skip the very offset.
+                    if record.offset != next_offset - 1:
+                        return True
+                    return zlib.crc32(record.value or b"") == crc
+        except OffsetOutOfRangeError:
+            return False
+        except (KafkaError, OSError) as error:
+            raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
+        raise BrokerUnavailable(f"Kafka does not return offset {next_offset - 1} of {place}")
+
+    async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[Message]:
+        """
+        Return what is there, in order within a partition; wait for the first record.
+
+        Raises:
+            LogWasReset: If a position is no longer in the log.
+            BrokerUnavailable: If the broker is away.
+        """
+        try:
+            found = await self._consumer.getmany(
+                timeout_ms=int(timeout_s * 1000), max_records=max_records
+            )
+        except OffsetOutOfRangeError as error:
+            raise LogWasReset(f"{self._topic}: the broker's log is not the one we read") from error
+        except (KafkaError, OSError) as error:
+            raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
+        messages: list[Message] = []
+        for place, records in found.items():
+            self._positions[place.partition] = records[-1].offset + 1
+            messages += [
+                Message(place.partition, record.offset, record.timestamp, record.key, record.value)
+                for record in records
+            ]
+        return messages
+
+    def lag(self) -> dict[int, int]:
+        """Return how many records each partition still holds for us, as far as known."""
+        lags = {}
+        for place in self._consumer.assignment():
+            end = self._consumer.highwater(place)
+            if end is not None:
+                lags[place.partition] = max(0, end - self._positions.get(place.partition, 0))
+        return lags
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Tell Kafka's lag tools how far we are, now and then. Nothing depends on it."""
+        now_s = time.monotonic()
+        if not offsets or now_s < self._committed_at_s + COMMIT_EVERY_S:
+            return
+        self._committed_at_s = now_s
+        try:
+            await self._consumer.commit(
+                {
+                    TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "")
+                    for partition, offset in offsets.items()
+                }
+            )
+        except (KafkaError, OSError) as error:
+            log.debug("offsets were not committed: %s", error)
