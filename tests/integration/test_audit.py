@@ -193,8 +193,8 @@ async def test_a_hole_that_closes_while_the_audit_waits_is_none(settings, cache,
     )
     waiting = asyncio.create_task(run_audit(settings, wait_s=20))
     async with session(settings.postgres_dsn(), name="test") as other, asyncio.timeout(20):
-        while not await _auditing(other):
-            await asyncio.sleep(0)  # noqa: ASYNC110 - the other side is a database
+        while not await _auditing(other):  # noqa: ASYNC110 - the other side is a database
+            await asyncio.sleep(0)
         await other.execute("SELECT close_hole()")
 
     assert (await waiting).clean

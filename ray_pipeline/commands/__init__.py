@@ -1,0 +1,1 @@
+"""The commands, by subject; each module is a typer app."""

@@ -1,0 +1,117 @@
+"""How rows look in a terminal."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ray_pipeline.flows.audit import Audit, names
+from ray_pipeline.flows.status import FeedRow, Status, age
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table; a column whose name begins with `>` is aligned to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=right)
+    return made
+
+
+def render_table(rows: Iterable[FeedRow]) -> Table:
+    """Return one line per feed: what runs, how fast, how far."""
+    made = table(
+        "Feeds", "feed", ">symbols", ">shards", ">records/s", ">stored", ">lag", ">last record",
+        ">gaps 24 h", "redis",
+    )  # fmt: skip
+    for row in rows:
+        made.add_row(
+            row.feed,
+            f"{row.symbols_confirmed}/{row.symbols_wanted}",
+            f"{row.shards_running}/{row.shards_known}",
+            "-" if row.records_per_s is None else f"{row.records_per_s:,.1f}",
+            f"{row.stored:,}",
+            f"{row.lag:,}",
+            age(row.last_record_age_s),
+            str(row.gaps_24h),
+            row.redis_state or "-",
+        )
+    return made
+
+
+def render_status(status: Status) -> Group:
+    """Return the status page."""
+    parts: list[RenderableType] = [render_table(status.feeds)]
+    if status.uncovered:
+        parts += ["", _uncovered(status)]
+    if status.shards:
+        parts += ["", _shards(status)]
+    if status.consumers:
+        parts += ["", _consumers(status)]
+    if status.dead_letters:
+        parts += ["", _dead_letters(status)]
+    return Group(*parts)
+
+
+def render_audit(audit: Audit) -> Group:
+    """Return the audit's figures, then each problem with its fix."""
+    made = table(
+        "Audit", "feed", ">published", ">stored", ">parked", ">lost", ">duplicates", ">missing",
+        ">gaps", ">dead letters", ">redis behind", ">unexplained",
+    )  # fmt: skip
+    for feed in audit.feeds:
+        counts = (
+            feed.published, feed.stored, feed.parked, feed.lost, feed.duplicates, feed.missing,
+            feed.gaps, feed.dead_letters, feed.redis_behind, feed.unexplained,
+        )  # fmt: skip
+        made.add_row(feed.feed, *(f"{count:,}" for count in counts))
+    lines = [Text(f"! {problem.text}\n  fix: {problem.fix}") for problem in audit.problems]
+    lines += [
+        Text(f"! {feed.feed}: {problem.text}\n  fix: {problem.fix}")
+        for feed in audit.feeds
+        for problem in feed.problems
+    ]
+    verdict = "clean: everything is explained" if audit.clean else "NOT clean"
+    return Group(made, "", *lines, Text(verdict, style="bold"))
+
+
+def _uncovered(status: Status) -> Table:
+    made = table("Not covered", "feed", ">symbols", "why", "which")
+    for row in status.uncovered:
+        made.add_row(row.feed, str(len(row.symbols)), row.why, names(row.symbols))
+    return made
+
+
+def _shards(status: Status) -> Table:
+    made = table(
+        "Producers", "feed", ">shard", ">epoch", "state", ">symbols", ">published", ">spooled",
+        ">reconnects", ">last data", ">heartbeat", "cause",
+    )  # fmt: skip
+    for row in status.shards:
+        made.add_row(
+            row.feed, str(row.shard), str(row.epoch), row.state, f"{row.confirmed}/{row.wanted}",
+            f"{row.published:,}", f"{row.spooled:,}", str(row.reconnects), age(row.last_data_age_s),
+            age(row.heartbeat_age_s), row.trouble,
+        )  # fmt: skip
+    return made
+
+
+def _consumers(status: Status) -> Table:
+    made = table(
+        "Consumers", "topic", ">partition", "state", ">lag", ">next offset", ">redelivered",
+        "redis", ">heartbeat", "cause",
+    )  # fmt: skip
+    for row in status.consumers:
+        made.add_row(
+            row.topic, str(row.partition), row.state, f"{row.lag:,}", f"{row.next_offset:,}",
+            f"{row.redelivered:,}", row.redis_state or "-", age(row.heartbeat_age_s), row.cause,
+        )  # fmt: skip
+    return made
+
+
+def _dead_letters(status: Status) -> Table:
+    made = table("Open dead letters", "feed", "reason", ">count", ">newest")
+    for row in status.dead_letters:
+        made.add_row(row.feed, row.reason, f"{row.count:,}", age(row.newest_age_s))
+    return made
