@@ -71,6 +71,7 @@ def check_broker(name: str | None) -> stack.Broker | None:
     Raises:
         typer.BadParameter: If there is no such broker.
     """
-    if name is None or name == "tansu" or name == "kafka":
-        return name
+    match name:
+        case None | "tansu" | "kafka":
+            return name
     raise typer.BadParameter(f"{name!r} is no broker; there are 'tansu' and 'kafka'")

@@ -52,4 +52,4 @@ def jars() -> Path:
 
 
 if __name__ == "__main__":
-    print(jars())  # noqa: T201 - the Makefile calls this
+    print(jars())

@@ -116,10 +116,12 @@ class PostgresServer:
         if user is not None:
             data.mkdir(mode=0o700)
             os.chown(data, user, user)
+            # It has to reach its data and its own program; searching is all that is allowed.
             open_path(data)
+            open_path(binaries)
         done = subprocess.run(  # noqa: S603 - the command is ours
-            [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8",
-             "--locale=C.UTF-8", "--no-sync"],
+            [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust",
+             "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             capture_output=True, text=True, check=False, cwd="/", user=user, group=user,
             extra_groups=[] if user is not None else None,
         )  # fmt: skip

@@ -83,8 +83,6 @@ def up(
         if "kafka" in need and state.get("broker", {}).get("kind", chosen) != chosen:
             _stop_one(where, "broker", state)
             state.pop("broker", None)
-        if "postgres" in need:
-            open_path(where / "postgres" / "data")
         servers: dict[str, Server] = {}
         for name in _names(need):
             server = _server(where, name, broker=chosen, port=state.get(name, {}).get("port"))
