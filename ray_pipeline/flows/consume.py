@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from ray_pipeline.batch import Message, Prepared, Preparer, Rules, ShardEpoch
-from ray_pipeline.errors import BrokerUnavailable, CacheUnavailable, DatabaseUnavailable
+from ray_pipeline.errors import (
+    BrokerUnavailable,
+    CacheUnavailable,
+    DatabaseUnavailable,
+    LogReplaced,
+)
 from ray_pipeline.latest import Entry, LatestBuffer
 from ray_pipeline.records import Ticker, Trade
 from ray_pipeline.rows import Layout
@@ -216,6 +221,7 @@ class Consumer(Generic[T]):
 
         Raises:
             OwnershipLost: If another consumer claimed a partition; nothing of ours stayed.
+            LogReplaced: If the broker lost its log.
         """
         ready: asyncio.Queue[Prepared[T] | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as group:
@@ -233,6 +239,8 @@ class Consumer(Generic[T]):
         while not stop.is_set() and not storing.done():
             try:
                 messages = await self._topic.poll(timeout_s=0.2, max_records=self._batch_rows)
+            except LogReplaced:
+                raise
             except BrokerUnavailable as error:
                 self._set_state("waiting for kafka", str(error))
                 await asyncio.sleep(pause_s)

@@ -10,16 +10,12 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from ray_pipeline.batch import Message
-from ray_pipeline.errors import BrokerUnavailable
+from ray_pipeline.errors import BrokerUnavailable, LogReplaced
 
 log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 * 2**20
 COMMIT_EVERY_S = 5.0
-
-
-class LogWasReset(BrokerUnavailable):
-    """The broker no longer has what we stored last, or not what comes next: its log was replaced."""
 
 
 class KafkaLog:
@@ -131,7 +127,7 @@ class KafkaLog:
         Return what is there, in order within a partition; wait for the first record.
 
         Raises:
-            LogWasReset: If a position is no longer in the log.
+            LogReplaced: If a position is no longer in the log.
             BrokerUnavailable: If the broker is away.
         """
         try:
@@ -139,7 +135,7 @@ class KafkaLog:
                 timeout_ms=int(timeout_s * 1000), max_records=max_records
             )
         except OffsetOutOfRangeError as error:
-            raise LogWasReset(f"{self._topic}: the broker's log is not the one we read") from error
+            raise LogReplaced(f"{self._topic}: the broker's log is not the one we read") from error
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
         messages: list[Message] = []

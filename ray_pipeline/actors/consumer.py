@@ -1,0 +1,387 @@
+"""A consumer as an actor: it owns partitions, stores them, and says how it does."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from random import Random
+from typing import Generic, TypeVar
+
+from ray_pipeline.batch import Rules
+from ray_pipeline.catalog import feed as feed_spec
+from ray_pipeline.errors import (
+    BrokerUnavailable,
+    CacheUnavailable,
+    DatabaseUnavailable,
+    OwnershipLost,
+)
+from ray_pipeline.feed import FeedSpec, partition_of
+from ray_pipeline.flows.consume import CacheWriter, Consumer, ConsumerStatus
+from ray_pipeline.flows.own import Ownership
+from ray_pipeline.holes import HoleWatch, missing
+from ray_pipeline.io.kafka import client_options
+from ray_pipeline.io.leases import Leases
+from ray_pipeline.io.log import KafkaLog
+from ray_pipeline.io.losses import (
+    Heartbeat,
+    read_numbers,
+    write_heartbeats,
+    write_losses,
+    write_reset,
+)
+from ray_pipeline.io.rebuild import rebuilder
+from ray_pipeline.io.redis import LatestCache
+from ray_pipeline.io.store import Store
+from ray_pipeline.records import Ticker, Trade
+from ray_pipeline.rows import BITHUMB, SP500, TOP_GAINERS, Layout
+from ray_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", Trade, Ticker)
+
+HEARTBEAT_S = 1.0
+LOSSES_EVERY_S = 5.0
+LOSS_GRACE_S = 15.0
+RETRY_S = 1.0
+# The collector's first generation is asked for every 700 objects by default; most of ours are
+# outside it, and the few that are not do not make cycles.
+GC_THRESHOLDS = (50_000, 20, 50)
+
+
+class ConsumerService(Generic[T]):
+    """Stores some partitions of a feed for as long as it owns them, and owns them when it can."""
+
+    def __init__(
+        self, settings: Settings, spec: FeedSpec, layout: Layout[T], *, partitions: Sequence[int]
+    ) -> None:
+        self._settings = settings
+        self._spec = spec
+        self._layout: Layout[T] = layout
+        self._partitions = list(partitions)
+        self._topic = settings.kafka.topic_prefix + spec.topic
+        self._dsn = settings.postgres_dsn()
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{id(self):x}"
+        self._stop = asyncio.Event()
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._interrupt = asyncio.Event()
+        self._watch = HoleWatch(grace_s=LOSS_GRACE_S)
+        self.status = ConsumerStatus()
+
+    async def run(self) -> None:
+        """Own and store until `stop`; every outage and every loss of ownership is waited out."""
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        async with self._beside(self._beat(), self._look_for_losses()):
+            while not self._stop.is_set():
+                await self._resumed.wait()
+                self._interrupt.clear()
+                try:
+                    await self._own_and_store()
+                except* (BrokerUnavailable, DatabaseUnavailable, OwnershipLost) as group:
+                    error = group.exceptions[0]
+                    self.status.state, self.status.cause = "waiting", str(error)
+                    log.warning("%s: %s", self._topic, error)
+                    await self._pause(RETRY_S)
+            self.status.state = "stopped"
+            await self._beat_once()
+
+    async def stop(self) -> None:
+        """Ask it to finish what it has read, release its partitions and end."""
+        self._stop.set()
+        self._interrupt.set()
+        self._resumed.set()
+
+    def pause(self) -> None:
+        """Stop storing until `resume`; the partitions are released."""
+        self._resumed.clear()
+        self._interrupt.set()
+        self.status.state = "paused"
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._resumed.set()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    @contextlib.asynccontextmanager
+    async def _beside(self, *work: object) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(job) for job in work]  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _own_and_store(self) -> None:
+        leases = Leases(self._dsn)
+        owned = [self._ownership(leases, partition) for partition in self._partitions]
+        self.status.state = "waiting for its partitions"
+        try:
+            taking = asyncio.gather(*(one.take() for one in owned))
+            if not await self._unless_interrupted(taking):
+                return
+            epochs = {
+                partition: lease.epoch
+                for partition, lease in zip(self._partitions, taking.result(), strict=True)
+            }
+            holding = [asyncio.create_task(one.hold()) for one in owned]
+            watching = [asyncio.create_task(self._hand_over(one)) for one in owned]
+            try:
+                await self._store(epochs)
+            finally:
+                for task in (*holding, *watching):
+                    task.cancel()
+                await asyncio.gather(*holding, *watching, return_exceptions=True)
+        finally:
+            for one in owned:
+                await one.release()
+            await leases.close()
+
+    def _ownership(self, leases: Leases, partition: int) -> Ownership:
+        streams = self._settings.streams
+        return Ownership(
+            leases,
+            f"consumer/{self._topic}/{partition}",
+            holder=self._holder,
+            generation=self._settings.ray.generation,
+            ttl_s=streams.lease_ttl_s,
+            random=Random(),
+        )
+
+    async def _unless_interrupted(self, work: "asyncio.Future[object]") -> bool:
+        """Wait for work; on an interruption cancel it and return False."""
+        interrupted = asyncio.create_task(self._interrupt.wait())
+        try:
+            await asyncio.wait({work, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                return False
+            work.result()
+            return True
+        finally:
+            interrupted.cancel()
+
+    async def _hand_over(self, one: Ownership) -> None:
+        """Interrupt the storing when the lease is lost, or wanted by a newer release."""
+        events = [asyncio.create_task(event.wait()) for event in (one.lost, one.wanted)]
+        try:
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            self._interrupt.set()
+        finally:
+            for event in events:
+                event.cancel()
+
+    async def _store(self, epochs: Mapping[int, int]) -> None:
+        store = Store(self._dsn, self._spec, self._layout, topic=self._topic)
+        topic = KafkaLog(
+            client_options(self._settings.kafka, self._settings.bootstrap_servers()),
+            self._topic,
+            group=f"ray-pipeline-{self._spec.name}",
+        )
+        try:
+            await topic.open()
+            partitions = await topic.partitions()
+            await topic.start_at(await self._positions(store, topic, epochs))
+            await self._consume(store, topic, epochs=epochs, partitions=len(partitions))
+        finally:
+            await topic.close()
+            await store.close()
+
+    async def _positions(
+        self, store: Store[T], topic: KafkaLog, epochs: Mapping[int, int]
+    ) -> dict[int, int]:
+        """Claim the partitions and return where each goes on, in the log that is there now."""
+        bounds = await topic.bounds(self._partitions)
+        offsets: dict[int, int] = {}
+        for partition in self._partitions:
+            position = await store.claim(partition, epochs[partition])
+            first, end = bounds[partition]
+            offset = position.next_offset
+            if offset is None:
+                await store.rewind(partition, epochs[partition], first)
+                offset = first
+            elif not first <= offset <= end or (
+                position.tail_crc is not None
+                and offset > first
+                and not await topic.tail_matches(partition, offset, position.tail_crc)
+            ):
+                await self._note_reset(partition, f"stored up to {offset}, log {first}..{end}")
+                await store.rewind(partition, epochs[partition], first)
+                offset = first
+            offsets[partition] = offset
+        return offsets
+
+    async def _note_reset(self, partition: int, cause: str) -> None:
+        log.warning("%s/%s: the broker's log was replaced: %s", self._topic, partition, cause)
+        await write_reset(
+            self._dsn, self._spec.name, partition=partition, cause=f"broker lost its log: {cause}"
+        )
+
+    async def _consume(
+        self, store: Store[T], topic: KafkaLog, *, epochs: Mapping[int, int], partitions: int
+    ) -> None:
+        sequences = await store.sequences()
+        streams = self._settings.streams
+        crypto = self._spec.name == "bithumb"
+        cache = LatestCache(
+            self._settings.redis_url(),
+            self._spec,
+            ttl_s=streams.crypto_ttl_s if crypto else streams.realtime_ttl_s,
+            publishes_per_s=streams.publishes_per_s,
+        )
+        writer = CacheWriter(
+            cache,
+            rebuilder(self._dsn, self._spec, self._layout, clock=time.time),
+            self.status,
+            clock=time.time,
+        )
+        newest: dict[tuple[int, int], int] = {}
+        for shard, epoch in sequences:
+            place = (partition_of(shard, partitions), shard)
+            newest[place] = max(epoch, newest.get(place, -1))
+        consumer: Consumer[T] = Consumer(
+            topic,
+            store,
+            writer,
+            layout=self._layout,
+            rules=Rules(future_tolerance_ms=int(streams.future_tolerance_s * 1000)),
+            epochs=epochs,
+            sequences=sequences,
+            newest=newest,
+            batch_rows=streams.batch_rows,
+            status=self.status,
+        )
+        self.status.state = "storing"
+        self._shards_of = partitions
+        try:
+            async with self._beside(writer.run(), self._commit(topic)):
+                await consumer.run(self._interrupt)
+                await writer.drained(streams.drain_s if self._stop.is_set() else 1.0)
+        finally:
+            with contextlib.suppress(CacheUnavailable):
+                await cache.close()
+
+    async def _commit(self, topic: KafkaLog) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            await topic.commit(dict(self.status.offsets))
+
+    async def _beat(self) -> None:
+        while True:
+            await self._beat_once()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _beat_once(self) -> None:
+        status = self.status
+        beats = [
+            Heartbeat(
+                partition, status.state, status.cause, status.lag.get(partition, 0),
+                status.redis_state,
+            )
+            for partition in self._partitions
+        ]  # fmt: skip
+        with contextlib.suppress(DatabaseUnavailable):
+            await write_heartbeats(self._dsn, self._topic, holder=self._holder, beats=beats)
+
+    _shards_of = 0
+
+    async def _look_for_losses(self) -> None:
+        """Write down numbers that do not come; only while all that the broker has was read."""
+        while True:
+            await asyncio.sleep(LOSSES_EVERY_S)
+            if (
+                not self._shards_of
+                or self.status.state != "storing"
+                or any(self.status.lag.values())
+            ):
+                continue
+            try:
+                await self._write_losses()
+            except DatabaseUnavailable as error:
+                log.debug("losses wait: %s", error)
+
+    async def _write_losses(self) -> None:
+        numbers = await read_numbers(self._dsn, self._spec.name)
+        holes = [
+            hole
+            for hole in missing(numbers.seen, published=numbers.published, lost=numbers.lost)
+            if partition_of(hole.shard, self._shards_of) in self._partitions
+        ]
+        expired = self._watch.expired(holes, now_s=time.monotonic())
+        if expired:
+            await write_losses(
+                self._dsn, self._spec.name, expired, cause="numbered, but the broker has it not"
+            )
+
+
+def build_consumer(
+    settings: Settings, feed: str, *, partitions: Sequence[int]
+) -> "ConsumerService[Trade] | ConsumerService[Ticker]":
+    """Return the consumer of some partitions of a feed."""
+    spec = feed_spec(feed)
+    if spec.name == "bithumb":
+        return ConsumerService(settings, spec, BITHUMB, partitions=partitions)
+    layout = SP500 if spec.name == "sp500" else TOP_GAINERS
+    return ConsumerService(settings, spec, layout, partitions=partitions)
+
+
+class ConsumerActor:
+    """Gives a consumer a process and a mailbox. It starts storing when it is made."""
+
+    def __init__(self, settings: Settings, feed: str, partitions: Sequence[int]) -> None:
+        self._feed = feed
+        self._partitions = list(partitions)
+        self._service = build_consumer(settings, feed, partitions=partitions)
+        self._task = asyncio.get_running_loop().create_task(self._service.run())
+        self._task.add_done_callback(_leave)
+
+    def __repr__(self) -> str:
+        return f"Consumer({self._feed}/{','.join(map(str, self._partitions))})"
+
+    async def status(self) -> dict[str, object]:
+        """Return how it does."""
+        status = self._service.status
+        return {
+            "feed": self._feed,
+            "partitions": self._partitions,
+            "pid": os.getpid(),
+            "state": status.state,
+            "cause": status.cause,
+            "redis": status.redis_state,
+            "stored": status.stored,
+            "parked": status.parked,
+            "redelivered": status.redelivered,
+            "batches": status.batches,
+            "lag": dict(status.lag),
+        }
+
+    async def stop(self, drain_s: float) -> bool:
+        """Finish what was read and release the partitions; False if that took too long."""
+        await self._service.stop()
+        done, _ = await asyncio.wait({self._task}, timeout=drain_s)
+        return bool(done)
+
+    async def pause(self) -> None:
+        """Stop storing until `resume`."""
+        self._service.pause()
+
+    async def resume(self) -> None:
+        """Go on after `pause`."""
+        self._service.resume()
+
+
+def _leave(task: "asyncio.Task[None]") -> None:
+    """End the process when the work ended by an error, so that Ray starts it anew."""
+    if task.cancelled() or task.exception() is None:
+        return
+    log.error("the consumer failed", exc_info=task.exception())
+    os._exit(1)

@@ -1,0 +1,133 @@
+"""The only lines of Ray: start a cluster or join one, and give plain classes a process there."""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import ray
+
+from ray_pipeline.actors.consumer import ConsumerActor
+from ray_pipeline.actors.desired import Desired
+from ray_pipeline.actors.producer import ProducerActor
+from ray_pipeline.errors import PipelineError
+from ray_pipeline.local.process import free_port
+from ray_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 10.0
+CLASSES: Mapping[str, type] = {"producer": ProducerActor, "consumer": ConsumerActor}
+
+
+class Handle(Protocol):
+    """A live actor."""
+
+    async def call(self, method: str, *arguments: object, timeout_s: float = ...) -> object:
+        """Call a method and return its answer; TimeoutError, or ActorGone when there is none."""
+
+
+class ActorGone(PipelineError):
+    """An actor died, or cannot be reached."""
+
+
+class RayHandle:
+    """A live actor, by its Ray handle."""
+
+    def __init__(self, actor: Any) -> None:  # noqa: ANN401 - Ray makes its handles' methods at run time
+        self._actor = actor
+
+    async def call(
+        self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S
+    ) -> object:
+        """
+        Call a method and return its answer.
+
+        Raises:
+            ActorGone: If it died, or does not answer in time.
+        """
+        import asyncio
+
+        try:
+            reference = getattr(self._actor, method).remote(*arguments)
+            return await asyncio.wait_for(asyncio.shield(_result(reference)), timeout_s)
+        except (ray.exceptions.RayActorError, TimeoutError) as error:
+            raise ActorGone(f"{method}: {type(error).__name__}: {error}") from error
+
+    def kill(self, *, restart: bool) -> None:
+        """End its process at once; with `restart` Ray starts it anew."""
+        ray.kill(self._actor, no_restart=not restart)
+
+
+async def _result(reference: Any) -> object:  # noqa: ANN401 - as above
+    return cast(object, await reference)
+
+
+def start_ray(settings: Settings, *, home: Path) -> str:
+    """
+    Join the cluster of RAY_ADDRESS, or start one; return the dashboard's URL, '' without one.
+
+    A cluster that is started ends with this process. It listens at 127.0.0.1 only, and its
+    authentication is off unless RAY_AUTH_MODE says otherwise: a token would have to be typed into
+    the dashboard of one's own laptop.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if os.environ.get("RAY_ADDRESS"):
+        context = ray.init(
+            namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
+        )
+    else:
+        context = ray.init(
+            namespace=settings.ray.namespace,
+            num_cpus=int(settings.ray.num_cpus),
+            object_store_memory=settings.ray.object_store_bytes,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=free_port(8265),
+            _temp_dir=str(_temp_dir(home)),
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    url = str(context.dashboard_url or "")
+    return f"http://{url}" if url else ""
+
+
+def stop_ray() -> None:
+    """Leave the cluster; one that was started here ends."""
+    ray.shutdown()
+
+
+def _temp_dir(home: Path) -> Path:
+    """Return a directory for Ray, per home and short: its sockets' paths may have 107 characters."""
+    name = hashlib.sha256(str(home).encode()).hexdigest()[:8]
+    path = Path(tempfile.gettempdir()) / f"rp-{os.getuid()}-{name}"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def find(desired: Desired) -> RayHandle | None:
+    """Return the living actor of that name, None where there is none."""
+    try:
+        return RayHandle(ray.get_actor(desired.name))
+    except ValueError:
+        return None
+
+
+def start(desired: Desired, settings: Settings) -> RayHandle:
+    """Start a named actor that outlives its creator and is restarted for ever."""
+    actor = ray.remote(CLASSES[desired.kind]).options(
+        name=desired.name,
+        lifetime="detached",
+        max_restarts=-1,
+        max_task_retries=0,
+        num_cpus=desired.num_cpus,
+        get_if_exists=True,
+        enable_task_events=False,
+        runtime_env={"env_vars": {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")}},
+    )
+    return RayHandle(actor.remote(settings, *desired.arguments))

@@ -1,0 +1,60 @@
+"""Which actors should run: a pure function of the settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ray_pipeline.catalog import FEEDS
+from ray_pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """
+    An actor that should run.
+
+    Attributes:
+        kind: Which class.
+        name: Its name in the cluster; the generation is part of it, so that two releases of one
+            cluster do not share an actor.
+        arguments: For its constructor, after the settings.
+        num_cpus: Logical CPUs; they wait for sockets most of the time.
+    """
+
+    kind: Literal["producer", "consumer"]
+    name: str
+    arguments: tuple[object, ...]
+    num_cpus: float = 0.1
+
+
+def sp500_shards(settings: Settings) -> int:
+    """
+    Return how many S&P 500 connections run: the configured ones, and more where keys allow.
+
+    One key is one connection. The key after the shards' belongs to the top gainers; those behind it
+    open further shards, for members past ten times fifty.
+    """
+    configured = settings.streams.sp500_shards
+    return configured + max(0, len(settings.keys("finnhub")) - configured - 1)
+
+
+def desired(settings: Settings, partitions: dict[str, int]) -> Iterator[Desired]:
+    """
+    Yield every actor that should run: consumers first, so that nothing waits in Kafka for long.
+
+    Args:
+        settings: The settings.
+        partitions: The partitions that each feed's topic has, by feed name.
+    """
+    generation = settings.ray.generation
+    for spec in FEEDS:
+        consumers = min(settings.streams.consumers_per_topic, partitions[spec.name])
+        for number in range(consumers):
+            mine = list(range(number, partitions[spec.name], consumers))
+            yield Desired(
+                "consumer", f"consumer-{spec.name}-{number}-g{generation}", (spec.name, mine)
+            )
+    for shard in range(1, sp500_shards(settings) + 1):
+        yield Desired("producer", f"producer-sp500-{shard:02d}-g{generation}", ("sp500", shard))
+    for feed in ("bithumb", "top_gainers"):
+        yield Desired("producer", f"producer-{feed}-g{generation}", (feed, 0))
