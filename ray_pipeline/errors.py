@@ -60,6 +60,10 @@ class BrokerUnavailable(Unavailable):
     """Kafka cannot be reached, or did not acknowledge in time."""
 
 
+class LogReplaced(BrokerUnavailable):
+    """The broker lost what it had: its log no longer holds the records that come next."""
+
+
 class DatabaseUnavailable(Unavailable):
     """Postgres cannot be reached, or is out of a resource."""
 
@@ -95,6 +99,27 @@ class BadRecord(PipelineError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class RecordTooLarge(PipelineError):
+    """
+    The broker will never take a record.
+
+    Attributes:
+        index: Which one of those that were sent, from 0.
+    """
+
+    disposition = Disposition.PARK
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class SpoolFull(PipelineError):
+    """The disk, or what a spool may use of it, is used up; nothing of the call was kept."""
+
+    disposition = Disposition.WAIT
 
 
 class OwnershipLost(PipelineError):
