@@ -1,0 +1,299 @@
+"""`up` and `demo`: the whole pipeline in one command, and its live table."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from ray_pipeline import settings as settings_module
+from ray_pipeline.actors import deploy
+from ray_pipeline.actors.desired import desired
+from ray_pipeline.actors.supervisor import Supervisor
+from ray_pipeline.catalog import FEEDS
+from ray_pipeline.commands.common import command
+from ray_pipeline.commands.tables import render_audit, render_table
+from ray_pipeline.errors import PipelineError, ServerError
+from ray_pipeline.flows.audit import Audit
+from ray_pipeline.flows.status import FeedRow, with_rates
+from ray_pipeline.io.audit import run_audit
+from ray_pipeline.io.kafka import ensure_topics
+from ray_pipeline.io.migrations import migrate
+from ray_pipeline.io.status import feed_rows
+from ray_pipeline.local import stack
+from ray_pipeline.local.cli import check_broker
+from ray_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TABLE_S = 1.0
+PLAIN_TABLE_S = 5.0  # where nobody watches, such as a log file
+DEMO_KEYS = 12  # ten shards, the top gainers, and an eleventh shard for members past 500
+DEMO_FINNHUB_RATE = 400
+DEMO_BITHUMB_RATE = 60
+SIMULATOR_READY_S = 20.0
+
+For = Annotated[
+    float | None,
+    typer.Option(
+        "--for", help="Stop by itself after this many seconds; exit 0 if the audit is clean."
+    ),
+]
+Report = Annotated[
+    Path | None, typer.Option(help="Write the audit to this file, as JSON.", dir_okay=False)
+]
+BrokerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The embedded broker: 'tansu' (memory only: what it holds is gone after a restart) or "
+        "'kafka' (Apache Kafka, durable; needs Java 17 and, once, Maven).",
+    ),
+]
+
+
+@command
+async def up(seconds: For = None, report: Report = None, broker: BrokerOption = None) -> int:
+    """
+    Collect: start what is not configured, then everything, and keep it running until Ctrl-C.
+
+    Postgres, Redis and Kafka come from PIPELINE_POSTGRES__DSN, PIPELINE_REDIS__URL and
+    PIPELINE_KAFKA__BOOTSTRAP_SERVERS; for each that is not set an embedded server is started in
+    PIPELINE_HOME. Finnhub's keys come from PIPELINE_API_KEYS='{"finnhub": ["...", ...]}', one a
+    connection; without any, simulated feeds stand in, and every page says so.
+    """
+    return await _run(seconds, report, broker=broker, demo=False)
+
+
+@command
+async def demo(seconds: For = None, report: Report = None, broker: BrokerOption = None) -> int:
+    """
+    Show everything with simulated feeds: no keys, no Docker, no network.
+
+    Ctrl-C ends it with a summary. Its data stays in PIPELINE_HOME; look at it with
+    `ray-pipeline status`, `audit`, `gaps`, or any SQL client (`ray-pipeline local env`).
+    """
+    return await _run(seconds, report, broker=broker, demo=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything the run needs, started."""
+
+    settings: Settings
+    supervisor: Supervisor
+    dashboard: str
+    simulated: tuple[str, ...]
+
+
+async def _run(
+    seconds: float | None, report: Path | None, *, broker: str | None, demo: bool
+) -> int:
+    console = Console(stderr=True)
+    _quiet()
+    stop = asyncio.Event()
+    _on_signal(stop)
+    settings_module.load()  # a wrong setting is told before anything starts
+    audit: Audit | None = None
+    async with contextlib.AsyncExitStack() as cleanup:
+        stage = await _start(cleanup, console, broker=broker, demo=demo)
+        begun_s = time.monotonic()
+        supervising = asyncio.create_task(stage.supervisor.run())
+        try:
+            await _watch(stage, console, stop=stop, seconds=seconds)
+        finally:
+            supervising.cancel()
+            await asyncio.gather(supervising, return_exceptions=True)
+        console.print("stopping: producers first, then what they have published is stored")
+        audit = await _finish(stage, console)
+        console.print(f"ran {time.monotonic() - begun_s:.0f} s")
+        console.print(render_audit(audit))
+        if report is not None:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_text(json.dumps(audit.as_json(), indent=2) + "\n")
+            console.print(f"audit written to {report}")
+    if seconds is None:
+        return 0
+    return 0 if audit.clean else 1
+
+
+async def _start(
+    cleanup: contextlib.AsyncExitStack, console: Console, *, broker: str | None, demo: bool
+) -> Stage:
+    say = console.print
+    home = stack.home()
+    await _start_servers(cleanup, home, broker=broker, console=console)
+    simulated = await _start_simulators(cleanup, demo=demo)
+    settings = settings_module.load()
+    for line in await migrate(settings.postgres_dsn()):
+        say(f"migrated: {line}")
+    await ensure_topics(settings)
+    if simulated:
+        say(
+            f"[bold yellow]simulated data:[/] {', '.join(simulated)} - "
+            + ("the demo always simulates" if demo else "no key is set for Finnhub")
+        )
+    say("starting Ray")
+    dashboard = await asyncio.to_thread(deploy.start_ray, settings, home=home)
+    cleanup.callback(deploy.stop_ray)
+    if dashboard:
+        say(f"Ray dashboard: {dashboard}")
+    partitions = {
+        spec.name: int(getattr(settings.kafka, spec.partitions_setting)) for spec in FEEDS
+    }
+    supervisor = Supervisor(settings, list(desired(settings, partitions)))
+    await asyncio.to_thread(supervisor.start_all)
+    return Stage(settings, supervisor, dashboard, tuple(simulated))
+
+
+async def _start_servers(
+    cleanup: contextlib.AsyncExitStack, home: Path, *, broker: str | None, console: Console
+) -> None:
+    """Start an embedded server for whatever is not configured, and point the settings at it."""
+    settings = settings_module.load()
+    configured: dict[stack.Need, bool] = {
+        "postgres": settings.postgres.dsn is not None,
+        "redis": settings.redis.url is not None,
+        "kafka": settings.kafka.bootstrap_servers is not None,
+    }
+    need = frozenset(name for name, there in configured.items() if not there)
+    if not need:
+        return
+    ran_before = stack.running(home) != stack.LocalServers()
+    servers = await asyncio.to_thread(
+        stack.up,
+        home,
+        broker=check_broker(broker),
+        need=need,
+        on_progress=console.print,
+    )
+    os.environ.update(servers.environment())
+    if not ran_before:
+        # What somebody started with `local up` is theirs to stop.
+        cleanup.callback(stack.down, home)
+
+
+async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -> list[str]:
+    """Start simulators for the feeds that cannot be had, and return those feeds' names."""
+    settings = settings_module.load()
+    keyless = not settings.keys("finnhub") and settings.finnhub.ws_url is None
+    if not demo and not keyless:
+        return []
+    found = await cleanup.enter_async_context(_simulator("finnhub", DEMO_FINNHUB_RATE))
+    os.environ["PIPELINE_FINNHUB__WS_URL"] = found["url"]
+    keys = [f"simulated-{number}" for number in range(1, DEMO_KEYS + 1)]
+    os.environ["PIPELINE_API_KEYS"] = json.dumps({"finnhub": keys})
+    # Simulated trades come at any hour.
+    os.environ.setdefault("PIPELINE_STREAMS__MARKET_HOURS", "always")
+    simulated = ["sp500", "top_gainers"]
+    if demo or settings.bithumb.ws_url is None:
+        found = await cleanup.enter_async_context(_simulator("bithumb", DEMO_BITHUMB_RATE))
+        os.environ["PIPELINE_BITHUMB__WS_URL"] = found["ws_url"]
+        os.environ["PIPELINE_BITHUMB__REST_URL"] = found["rest_url"]
+        simulated.append("bithumb")
+    return simulated
+
+
+@contextlib.asynccontextmanager
+async def _simulator(provider: str, rate: int) -> AsyncIterator[dict[str, str]]:
+    """Run a simulator as a process of its own; yield what it printed when it was listening."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ray_pipeline.simulators", provider, "--rate", str(rate),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), SIMULATOR_READY_S)
+        if not line:
+            raise ServerError(
+                f"the {provider} simulator ended while starting",
+                fix=f"run `ray-pipeline simulate {provider}` to see why",
+            )
+        yield json.loads(line)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), 5)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _watch(
+    stage: Stage, console: Console, *, stop: asyncio.Event, seconds: float | None
+) -> None:
+    """Show the live table until the time is over or somebody asks to stop."""
+    deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
+    out = Console()
+    rows: list[FeedRow] = []
+    watched = out.is_terminal
+    live = Live(console=out, auto_refresh=False, transient=False) if watched else None
+    with live or contextlib.nullcontext():
+        while not stop.is_set() and time.monotonic() < deadline_s:
+            try:
+                now = await feed_rows(stage.settings.postgres_dsn())
+                rows = with_rates(rows, now) if rows else now
+                table = render_table(rows)
+                table.caption = _caption(stage)
+                if live is not None:
+                    live.update(table, refresh=True)
+                else:
+                    out.print(table)
+                rows = now
+            except PipelineError as error:
+                console.print(f"[yellow]{error}[/]")
+            pause_s = TABLE_S if watched else PLAIN_TABLE_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(
+                    stop.wait(), max(0.0, min(pause_s, deadline_s - time.monotonic()))
+                )
+
+
+def _caption(stage: Stage) -> str:
+    simulated = f"SIMULATED: {', '.join(stage.simulated)}. " if stage.simulated else ""
+    return f"{simulated}Ray dashboard: {stage.dashboard or 'none'}. Ctrl-C ends it."
+
+
+async def _finish(stage: Stage, console: Console) -> Audit:
+    """Stop producers, let consumers store what is there, audit, stop consumers."""
+    drain_s = stage.settings.streams.drain_s
+    for name in await stage.supervisor.stop("producer", drain_s=drain_s):
+        console.print(
+            f"[yellow]{name} did not finish within {drain_s:g} s; the audit tells more[/]"
+        )
+    audit = await run_audit(stage.settings, wait_s=drain_s)
+    for name in await stage.supervisor.stop("consumer", drain_s=drain_s):
+        console.print(f"[yellow]{name} did not finish within {drain_s:g} s[/]")
+    return audit
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    """First Ctrl-C: stop cleanly. Second: at once."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask)
+
+
+def _quiet() -> None:
+    """Keep libraries' chatter out of the table; what matters is on the page or in the audit."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for name in ("aiokafka", "ray", "kafka"):
+        logging.getLogger(name).setLevel(logging.ERROR)
