@@ -1,5 +1,6 @@
 """Servers for the tests: one of each kind per test process, started when first asked for."""
 
+import asyncio
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from ray_pipeline.local.servers import KafkaServer, PostgresServer, TansuServer,
 
 # Ray's tests and ours must not read or write a token of the user's.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Nor may the tests find the user's settings, but for where Kafka's jars are.
 for _name in [name for name in os.environ if name.startswith("PIPELINE_")]:
     if _name != "PIPELINE_KAFKA_LIBS":
         del os.environ[_name]
@@ -22,17 +24,14 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that the servers' users may pass through."""
-    path = tmp_path_factory.mktemp("servers")
-    for parent in (path, *path.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return path
+    """A directory for the servers of this test process."""
+    return tmp_path_factory.mktemp("servers")
 
 
 @pytest.fixture(scope="session")
 def postgres_server(servers_dir: Path) -> Iterator[PostgresServer]:
     """A PostgreSQL that all tests of this process share."""
-    server = PostgresServer(servers_dir / "postgres")
+    server = PostgresServer(servers_dir / "postgres", durable=False)
     server.start()
     yield server
     server.stop()
@@ -41,7 +40,7 @@ def postgres_server(servers_dir: Path) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def redis_server(servers_dir: Path) -> Iterator[ValkeyServer]:
     """A Valkey that all tests of this process share."""
-    server = ValkeyServer(servers_dir / "valkey")
+    server = ValkeyServer(servers_dir / "valkey", durable=False)
     server.start()
     yield server
     server.stop()
@@ -68,15 +67,18 @@ def tansu_server(servers_dir: Path) -> Iterator[TansuServer]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: PostgresServer) -> str:
     """The name of a database with the schema, to be copied."""
-    import asyncio
-
-    from ray_pipeline.io.migrations import migrate
-
     name = "template_migrated"
     with psycopg.connect(postgres_server.database("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    asyncio.run(migrate(postgres_server.database(name)))
+    _migrate(postgres_server.database(name))
     return name
+
+
+def _migrate(dsn: str) -> None:
+    # Imported late: a test of the servers alone needs no schema.
+    from ray_pipeline.io.migrations import migrate
+
+    asyncio.run(migrate(dsn))
 
 
 def _database(server: PostgresServer, template: str) -> Iterator[str]:
@@ -100,11 +102,17 @@ def postgres_dsn(postgres_server: PostgresServer, migrated_template: str) -> Ite
 
 
 @pytest.fixture
-def redis_url(redis_server: ValkeyServer) -> Iterator[str]:
+def redis_url(redis_server: ValkeyServer) -> str:
     """An empty Redis for this test."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
-    yield redis_server.url
+    return redis_server.url
+
+
+@pytest.fixture
+def kafka_bootstrap(kafka_server: KafkaServer) -> str:
+    """Where the shared Apache Kafka is; its topics are told apart by `topic_prefix`."""
+    return kafka_server.bootstrap_servers
 
 
 @pytest.fixture
@@ -114,38 +122,43 @@ def topic_prefix() -> str:
 
 
 @pytest.fixture
-def own_postgres(tmp_path_factory: pytest.TempPathFactory, servers_dir: Path) -> Iterator[PostgresServer]:
-    """A PostgreSQL that this test may break; migrated."""
-    import asyncio
+def servers(servers_dir: Path) -> Callable[[str], Path]:
+    """A maker of directories for servers that a test starts, and stops, itself."""
+    return lambda name: servers_dir / f"{name}-{next(_numbers)}"
 
-    from ray_pipeline.io.migrations import migrate
 
-    server = PostgresServer(servers_dir / f"postgres-{next(_numbers)}")
+@pytest.fixture
+def own_postgres(servers: Callable[[str], Path]) -> Iterator[PostgresServer]:
+    """A PostgreSQL that this test may break; its database has the schema."""
+    server = PostgresServer(servers("postgres"))
     server.start()
-    asyncio.run(migrate(server.dsn))
+    _migrate(server.dsn)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def own_redis(servers_dir: Path) -> Iterator[ValkeyServer]:
+def own_redis(servers: Callable[[str], Path]) -> Iterator[ValkeyServer]:
     """A Valkey that this test may break."""
-    server = ValkeyServer(servers_dir / f"valkey-{next(_numbers)}")
+    server = ValkeyServer(servers("valkey"))
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def own_kafka(servers_dir: Path) -> Iterator[KafkaServer]:
+def own_tansu(servers: Callable[[str], Path]) -> Iterator[TansuServer]:
+    """A Tansu that this test may break."""
+    server = TansuServer(servers("tansu"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_kafka(servers: Callable[[str], Path]) -> Iterator[KafkaServer]:
     """An Apache Kafka that this test may break."""
-    server = KafkaServer(servers_dir / f"kafka-{next(_numbers)}")
+    server = KafkaServer(servers("kafka"))
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def servers(servers_dir: Path) -> Iterator[Callable[[str], Path]]:
-    """A maker of directories for servers that a test starts itself."""
-    yield lambda name: servers_dir / f"{name}-{next(_numbers)}"

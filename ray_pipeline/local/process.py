@@ -1,169 +1,201 @@
-"""One server as a child process in a session of its own: start, stop, kill, pause, find again."""
+"""One server's process in a session of its own: start, stop, kill, pause, and find it again."""
 
 import os
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from ray_pipeline.errors import ServerError
+from ray_pipeline.local.ports import free_port
+
+__all__ = ["ProcessId", "ServerProcess", "free_port", "identify", "is_alive"]
 
 POLL_S = 0.02
+KILL_S = 10.0
 LOG_LINES = 15
+LOG_BYTES = 10_000_000
+SAME_START_S = 0.5  # what two readings of one start time may differ by when the clock is set
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A process, told apart from a later one with the same number by its start time."""
+class ProcessId:
+    """A process, told apart by its start from a later one that was given the same number."""
 
     pid: int
-    started: int  # clock ticks since boot, from /proc
+    started_s: float  # since the epoch
 
 
-def mark(pid: int) -> Mark | None:
-    """Return the mark of a living process, None if there is none (a zombie is not living)."""
+def identify(pid: int) -> ProcessId | None:
+    """Return the identity of a living process; None if there is none. A zombie does not live."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return ProcessId(pid, process.create_time())
+    except psutil.NoSuchProcess:
         return None
-    return None if fields[0] == "Z" else Mark(pid, int(fields[19]))
 
 
-def alive(process: Mark | None) -> bool:
-    """Say whether that very process lives."""
-    return process is not None and mark(process.pid) == process
-
-
-def free_port(preferred: int | None = None) -> int:
-    """Return a free TCP port at 127.0.0.1, the preferred one if nobody listens there."""
-    for port in (preferred, 0):
-        if port is None:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ServerError("no TCP port is free at 127.0.0.1")
-
-
-def answers(port: int) -> bool:
-    """Say whether somebody accepts connections at a port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def is_alive(identity: ProcessId) -> bool:
+    """Say whether that very process lives. Reaps it where it was our child."""
+    _reap(identity.pid)
+    found = identify(identity.pid)
+    return found is not None and abs(found.started_s - identity.started_s) < SAME_START_S
 
 
 class ServerProcess:
-    """
-    A server's process. It outlives its parent, and Ctrl-C in a terminal does not reach it.
-    """
+    """A server's process. It outlives its parent, and Ctrl-C in a terminal does not reach it."""
 
-    def __init__(self, name: str, *, log: Path, user: int | None = None) -> None:
+    def __init__(self, name: str, *, log: Path, identity: ProcessId | None = None) -> None:
         self.name = name
-        self._log = log
-        self._user = user
-        self._child: subprocess.Popen[bytes] | None = None
-        self.mark: Mark | None = None
+        self.log = log
+        self.identity = identity
 
     @property
     def running(self) -> bool:
         """Say whether it lives."""
-        if self._child is not None:
-            self._child.poll()  # reap it, or it would stay as a zombie
-        return alive(self.mark)
+        return self.identity is not None and is_alive(self.identity)
 
-    def adopt(self, process: Mark | None) -> None:
-        """Take over a process that an earlier parent started."""
-        self.mark = process
-
-    def spawn(
-        self, command: Sequence[str], *, environment: Mapping[str, str] | None = None
-    ) -> None:
-        """Start it, its output going to the log."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen(  # noqa: S603 - the command is ours
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **(environment or {})},
-                start_new_session=True,
-                user=self._user,
-                group=self._user,
-                extra_groups=[] if self._user is not None else None,
-                cwd="/",
-            )
-        self.mark = mark(self._child.pid)
-
-    def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+    def spawn(self, command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> None:
         """
-        Wait until `ready` says so.
+        Start `command`, its output going to the log.
 
         Raises:
-            ServerError: If it dies or takes too long; the text has the log's last lines.
+            ServerError: If the program cannot be executed.
+        """
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        _rotate(self.log)
+        # Not subprocess.Popen, whose objects complain when they are forgotten before their process.
+        try:
+            pid = os.posix_spawn(
+                command[0], list(command), {**os.environ, **(environ or {})},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(self.log),
+                     os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise ServerError(f"{self.name} cannot be executed: {error}") from error
+        self.identity = identify(pid) or ProcessId(pid, 0.0)
+
+    def wait_ready(self, ping: Callable[[], object], *, timeout_s: float) -> None:
+        """
+        Wait until `ping` returns; an exception from it means: not yet.
+
+        Raises:
+            ServerError: If the process dies or takes too long; the text has the log's last lines.
         """
         deadline_s = time.monotonic() + timeout_s
-        while not ready():
+        while (reason := _failure(ping)) is not None:
             if not self.running:
-                raise self._failed("ended while starting")
+                raise self.failure("ended while starting")
             if time.monotonic() > deadline_s:
-                raise self._failed(f"did not answer within {timeout_s:g} s")
+                raise self.failure(f"did not answer within {timeout_s:g} s ({reason})")
             time.sleep(POLL_S)
 
-    def stop(self, number: int = signal.SIGTERM, *, timeout_s: float = 20.0) -> None:
-        """Ask it to end, and make it end."""
-        if self.running:
-            self._signal(number)
-            if not self._gone(timeout_s):
+    def answers(self, ping: Callable[[], object], *, timeout_s: float) -> bool:
+        """Say whether `ping` returns within `timeout_s`; an exception from it means: not yet."""
+        deadline_s = time.monotonic() + timeout_s
+        while _failure(ping) is not None:
+            if time.monotonic() > deadline_s or not self.running:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def stop(self, number: int = signal.SIGTERM, *, timeout_s: float = 30.0) -> None:
+        """Ask it to end, and make it end after `timeout_s`. Returns when it is gone."""
+        if self.identity is not None and self.running:
+            self.resume()  # a paused process would not hear it
+            os.kill(self.identity.pid, number)
+            if not self._gone([self.identity], timeout_s=timeout_s):
                 self.kill()
-        self.mark = None
+        self.identity = None
 
     def kill(self) -> None:
-        """Kill it and its children, as `kill -9` does, and wait until it is gone."""
-        if self.running:
-            self._signal(signal.SIGKILL, group=True)
-            self._gone(10.0)
-        self.mark = None
+        """
+        Kill it and its children at once, as a power cut would. Returns when all are gone.
+
+        Raises:
+            ServerError: If the system does not let go of it.
+        """
+        tree = self._tree()
+        _signal(tree, signal.SIGKILL)
+        if not self._gone(tree, timeout_s=KILL_S):
+            raise ServerError(f"{self.name} (pid {tree[0].pid}) does not end, even by kill -9")
+        self.identity = None
 
     def pause(self) -> None:
-        """Freeze it and its children; sockets stay open."""
-        self._signal(signal.SIGSTOP, group=True)
+        """Freeze it and its children; their sockets stay open."""
+        _signal(self._tree(), signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
-        self._signal(signal.SIGCONT, group=True)
+        """Let it go on after `pause`."""
+        _signal(self._tree(), signal.SIGCONT)
 
-    def _signal(self, number: int, *, group: bool = False) -> None:
-        if self.mark is None or not alive(self.mark):
-            return
-        if group:
-            os.killpg(self.mark.pid, number)
-        else:
-            os.kill(self.mark.pid, number)
+    def failure(self, what: str) -> ServerError:
+        """Return an error that quotes the end of the log."""
+        quoted = "\n".join(f"  | {line}" for line in _tail(self.log))
+        return ServerError(
+            f"{self.name} {what}; the end of its log:\n{quoted}", fix=f"read {self.log}"
+        )
 
-    def _gone(self, timeout_s: float) -> bool:
+    def _tree(self) -> list[ProcessId]:
+        # By descent, not by process group: each of Postgres' backends leads a group of its own.
+        if self.identity is None or not self.running:
+            return []
+        try:
+            children = psutil.Process(self.identity.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        found = (identify(child.pid) for child in children)
+        return [self.identity, *(child for child in found if child is not None)]
+
+    def _gone(self, processes: Sequence[ProcessId], *, timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s
-        while self.running:
+        while any(is_alive(process) for process in processes):
             if time.monotonic() > deadline_s:
                 return False
             time.sleep(POLL_S)
         return True
 
-    def _failed(self, what: str) -> ServerError:
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # somebody else's child
+
+
+def _signal(processes: Sequence[ProcessId], number: int) -> None:
+    for process in processes:
         try:
-            tail = self._log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        except OSError:
-            tail = []
-        self.kill()
-        return ServerError(
-            f"{self.name} {what}; the end of its log:\n"
-            + "\n".join(f"  | {line}" for line in tail),
-            fix=f"read {self._log}",
-        )
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _failure(ping: Callable[[], object]) -> str | None:
+    try:
+        ping()
+    except Exception as error:  # whatever the client library makes of a server that is starting
+        return f"{type(error).__name__}: {error}".strip()
+    return None
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        return log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+    except OSError as error:
+        return [f"(no log: {error})"]
+
+
+def _rotate(log: Path) -> None:
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".old.log"))

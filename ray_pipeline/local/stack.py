@@ -1,29 +1,30 @@
 """The embedded servers together: up, found again, down. Everything lives in one directory."""
 
-import contextlib
-import fcntl
-import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ray_pipeline.errors import ServerError
-from ray_pipeline.local.process import Mark, alive, free_port
+from ray_pipeline.local.ports import free_port
+from ray_pipeline.local.process import is_alive
 from ray_pipeline.local.servers import (
     KafkaServer,
     PostgresServer,
+    Server,
     TansuServer,
     ValkeyServer,
-    open_path,
 )
+from ray_pipeline.local.state import Known, locked, read_state, write_state
 
 Broker = Literal["tansu", "kafka"]
 Need = Literal["postgres", "redis", "kafka"]
+Progress = Callable[[str], None]
 ALL: frozenset[Need] = frozenset({"postgres", "redis", "kafka"})
-STATE = "state.json"
-Server = PostgresServer | ValkeyServer | TansuServer | KafkaServer
+BROKERS: tuple[Broker, ...] = ("tansu", "kafka")
+STOP_ORDER = ("kafka", "tansu", "valkey", "postgres")
+ANSWER_S = 10.0  # a running server that says nothing for so long is started anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,10 @@ class LocalServers:
             "PIPELINE_POSTGRES__DSN": self.postgres_dsn,
             "PIPELINE_REDIS__URL": self.redis_url,
             "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
+            # Tansu knows no idempotent producer; the records' own numbers tell repeats apart.
+            "PIPELINE_KAFKA__IDEMPOTENCE": "false" if self.broker == "tansu" else None,
         }
-        environment = {name: value for name, value in named.items() if value is not None}
-        if self.broker == "tansu":
-            # It knows no idempotent producers; our own numbers recognise repeats either way.
-            environment["PIPELINE_KAFKA__IDEMPOTENCE"] = "false"
-        return environment
+        return {name: value for name, value in named.items() if value is not None}
 
 
 def home() -> Path:
@@ -57,160 +56,147 @@ def home() -> Path:
     return Path(data) / "ray-pipeline"
 
 
+def claim(where: Path) -> AbstractContextManager[None]:
+    """
+    Hold a home for one pipeline, until the context is left or the process dies.
+
+    Raises:
+        ServerError: If another pipeline holds it; the text has its pid.
+    """
+    return locked(where, "stack", doing="running a pipeline")
+
+
 def up(
     where: Path,
     *,
     broker: Broker | None = None,
     need: frozenset[Need] = ALL,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Progress = lambda _: None,
 ) -> LocalServers:
     """
-    Start what is needed and not running; what runs is used as it is.
+    Start what is needed and does not run; what runs and answers is used as it is.
 
     Args:
-        where: The directory that holds data, logs and state.
-        broker: Which broker; None for the one that was used here last, Tansu at first.
+        where: The home: the directory that holds data, logs and state.
+        broker: Which broker; None for the one that was used here last, Tansu at first. Another
+            one that runs here is stopped.
         need: Which servers.
         on_progress: Told what happens, a line at a time.
 
     Raises:
-        ServerError: If a server does not start, or another process is starting them.
+        ServerError: If a server does not start, or another process is starting or stopping them.
         MissingDependency: If a server is not installed.
     """
-    with _locked(where):
-        state = _read(where)
-        chosen: Broker = broker or state.get("broker", {}).get("kind", "tansu")
-        if "kafka" in need and state.get("broker", {}).get("kind", chosen) != chosen:
-            _stop_one(where, "broker", state)
-            state.pop("broker", None)
-        servers: dict[str, Server] = {}
-        for name in _names(need):
-            server = _server(where, name, broker=chosen, port=state.get(name, {}).get("port"))
-            servers[name] = server
-            _ensure(server, _mark(state.get(name)), on_progress)
-            state[name] = _entry(server, chosen)
-            _write(where, state)
-        return _described(servers, chosen)
+    with _changing(where):
+        chosen = broker or _last_broker(read_state(where))
+        kinds = _kinds(need, chosen)
+        if "kafka" in need:
+            _stop(where, [kind for kind in BROKERS if kind != chosen], on_progress)
+            _forget(where, [kind for kind in BROKERS if kind != chosen])
+        servers = {kind: _find_or_spawn(where, kind, on_progress) for kind in kinds}
+        for server in servers.values():
+            server.wait_ready()
+        return _described(servers.values())
+
+
+def down(where: Path, *, on_progress: Progress = lambda _: None) -> None:
+    """
+    Stop what runs, the broker first and Postgres last. Data stay, except a memory-only broker's.
+
+    Raises:
+        ServerError: If another process is starting or stopping them, or one does not end.
+    """
+    if where.exists():
+        with _changing(where):
+            _stop(where, STOP_ORDER, on_progress)
 
 
 def running(where: Path) -> LocalServers:
-    """Return the servers of a directory that are alive."""
-    state = _read(where)
-    broker: Broker = state.get("broker", {}).get("kind", "tansu")
-    servers = {
-        name: _server(where, name, broker=broker, port=entry["port"])
-        for name, entry in state.items()
-        if alive(_mark(entry))
-    }
-    return _described(servers, broker)
+    """Return the servers of a home that are alive."""
+    known = read_state(where).values()
+    return _described(_server(where, one) for one in known if is_alive(one.identity))
 
 
-def down(where: Path, *, on_progress: Callable[[str], None] = lambda _: None) -> None:
-    """Stop what runs, readers of data before its keepers. Data stays."""
-    with _locked(where):
-        state = _read(where)
-        for name in ("broker", "redis", "postgres"):
-            if name in state and alive(_mark(state[name])):
-                on_progress(f"stopping {name}")
-                _stop_one(where, name, state)
+def env(where: Path) -> dict[str, str]:
+    """Return the settings that point at the running servers of a home."""
+    return running(where).environment()
 
 
-def _names(need: frozenset[Need]) -> list[str]:
-    wanted = {"postgres": "postgres", "redis": "redis", "kafka": "broker"}
-    return [name for need_name, name in wanted.items() if need_name in need]
+def _changing(where: Path) -> AbstractContextManager[None]:
+    return locked(where, "servers", doing="starting or stopping servers")
 
 
-def _server(where: Path, name: str, *, broker: Broker, port: int | None) -> Server:
-    if name == "postgres":
-        return PostgresServer(where / "postgres", port=port)
-    if name == "redis":
-        return ValkeyServer(where / "valkey", port=port)
-    if broker == "kafka":
-        return KafkaServer(where / "kafka", port=port)
-    return TansuServer(where / "tansu", port=port)
+def _last_broker(known: dict[str, Known]) -> Broker:
+    return "kafka" if "kafka" in known else "tansu"
 
 
-def _ensure(server: Server, process: Mark | None, on_progress: Callable[[str], None]) -> None:
-    name = server.process.name
-    if alive(process):
-        server.process.adopt(process)
-        on_progress(f"{name} runs at port {server.port}")
-        return
-    # The port of the last time, if nobody has taken it since.
+def _kinds(need: frozenset[Need], broker: Broker) -> Iterator[str]:
+    # The slowest first: they start beside each other.
+    named = {"kafka": broker, "postgres": "postgres", "redis": "valkey"}
+    return (kind for name, kind in named.items() if name in need)
+
+
+def _find_or_spawn(where: Path, kind: str, on_progress: Progress) -> Server:
+    known = read_state(where)
+    server = _server(where, known.get(kind) or Known(kind, free_port(), pid=0, started_s=0.0))
+    if server.process.running and server.process.answers(server.ping, timeout_s=ANSWER_S):
+        on_progress(f"{server.process.name} is running at port {server.port}")
+        return server
+    server.process.kill()
     server.port = free_port(server.port)
-    on_progress(f"starting {name} at port {server.port}")
-    server.start()
+    on_progress(f"starting {server.process.name} at port {server.port}")
+    server.spawn()
+    # Before it is ready: a process that is written down is never lost.
+    write_state(where, known | {kind: _known(kind, server)})
+    return server
 
 
-def _stop_one(where: Path, name: str, state: dict[str, dict[str, str]]) -> None:
-    entry = state[name]
-    server = _server(where, name, broker=_kind(entry), port=int(entry["port"]))
-    server.process.adopt(_mark(entry))
-    server.stop()
+def _stop(where: Path, kinds: Sequence[str], on_progress: Progress) -> None:
+    known = read_state(where)
+    for kind in kinds:
+        if kind in known and is_alive(known[kind].identity):
+            server = _server(where, known[kind])
+            on_progress(f"stopping {server.process.name}")
+            server.stop()
 
 
-def _kind(entry: dict[str, str]) -> Broker:
-    return "kafka" if entry.get("kind") == "kafka" else "tansu"
+def _forget(where: Path, kinds: Sequence[str]) -> None:
+    write_state(where, {k: known for k, known in read_state(where).items() if k not in kinds})
 
 
-def _described(servers: dict[str, Server], broker: Broker) -> LocalServers:
-    postgres, redis, kafka = (servers.get(name) for name in ("postgres", "redis", "broker"))
-    return LocalServers(
-        postgres_dsn=postgres.dsn if isinstance(postgres, PostgresServer) else None,
-        redis_url=redis.url if isinstance(redis, ValkeyServer) else None,
-        kafka_bootstrap_servers=(
-            kafka.bootstrap_servers if isinstance(kafka, TansuServer | KafkaServer) else None
-        ),
-        broker=broker if kafka else None,
+def _server(where: Path, known: Known) -> Server:
+    makers: dict[str, type[Server]] = {
+        "postgres": PostgresServer,
+        "valkey": ValkeyServer,
+        "tansu": TansuServer,
+        "kafka": KafkaServer,
+    }
+    return makers[known.kind](
+        where / known.kind,
+        port=known.port,
+        log=where / "logs" / f"{known.kind}.log",
+        identity=known.identity if known.pid else None,
     )
 
 
-def _entry(server: Server, broker: Broker) -> dict[str, object]:
-    mark = server.process.mark
-    entry: dict[str, object] = {"port": server.port, **(asdict(mark) if mark else {})}
-    if isinstance(server, TansuServer | KafkaServer):
-        entry["kind"] = broker
-    return entry
+def _known(kind: str, server: Server) -> Known:
+    identity = server.process.identity
+    assert identity is not None, "a server that was just spawned has a process"
+    return Known(kind, server.port, pid=identity.pid, started_s=identity.started_s)
 
 
-def _mark(entry: object) -> Mark | None:
-    if isinstance(entry, dict) and "pid" in entry and "started" in entry:
-        return Mark(int(entry["pid"]), int(entry["started"]))
-    return None
-
-
-def _read(where: Path) -> dict:  # type: ignore[type-arg]
-    try:
-        state = json.loads((where / STATE).read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ServerError(
-            f"{where / STATE} cannot be read: {error}", fix="delete it; the data is beside it"
-        ) from error
-    return state if isinstance(state, dict) else {}
-
-
-def _write(where: Path, state: object) -> None:
-    new = where / f"{STATE}.new"
-    new.write_text(json.dumps(state, indent=1))
-    new.replace(where / STATE)
-
-
-@contextlib.contextmanager
-def _locked(where: Path) -> Iterator[None]:
-    """Hold the directory for the length of a start or stop."""
-    where.mkdir(parents=True, exist_ok=True)
-    with (where / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise ServerError(
-                f"process {lock.read().strip() or '?'} is starting or stopping servers in {where}",
-                fix="wait for it, or name another directory with PIPELINE_HOME",
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+def _described(servers: Iterable[Server]) -> LocalServers:
+    described = LocalServers()
+    for server in servers:
+        match server:
+            case PostgresServer():
+                described = replace(described, postgres_dsn=server.dsn)
+            case ValkeyServer():
+                described = replace(described, redis_url=server.url)
+            case TansuServer() | KafkaServer():
+                described = replace(
+                    described,
+                    kafka_bootstrap_servers=server.bootstrap_servers,
+                    broker="kafka" if isinstance(server, KafkaServer) else "tansu",
+                )
+    return described
