@@ -1,6 +1,7 @@
 """How rows look in a terminal."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,6 +9,8 @@ from rich.text import Text
 
 from ray_pipeline.flows.audit import Audit, names
 from ray_pipeline.flows.status import FeedRow, Status, age
+from ray_pipeline.io.dlq import LetterRow
+from ray_pipeline.io.gaps import GapRow
 
 
 def table(title: str, *columns: str) -> Table:
@@ -74,6 +77,47 @@ def render_audit(audit: Audit) -> Group:
     ]
     verdict = "clean: everything is explained" if audit.clean else "NOT clean"
     return Group(made, "", *lines, Text(verdict, style="bold"))
+
+
+def render_gaps(rows: Iterable[GapRow]) -> RenderableType:
+    """Return one line per gap."""
+    made = table(
+        "Gaps", "feed", ">shard", ">epoch", "kind", "from", "to", ">records", "symbols", "cause"
+    )
+    for row in rows:
+        made.add_row(
+            row.feed, str(row.shard), str(row.epoch), row.kind, _time(row.from_at),
+            _time(row.to_at), _numbers(row), _symbols(row.symbols), row.cause,
+        )  # fmt: skip
+    return made if made.row_count else "no gaps"
+
+
+def render_letters(rows: Iterable[LetterRow]) -> RenderableType:
+    """Return one line per dead letter."""
+    made = table(
+        "Dead letters", ">id", "feed", "identity", "parked", "state", "reason", ">bytes", "detail"
+    )
+    for row in rows:
+        identity = "-" if row.shard is None else f"{row.shard}/{row.epoch}/{row.seq}"
+        made.add_row(
+            str(row.id), row.feed, identity, _time(row.parked_at), row.state, row.reason,
+            f"{row.size_bytes:,}", row.resolution or row.detail,
+        )  # fmt: skip
+    return made if made.row_count else "no dead letters"
+
+
+def _time(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def _numbers(row: GapRow) -> str:
+    if row.first_seq is None or row.last_seq is None:
+        return "-"
+    return f"{row.first_seq}-{row.last_seq}"
+
+
+def _symbols(symbols: list[str] | None) -> str:
+    return "all" if symbols is None else names(symbols)
 
 
 def _uncovered(status: Status) -> Table:

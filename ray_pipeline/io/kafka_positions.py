@@ -1,16 +1,23 @@
 """Where the topics begin and end in Kafka."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
+from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feed import FeedSpec
-from ray_pipeline.io.kafka import client_options
+from ray_pipeline.io.kafka import FAILURES, KafkaBroker, client_options
 from ray_pipeline.settings import Settings
+
+TIMEOUT_S = 10.0
+FIX = (
+    "check PIPELINE_KAFKA__BOOTSTRAP_SERVERS and PIPELINE_KAFKA__SECURITY_PROTOCOL, and that the "
+    "broker runs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +44,18 @@ async def read_positions(settings: Settings, feeds: Iterable[FeedSpec]) -> Posit
         BrokerUnavailable: If Kafka cannot be reached.
     """
     names = {topic_name(settings, spec) for spec in feeds}
+    partitions = [
+        TopicPartition(topic, partition)
+        for topic, count in (await partition_counts(settings)).items()
+        if topic in names
+        for partition in range(count)
+    ]
     options = client_options(settings.kafka, settings.bootstrap_servers())
     try:
-        partitions = [
-            TopicPartition(topic, partition)
-            for topic, count in (await _partition_counts(options)).items()
-            if topic in names
-            for partition in range(count)
-        ]
-        return await _offsets(options, partitions)
-    except (KafkaError, OSError) as error:
-        raise BrokerUnavailable(
-            f"Kafka cannot be reached: {error}",
-            fix="check PIPELINE_KAFKA__BOOTSTRAP_SERVERS and that the broker runs; "
-            "`ray-pipeline doctor` tells more",
-        ) from error
+        async with asyncio.timeout(TIMEOUT_S):
+            return await _offsets(options, partitions)
+    except FAILURES as error:
+        raise await _explain(settings, error) from error
 
 
 async def partition_counts(settings: Settings) -> dict[str, int]:
@@ -59,20 +63,31 @@ async def partition_counts(settings: Settings) -> dict[str, int]:
     Return how many partitions each topic of the broker has. It makes no topic.
 
     Raises:
-        KafkaError: If the broker cannot be reached, or refuses the credentials.
+        BrokerUnavailable: If the broker cannot be reached, or refuses the credentials.
     """
-    return await _partition_counts(client_options(settings.kafka, settings.bootstrap_servers()))
-
-
-async def _partition_counts(options: Mapping[str, object]) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(**options)
-    await admin.start()
+    admin = AIOKafkaAdminClient(**client_options(settings.kafka, settings.bootstrap_servers()))
     try:
-        # Without names: to ask for a topic by name can make it.
-        topics = await admin.describe_topics()
+        async with asyncio.timeout(TIMEOUT_S):
+            await admin.start()
+            # Without names: to ask for a topic by name can make it.
+            topics = await admin.describe_topics()
+    except FAILURES as error:
+        raise await _explain(settings, error) from error
     finally:
         await admin.close()
     return {topic["topic"]: len(topic["partitions"]) for topic in topics}
+
+
+async def _explain(settings: Settings, error: BaseException) -> BrokerUnavailable:
+    """Return what really happened: aiokafka says the same of wrong credentials and of silence."""
+    broker = KafkaBroker(settings)
+    try:
+        await broker.partitions(topic_name(settings, FEEDS[0]))
+    except BrokerUnavailable as better:
+        return BrokerUnavailable(better.args[0], fix=better.fix or FIX)
+    finally:
+        await broker.close()
+    return BrokerUnavailable(f"Kafka did not answer: {error}", fix=FIX)
 
 
 async def _offsets(options: Mapping[str, object], partitions: list[TopicPartition]) -> Positions:

@@ -122,7 +122,7 @@ async def migrate(
         while name := await _apply_next(connection, migrations):
             on_progress(name)
             names.append(name)
-        await ensure_partitions(connection, now=await _utc_now(connection))
+        await ensure_partitions(connection, now=await utc_now(connection))
     return names
 
 
@@ -153,6 +153,14 @@ def months(now: datetime, *, ahead: int) -> list[datetime]:
         datetime(number // 12, number % 12 + 1, 1)  # noqa: DTZ001 - the columns are naive UTC
         for number in range(first, first + ahead + 1)
     ]
+
+
+async def utc_now(connection: Connection) -> datetime:
+    """Return the database's time in UTC, naive, as the columns of history have it."""
+    cursor = await connection.execute("SELECT now() AT TIME ZONE 'UTC'")
+    (now,) = await cursor.fetchone() or (None,)
+    assert isinstance(now, datetime)
+    return now
 
 
 async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> str:
@@ -190,10 +198,3 @@ async def _applied(connection: Connection) -> dict[int, Applied]:
         return {}
     cursor = await connection.execute("SELECT version, name, checksum FROM schema_migrations")
     return {version: Applied(name, checksum) async for version, name, checksum in cursor}
-
-
-async def _utc_now(connection: Connection) -> datetime:
-    cursor = await connection.execute("SELECT now() AT TIME ZONE 'UTC'")
-    (now,) = await cursor.fetchone() or (None,)
-    assert isinstance(now, datetime)
-    return now

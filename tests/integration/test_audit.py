@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +10,6 @@ import redis.asyncio as aioredis
 from ray_pipeline.catalog import feed
 from ray_pipeline.flows.audit import Audit, FeedAudit
 from ray_pipeline.io.audit import run_audit
-from ray_pipeline.io.migrations import migrate
 from ray_pipeline.io.postgres import Connection, session
 from ray_pipeline.io.redis import versions_key
 from ray_pipeline.settings import KafkaSettings, PostgresSettings, RedisSettings, Settings
@@ -23,12 +21,13 @@ EVENT_MS = 1_700_000_000_000
 
 
 @pytest.fixture
-async def settings(postgres_dsn, redis_url, kafka_bootstrap) -> Settings:
-    await migrate(postgres_dsn)
+def settings(postgres_dsn, redis_url, tansu_server, topic_prefix) -> Settings:
     return Settings(
         postgres=PostgresSettings(dsn=postgres_dsn),
         redis=RedisSettings(url=redis_url),
-        kafka=KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=f"{time.time_ns()}-"),
+        kafka=KafkaSettings(
+            bootstrap_servers=tansu_server.bootstrap_servers, topic_prefix=topic_prefix
+        ),
     )
 
 

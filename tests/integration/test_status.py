@@ -7,14 +7,12 @@ import pytest
 from rich.console import Console
 
 from ray_pipeline.commands.tables import render_status, render_table
-from ray_pipeline.io.migrations import migrate
 from ray_pipeline.io.postgres import Connection, session
 from ray_pipeline.io.status import feed_rows, read_status
 
 
 @pytest.fixture
 async def database(postgres_dsn) -> AsyncIterator[Connection]:
-    await migrate(postgres_dsn)
     async with session(postgres_dsn, name="test") as connection:
         await connection.execute(
             "INSERT INTO producer_epochs (feed, shard, epoch, holder, published, connected, state,"
@@ -52,8 +50,6 @@ async def database(postgres_dsn) -> AsyncIterator[Connection]:
 
 
 async def test_a_fresh_database_has_a_row_for_every_feed(postgres_dsn):
-    await migrate(postgres_dsn)
-
     rows = await feed_rows(postgres_dsn)
 
     assert [row.feed for row in rows] == ["sp500", "bithumb", "top_gainers"]

@@ -1,0 +1,94 @@
+"""What every command does: settings in, errors as one line with their fix, data out."""
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Coroutine
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, ParamSpec
+
+import psycopg
+import typer
+from rich.console import Console, RenderableType
+
+from ray_pipeline.catalog import FEEDS
+from ray_pipeline.errors import DatabaseUnavailable, MigrationError, PipelineError
+
+P = ParamSpec("P")
+FAILED = 2  # could not be done; 1 says that it was done and found something wrong
+NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})  # no such table, column or function
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Feed = Annotated[
+    str | None,
+    typer.Option(help=f"Only this feed: {', '.join(spec.name for spec in FEEDS)}."),
+]
+
+
+def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
+    """
+    Make an async function that returns an exit code into a command.
+
+    A PipelineError becomes its text and its fix on stderr, without a traceback, and exit code 2.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = asyncio.run(function(*args, **kwargs))
+        except PipelineError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+        except psycopg.Error as error:
+            typer.echo(f"error: {_database_error(error)}", err=True)
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        if code:
+            raise typer.Exit(code)
+
+    return run
+
+
+def _database_error(error: psycopg.Error) -> MigrationError | DatabaseUnavailable:
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    if error.sqlstate in NOT_MIGRATED:
+        return MigrationError(f"Postgres: {line}", fix="run `ray-pipeline migrate`")
+    return DatabaseUnavailable(f"Postgres: {line}", fix="`ray-pipeline doctor` tells more")
+
+
+def check_feed(name: str | None) -> str | None:
+    """
+    Return the name of a feed, None for all of them.
+
+    Raises:
+        PipelineError: If there is no such feed.
+    """
+    names = [spec.name for spec in FEEDS]
+    if name is not None and name not in names:
+        raise PipelineError(f"no feed {name!r}", fix=f"one of {', '.join(names)}")
+    return name
+
+
+def print_json(data: object) -> None:
+    """Print data as JSON; times in ISO 8601, bytes as text."""
+    typer.echo(json.dumps(data, default=_plain, indent=2, ensure_ascii=False))
+
+
+def show(page: RenderableType) -> None:
+    """Print a page; into a pipe as wide as it needs to be."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=240, no_color=True)
+    console.print(page)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
