@@ -1,11 +1,17 @@
 """`ray-pipeline local`: the embedded servers alone."""
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
+from ray_pipeline.errors import PipelineError
 from ray_pipeline.local import stack
+from ray_pipeline.local.state import read_state
+
+FAILED = 2
 
 local_app = typer.Typer(
     name="local",
@@ -14,59 +20,67 @@ local_app = typer.Typer(
     no_args_is_help=True,
 )
 
-
-def say(line: str) -> None:
-    """Print progress where it does not get between a command's data."""
-    typer.echo(line, err=True)
+BrokerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="'tansu' (memory only: a restart forgets all records) or 'kafka' (durable; needs "
+        "Java and, once, Maven). Default: the one used here last, tansu at first.",
+    ),
+]
 
 
 @local_app.command("up")
-def local_up(
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            help="'tansu' (memory only) or 'kafka' (durable; needs Java and, once, Maven). "
-            "Default: the one used here last, tansu at first.",
-        ),
-    ] = None,
-) -> None:
-    """Start the servers, or find them running. Then: eval "$(ray-pipeline local env)"."""
-    stack.up(stack.home(), broker=check_broker(broker), on_progress=say)
-    say(f"data and logs: {stack.home()}")
+def local_up(broker: BrokerOption = None) -> None:
+    """
+    Start the servers, or find them running.
+
+    Then point a shell at them: eval "$(ray-pipeline local env)"
+    """
+    with _errors_as_text():
+        stack.up(stack.home(), broker=check_broker(broker), on_progress=_say)
+    _say(f"data and logs: {stack.home()}")
+    _say('to use them from this shell: eval "$(ray-pipeline local env)"')
 
 
 @local_app.command("env")
 def local_env() -> None:
-    """Print `export PIPELINE_...` lines for a shell: eval "$(ray-pipeline local env)"."""
-    environment = stack.running(stack.home()).environment()
-    if not environment:
-        say(f"no server runs in {stack.home()}; start them with `ray-pipeline local up`")
+    """
+    Print the settings that point at the running servers, for a shell.
+
+    They contain passwords. Use: eval "$(ray-pipeline local env)"
+    """
+    with _errors_as_text():
+        settings = stack.env(stack.home())
+    if not settings:
+        _say(f"no server runs in {stack.home()}; start them with `ray-pipeline local up`")
         raise typer.Exit(1)
-    for name, value in environment.items():
+    for name, value in settings.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @local_app.command("down")
 def local_down() -> None:
-    """Stop the servers. Their data stays, except what a memory-only broker held."""
-    stack.down(stack.home(), on_progress=say)
+    """Stop the servers. Their data stay, except what a memory-only broker held."""
+    with _errors_as_text(), stack.claim(stack.home()):
+        stack.down(stack.home(), on_progress=_say)
 
 
 @local_app.command("status")
 def local_status() -> None:
-    """Say which servers run, and where."""
-    found = stack.running(stack.home())
-    for name, value in (
-        ("postgres", found.postgres_dsn),
-        ("redis", found.redis_url),
-        (f"kafka ({found.broker or 'none'})", found.kafka_bootstrap_servers),
-    ):
-        typer.echo(f"{name:16} {value or 'not running'}")
+    """Say which servers run, where, and where their logs are."""
+    with _errors_as_text():
+        known = read_state(stack.home())
+    _say(f"home: {stack.home()}")
+    for kind, server in known.items():
+        where = f"127.0.0.1:{server.port}, pid {server.pid}" if server.alive else "not running"
+        typer.echo(f"{kind:10}{where}, log {stack.log_file(stack.home(), kind)}")
+    if not known:
+        _say("no server was started here; start them with `ray-pipeline local up`")
 
 
 def check_broker(name: str | None) -> stack.Broker | None:
     """
-    Return the broker a user named.
+    Return the broker that a user named.
 
     Raises:
         typer.BadParameter: If there is no such broker.
@@ -75,3 +89,17 @@ def check_broker(name: str | None) -> stack.Broker | None:
         case None | "tansu" | "kafka":
             return name
     raise typer.BadParameter(f"{name!r} is no broker; there are 'tansu' and 'kafka'")
+
+
+def _say(line: str) -> None:
+    """Print progress where it does not get between a command's data."""
+    typer.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def _errors_as_text() -> Iterator[None]:
+    try:
+        yield
+    except PipelineError as error:
+        _say(f"error: {error}")
+        raise typer.Exit(FAILED) from None

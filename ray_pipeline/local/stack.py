@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from ray_pipeline.local.ports import free_port
-from ray_pipeline.local.process import is_alive
 from ray_pipeline.local.servers import (
     KafkaServer,
     PostgresServer,
@@ -114,12 +113,17 @@ def down(where: Path, *, on_progress: Progress = lambda _: None) -> None:
 def running(where: Path) -> LocalServers:
     """Return the servers of a home that are alive."""
     known = read_state(where).values()
-    return _described(_server(where, one) for one in known if is_alive(one.identity))
+    return _described(_server(where, one) for one in known if one.alive)
 
 
 def env(where: Path) -> dict[str, str]:
     """Return the settings that point at the running servers of a home."""
     return running(where).environment()
+
+
+def log_file(where: Path, kind: str) -> Path:
+    """Return where a server of a home writes its log."""
+    return where / "logs" / f"{kind}.log"
 
 
 def _changing(where: Path) -> AbstractContextManager[None]:
@@ -154,7 +158,7 @@ def _find_or_spawn(where: Path, kind: str, on_progress: Progress) -> Server:
 def _stop(where: Path, kinds: Sequence[str], on_progress: Progress) -> None:
     known = read_state(where)
     for kind in kinds:
-        if kind in known and is_alive(known[kind].identity):
+        if kind in known and known[kind].alive:
             server = _server(where, known[kind])
             on_progress(f"stopping {server.process.name}")
             server.stop()
@@ -174,7 +178,7 @@ def _server(where: Path, known: Known) -> Server:
     return makers[known.kind](
         where / known.kind,
         port=known.port,
-        log=where / "logs" / f"{known.kind}.log",
+        log=log_file(where, known.kind),
         identity=known.identity if known.pid else None,
     )
 

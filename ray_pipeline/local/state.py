@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ray_pipeline.errors import ServerError
-from ray_pipeline.local.process import ProcessId
+from ray_pipeline.local.process import ProcessId, is_alive
 
 STATE = "state.json"
 
@@ -34,6 +34,11 @@ class Known:
     def identity(self) -> ProcessId:
         """The process, to be told apart from a later one with the same number."""
         return ProcessId(self.pid, self.started_s)
+
+    @property
+    def alive(self) -> bool:
+        """Say whether that very process lives."""
+        return is_alive(self.identity)
 
 
 def read_state(home: Path) -> dict[str, Known]:
