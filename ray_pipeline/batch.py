@@ -1,5 +1,5 @@
 """
-One batch: from Kafka's bytes to everything that a transaction needs. Pure; the clock is an argument.
+One batch: from Kafka's bytes to all that a transaction needs. Pure; the clock is an argument.
 
 A record is data, a notice or rubbish. Data becomes a COPY line, a part of a bar and a latest value;
 a notice becomes a row of `gaps` or `dead_letters`; rubbish becomes a dead letter. Nothing else can
@@ -23,7 +23,7 @@ from ray_pipeline.sequences import Arrivals, Range
 T = TypeVar("T", Trade, Ticker)
 ShardEpoch = tuple[int, int]
 ZERO = Decimal(0)
-LARGEST_EPOCH = 2**62  # int8 in Postgres
+LARGEST = 2**62  # int8 in Postgres
 
 
 class Message(msgspec.Struct, gc=False):
@@ -105,6 +105,28 @@ class Prepared(Generic[T]):
         return len(self.items) + len(self.parked) + len(self.gaps) + sum(self.redelivered.values())
 
 
+@dataclass(slots=True)
+class _Shard:
+    """The newest epoch that a partition has shown of a shard."""
+
+    newest: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    """
+    One epoch of one shard in one partition: what the next record of it is checked against.
+
+    Attributes:
+        tally: Of the batch at hand; None before its first record in it.
+    """
+
+    epoch: int
+    arrivals: Arrivals
+    shard: _Shard
+    tally: Tally | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the checks of a batch need to know."""
@@ -133,7 +155,8 @@ class Preparer(Generic[T]):
         self._layout: Layout[T] = layout
         self._rules = rules
         self._arrivals = dict(arrivals)
-        self._newest = dict(newest)
+        self._shards = {place: _Shard(epoch) for place, epoch in newest.items()}
+        self._lanes: dict[tuple[int, int, int], _Lane] = {}
         self._decoder: Decoder[T] = Decoder(layout.kind)
 
     @property
@@ -149,6 +172,8 @@ class Preparer(Generic[T]):
 
     def begin(self) -> Prepared[T]:
         """Return an empty batch."""
+        for lane in self._lanes.values():
+            lane.tally = None
         return Prepared([], [], [], {}, {}, {}, {}, {}, {}, {})
 
     def finish(self, batch: Prepared[T]) -> Prepared[T]:
@@ -216,33 +241,44 @@ class Preparer(Generic[T]):
 
     def _take(self, message: Message, record: T | Gap | Reject, batch: Prepared[T]) -> Tally | None:
         """Count the record's number; None if it came before or its owner was replaced."""
-        owner = (record.pod_index, record.epoch)
-        if record.seq < 1 or not 0 <= record.epoch < LARGEST_EPOCH or record.seq > LARGEST_EPOCH:
-            batch.parked.append(Parked(message, "bad_identity", f"epoch, seq of {owner}"))
-            return None
-        place = (message.partition, record.pod_index)
-        newest = self._newest.get(place, -1)
-        if record.epoch > newest:
-            self._newest[place] = record.epoch
-        arrivals = self._arrivals.get(owner)
-        if arrivals is None:
-            arrivals = self._arrivals[owner] = Arrivals.empty()
-        if not arrivals.take(record.seq):
+        lane = self._lanes.get((message.partition, record.pod_index, record.epoch))
+        if lane is None or lane.tally is None or record.seq < 1:
+            lane = self._enter(message, record, batch)
+            if lane is None:
+                return None
+        if not lane.arrivals.take(record.seq):
             batch.redelivered[message.partition] = batch.redelivered.get(message.partition, 0) + 1
             return None
-        tally = batch.tallies.get(owner)
-        if tally is None:
-            tally = batch.tallies[owner] = Tally()
-        if record.epoch < newest:
-            self._park_stale(message, record, tally, batch)
+        if lane.epoch < lane.shard.newest:
+            self._park_stale(message, record, lane, batch)
             return None
-        return tally
+        return lane.tally
+
+    def _enter(
+        self, message: Message, record: T | Gap | Reject, batch: Prepared[T]
+    ) -> _Lane | None:
+        """Return the record's lane with a tally for this batch; None if its identity is no such."""
+        shard, epoch, seq = record.pod_index, record.epoch, record.seq
+        if not (1 <= seq < LARGEST and 0 <= epoch < LARGEST and abs(shard) < 2**31):
+            detail = f"shard {shard}, epoch {epoch}, seq {seq}"
+            batch.parked.append(Parked(message, "bad_identity", detail))
+            return None
+        partition = message.partition
+        newest = self._shards.setdefault((partition, shard), _Shard(-1))
+        newest.newest = max(newest.newest, epoch)
+        lane = self._lanes.get((partition, shard, epoch))
+        if lane is None:
+            arrivals = self._arrivals.setdefault((shard, epoch), Arrivals.empty())
+            lane = self._lanes[(partition, shard, epoch)] = _Lane(epoch, arrivals, newest)
+        lane.tally = batch.tallies.setdefault((shard, epoch), Tally())
+        return lane
 
     def _park_stale(
-        self, message: Message, record: T | Gap | Reject, tally: Tally, batch: Prepared[T]
+        self, message: Message, record: T | Gap | Reject, lane: _Lane, batch: Prepared[T]
     ) -> None:
         """An owner that was replaced may not write any more; what it sent is kept aside."""
-        tally.parked += 1
+        assert lane.tally is not None
+        lane.tally.parked += 1
         detail = f"shard {record.pod_index} already has an owner newer than epoch {record.epoch}"
         batch.parked.append(_parked(message, record, reason="stale_epoch", detail=detail))
 

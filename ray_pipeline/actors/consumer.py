@@ -7,9 +7,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from random import Random
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ray_pipeline.batch import Rules
 from ray_pipeline.catalog import feed as feed_spec
@@ -25,7 +25,7 @@ from ray_pipeline.flows.own import Ownership
 from ray_pipeline.holes import HoleWatch, missing
 from ray_pipeline.io.kafka import client_options
 from ray_pipeline.io.leases import Leases
-from ray_pipeline.io.log import KafkaLog
+from ray_pipeline.io.log import KafkaLog, LagReporter
 from ray_pipeline.io.losses import (
     Heartbeat,
     read_numbers,
@@ -36,6 +36,7 @@ from ray_pipeline.io.losses import (
 from ray_pipeline.io.rebuild import rebuilder
 from ray_pipeline.io.redis import LatestCache
 from ray_pipeline.io.store import Store
+from ray_pipeline.lease import Lease
 from ray_pipeline.records import Ticker, Trade
 from ray_pipeline.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 from ray_pipeline.settings import Settings
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", Trade, Ticker)
 
 HEARTBEAT_S = 1.0
+REPORT_EVERY_S = 5.0
 LOSSES_EVERY_S = 5.0
 LOSS_GRACE_S = 15.0
 RETRY_S = 1.0
@@ -71,6 +73,7 @@ class ConsumerService(Generic[T]):
         self._resumed.set()
         self._interrupt = asyncio.Event()
         self._watch = HoleWatch(grace_s=LOSS_GRACE_S)
+        self._topic_partitions = 0  # of the whole topic; 0 before it is known
         self.status = ConsumerStatus()
 
     async def run(self) -> None:
@@ -112,8 +115,9 @@ class ConsumerService(Generic[T]):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
     @contextlib.asynccontextmanager
-    async def _beside(self, *work: object) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(job) for job in work]  # type: ignore[arg-type]
+    async def _beside(self, *work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+        """Do other work for the length of a block."""
+        tasks = [asyncio.create_task(job) for job in work]
         try:
             yield
         finally:
@@ -126,21 +130,16 @@ class ConsumerService(Generic[T]):
         owned = [self._ownership(leases, partition) for partition in self._partitions]
         self.status.state = "waiting for its partitions"
         try:
-            taking = asyncio.gather(*(one.take() for one in owned))
-            if not await self._unless_interrupted(taking):
+            leases_taken = await self._take(owned)
+            if leases_taken is None:
                 return
             epochs = {
                 partition: lease.epoch
-                for partition, lease in zip(self._partitions, taking.result(), strict=True)
+                for partition, lease in zip(self._partitions, leases_taken, strict=True)
             }
-            holding = [asyncio.create_task(one.hold()) for one in owned]
-            watching = [asyncio.create_task(self._hand_over(one)) for one in owned]
-            try:
+            keeping = [job for one in owned for job in (one.hold(), self._hand_over(one))]
+            async with self._beside(*keeping):
                 await self._store(epochs)
-            finally:
-                for task in (*holding, *watching):
-                    task.cancel()
-                await asyncio.gather(*holding, *watching, return_exceptions=True)
         finally:
             for one in owned:
                 await one.release()
@@ -157,18 +156,17 @@ class ConsumerService(Generic[T]):
             random=Random(),
         )
 
-    async def _unless_interrupted(self, work: "asyncio.Future[object]") -> bool:
-        """Wait for work; on an interruption cancel it and return False."""
-        interrupted = asyncio.create_task(self._interrupt.wait())
+    async def _take(self, owned: Sequence[Ownership]) -> list[Lease] | None:
+        """Take all leases; None if it was interrupted meanwhile."""
+        taking = asyncio.ensure_future(asyncio.gather(*(one.take() for one in owned)))
+        interrupted = asyncio.ensure_future(self._interrupt.wait())
         try:
-            await asyncio.wait({work, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                work.cancel()
-                return False
-            work.result()
-            return True
+            either: set[asyncio.Future[Any]] = {taking, interrupted}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return taking.result() if taking.done() else None
         finally:
             interrupted.cancel()
+            taking.cancel()
 
     async def _hand_over(self, one: Ownership) -> None:
         """Interrupt the storing when the lease is lost, or wanted by a newer release."""
@@ -182,11 +180,7 @@ class ConsumerService(Generic[T]):
 
     async def _store(self, epochs: Mapping[int, int]) -> None:
         store = Store(self._dsn, self._spec, self._layout, topic=self._topic)
-        topic = KafkaLog(
-            client_options(self._settings.kafka, self._settings.bootstrap_servers()),
-            self._topic,
-            group=f"ray-pipeline-{self._spec.name}",
-        )
+        topic = KafkaLog(self._kafka_options(), self._topic)
         try:
             await topic.open()
             partitions = await topic.partitions()
@@ -261,19 +255,28 @@ class ConsumerService(Generic[T]):
             status=self.status,
         )
         self.status.state = "storing"
-        self._shards_of = partitions
+        self._topic_partitions = partitions
         try:
-            async with self._beside(writer.run(), self._commit(topic)):
+            async with self._beside(writer.run(), self._report_lag()):
                 await consumer.run(self._interrupt)
                 await writer.drained(streams.drain_s if self._stop.is_set() else 1.0)
         finally:
             with contextlib.suppress(CacheUnavailable):
                 await cache.close()
 
-    async def _commit(self, topic: KafkaLog) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            await topic.commit(dict(self.status.offsets))
+    async def _report_lag(self) -> None:
+        reporter = LagReporter(
+            self._kafka_options(), self._topic, group=f"ray-pipeline-{self._spec.name}"
+        )
+        try:
+            while True:
+                await asyncio.sleep(REPORT_EVERY_S)
+                await reporter.report(dict(self.status.offsets))
+        finally:
+            await reporter.close()
+
+    def _kafka_options(self) -> Mapping[str, object]:
+        return dict(client_options(self._settings.kafka, self._settings.bootstrap_servers()))
 
     async def _beat(self) -> None:
         while True:
@@ -292,14 +295,12 @@ class ConsumerService(Generic[T]):
         with contextlib.suppress(DatabaseUnavailable):
             await write_heartbeats(self._dsn, self._topic, holder=self._holder, beats=beats)
 
-    _shards_of = 0
-
     async def _look_for_losses(self) -> None:
         """Write down numbers that do not come; only while all that the broker has was read."""
         while True:
             await asyncio.sleep(LOSSES_EVERY_S)
             if (
-                not self._shards_of
+                not self._topic_partitions
                 or self.status.state != "storing"
                 or any(self.status.lag.values())
             ):
@@ -314,7 +315,7 @@ class ConsumerService(Generic[T]):
         holes = [
             hole
             for hole in missing(numbers.seen, published=numbers.published, lost=numbers.lost)
-            if partition_of(hole.shard, self._shards_of) in self._partitions
+            if partition_of(hole.shard, self._topic_partitions) in self._partitions
         ]
         expired = self._watch.expired(holes, now_s=time.monotonic())
         if expired:

@@ -1,5 +1,6 @@
 """The only lines of Ray: start a cluster or join one, and give plain classes a process there."""
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -9,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import ray
+from ray_pipeline.actors.producer import ProducerActor
 
 from ray_pipeline.actors.consumer import ConsumerActor
 from ray_pipeline.actors.desired import Desired
-from ray_pipeline.actors.producer import ProducerActor
-from ray_pipeline.errors import PipelineError
+from ray_pipeline.errors import Unavailable
 from ray_pipeline.local.process import free_port
 from ray_pipeline.settings import Settings
 
@@ -27,17 +28,17 @@ class Handle(Protocol):
     """A live actor."""
 
     async def call(self, method: str, *arguments: object, timeout_s: float = ...) -> object:
-        """Call a method and return its answer; TimeoutError, or ActorGone when there is none."""
+        """Call a method and return its answer; ActorUnreachable when there is none in time."""
 
 
-class ActorGone(PipelineError):
+class ActorUnreachable(Unavailable):
     """An actor died, or cannot be reached."""
 
 
 class RayHandle:
     """A live actor, by its Ray handle."""
 
-    def __init__(self, actor: Any) -> None:  # noqa: ANN401 - Ray makes its handles' methods at run time
+    def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     async def call(
@@ -47,22 +48,20 @@ class RayHandle:
         Call a method and return its answer.
 
         Raises:
-            ActorGone: If it died, or does not answer in time.
+            ActorUnreachable: If it died, or does not answer in time.
         """
-        import asyncio
-
         try:
             reference = getattr(self._actor, method).remote(*arguments)
             return await asyncio.wait_for(asyncio.shield(_result(reference)), timeout_s)
         except (ray.exceptions.RayActorError, TimeoutError) as error:
-            raise ActorGone(f"{method}: {type(error).__name__}: {error}") from error
+            raise ActorUnreachable(f"{method}: {type(error).__name__}: {error}") from error
 
     def kill(self, *, restart: bool) -> None:
         """End its process at once; with `restart` Ray starts it anew."""
         ray.kill(self._actor, no_restart=not restart)
 
 
-async def _result(reference: Any) -> object:  # noqa: ANN401 - as above
+async def _result(reference: Any) -> object:
     return cast(object, await reference)
 
 
@@ -103,7 +102,7 @@ def stop_ray() -> None:
 
 
 def _temp_dir(home: Path) -> Path:
-    """Return a directory for Ray, per home and short: its sockets' paths may have 107 characters."""
+    """Return a directory for Ray, one a home, and short: a socket's path has 107 characters."""
     name = hashlib.sha256(str(home).encode()).hexdigest()[:8]
     path = Path(tempfile.gettempdir()) / f"rp-{os.getuid()}-{name}"
     path.mkdir(parents=True, exist_ok=True)

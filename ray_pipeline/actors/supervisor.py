@@ -1,11 +1,11 @@
-"""Keep the desired actors alive: start the missing, replace the deaf, stop all in the right order."""
+"""Keep the desired actors alive: start the missing, replace the deaf, stop in the right order."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 
 from ray_pipeline.actors import deploy
-from ray_pipeline.actors.deploy import ActorGone, RayHandle
+from ray_pipeline.actors.deploy import ActorUnreachable, RayHandle
 from ray_pipeline.actors.desired import Desired
 from ray_pipeline.settings import Settings
 
@@ -45,7 +45,7 @@ class Supervisor:
         try:
             await handle.call("status")
             self._deaf[one.name] = 0
-        except ActorGone as error:
+        except ActorUnreachable as error:
             # Ray restarts what died; only what lives and does not answer is ours to end.
             self._deaf[one.name] = self._deaf.get(one.name, 0) + 1
             log.debug("%s: %s", one.name, error)
@@ -60,7 +60,7 @@ class Supervisor:
         async def ask(name: str, handle: RayHandle) -> tuple[str, object]:
             try:
                 return name, await handle.call("status")
-            except ActorGone as error:
+            except ActorUnreachable as error:
                 return name, {"state": "unreachable", "cause": str(error)}
 
         return dict(await asyncio.gather(*(ask(*pair) for pair in self._handles.items())))
@@ -75,7 +75,7 @@ class Supervisor:
                 return None
             try:
                 finished = await handle.call("stop", drain_s, timeout_s=drain_s + 5)
-            except ActorGone as error:
+            except ActorUnreachable as error:
                 log.warning("%s: %s", one.name, error)
                 finished = False
             handle.kill(restart=False)

@@ -45,9 +45,6 @@ class Log(Protocol):
     def lag(self) -> Mapping[int, int]:
         """Return how many records each partition still holds for us."""
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
-        """Tell Kafka's lag tools how far we are. Nothing depends on it."""
-
 
 class HistoryStore(Protocol[T]):
     """Where history is kept."""

@@ -15,22 +15,16 @@ from ray_pipeline.errors import BrokerUnavailable, LogReplaced
 log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 * 2**20
-COMMIT_EVERY_S = 5.0
 
 
 class KafkaLog:
-    """
-    Reads partitions of one topic from given offsets.
+    """Reads partitions of one topic from given offsets, without a consumer group."""
 
-    A group id is used for committing offsets only, so that lag tools see them; nobody joins a
-    group, so nothing is ever rebalanced.
-    """
-
-    def __init__(self, options: Mapping[str, object], topic: str, *, group: str) -> None:
+    def __init__(self, options: Mapping[str, object], topic: str) -> None:
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             **options,
-            group_id=group,
+            group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=100,
@@ -39,7 +33,6 @@ class KafkaLog:
             request_timeout_ms=10_000,
             retry_backoff_ms=100,
         )
-        self._committed_at_s = 0.0
         self._positions: dict[int, int] = {}
 
     async def open(self) -> None:
@@ -66,7 +59,7 @@ class KafkaLog:
         Raises:
             BrokerUnavailable: If the topic is not there yet.
         """
-        await self._consumer._client.force_metadata_update()  # noqa: SLF001
+        await self._consumer.topics()  # asks the broker, where partitions_for_topic does not
         found = self._consumer.partitions_for_topic(self._topic)
         if not found:
             raise BrokerUnavailable(f"topic {self._topic} does not exist yet")
@@ -156,18 +149,50 @@ class KafkaLog:
                 lags[place.partition] = max(0, end - self._positions.get(place.partition, 0))
         return lags
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
-        """Tell Kafka's lag tools how far we are, now and then. Nothing depends on it."""
-        now_s = time.monotonic()
-        if not offsets or now_s < self._committed_at_s + COMMIT_EVERY_S:
+
+class LagReporter:
+    """
+    Commits offsets to Kafka, for tools that show a group's lag. Nothing else depends on them.
+
+    It has a connection of its own that reads nothing: a consumer with a group id coordinates even
+    partitions that were assigned by hand, and its trouble must not become the reader's.
+    """
+
+    def __init__(self, options: Mapping[str, object], topic: str, *, group: str) -> None:
+        self._options = dict(options)
+        self._topic = topic
+        self._group = group
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def report(self, offsets: Mapping[int, int]) -> None:
+        """Commit offsets; a failure is forgotten, the next report carries newer ones anyway."""
+        if not offsets:
             return
-        self._committed_at_s = now_s
+        places = {
+            TopicPartition(self._topic, partition): offset for partition, offset in offsets.items()
+        }
         try:
-            await self._consumer.commit(
-                {
-                    TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "")
-                    for partition, offset in offsets.items()
-                }
+            consumer = await self._open(list(places))
+            await consumer.commit(
+                {place: OffsetAndMetadata(offset, "") for place, offset in places.items()}
             )
-        except (KafkaError, OSError) as error:
-            log.debug("offsets were not committed: %s", error)
+        except (KafkaError, OSError, AssertionError) as error:
+            log.debug("offsets of %s were not committed: %s", self._topic, error)
+            await self.close()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _open(self, places: list[TopicPartition]) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **self._options, group_id=self._group, enable_auto_commit=False
+            )
+            self._consumer = consumer
+            consumer.assign(places)
+            consumer.pause(*places)
+            await consumer.start()
+        return self._consumer
