@@ -10,15 +10,7 @@ from ray_pipeline.commands.common import AsJson, Feed, check_feed, command, prin
 from ray_pipeline.io.replay import Selection, replay_archive
 from ray_pipeline.settings import load
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.callback()
-def main() -> None:
-    """The archive of raw records."""
-
-
-@app.command()
 @command
 async def replay(
     directory: Annotated[Path, typer.Argument(help="The archive: one folder per feed.")],

@@ -20,7 +20,7 @@ from ray_pipeline.io.dlq import (
 from ray_pipeline.io.postgres import session
 from ray_pipeline.settings import load
 
-app = typer.Typer(
+dlq_app = typer.Typer(
     no_args_is_help=True,
     help="Dead letters: records that could not be stored, kept with their reason.",
 )
@@ -33,7 +33,7 @@ Everything = Annotated[
 Ids = Annotated[list[int] | None, typer.Argument(help="Numbers from `dlq list`.")]
 
 
-@app.command("list")
+@dlq_app.command("list")
 @command
 async def list_(
     *,
@@ -62,7 +62,7 @@ async def list_(
     return 0
 
 
-@app.command("show")
+@dlq_app.command("show")
 @command
 async def show_letter(
     letter: Annotated[int, typer.Argument(metavar="ID", help="Number from `dlq list`.")],
@@ -85,7 +85,7 @@ async def show_letter(
     return 0
 
 
-@app.command()
+@dlq_app.command()
 @command
 async def replay(
     ids: Ids = None,
@@ -114,7 +114,7 @@ async def replay(
     return 0
 
 
-@app.command()
+@dlq_app.command()
 @command
 async def drop(
     ids: Ids = None,

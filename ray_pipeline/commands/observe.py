@@ -24,15 +24,12 @@ from ray_pipeline.io.status import feed_rows, read_status
 from ray_pipeline.local.stack import home
 from ray_pipeline.settings import load
 
-app = typer.Typer(no_args_is_help=True)
-
 RATE_SAMPLE_S = 1.0
 _AGO = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MARKS = {"ok": "ok  ", "warning": "WARN", "failed": "FAIL", "info": "-   "}
 
 
-@app.command()
 @command
 async def audit(
     *,
@@ -59,7 +56,6 @@ async def audit(
     return 0 if verdict.clean else 1
 
 
-@app.command()
 @command
 async def status(*, as_json: AsJson = False) -> int:
     """
@@ -81,7 +77,6 @@ async def status(*, as_json: AsJson = False) -> int:
     return 0
 
 
-@app.command()
 @command
 async def gaps(
     *,
@@ -108,7 +103,6 @@ async def gaps(
     return 0
 
 
-@app.command()
 @command
 async def migrate(
     *,
@@ -132,7 +126,6 @@ async def migrate(
     return 0
 
 
-@app.command()
 @command
 async def doctor(*, as_json: AsJson = False) -> int:
     """

@@ -43,7 +43,6 @@ class Archiver:
         self._options: Mapping[str, object] = client_options(
             settings.kafka, settings.bootstrap_servers()
         )
-        self._group = f"ray-pipeline-archive-{spec.name}"
         self._drain_s = settings.streams.drain_s
         self._clock = clock
         self.archive = Archive(
@@ -82,7 +81,7 @@ class Archiver:
             await self._close()
 
     async def _follow(self, stop: asyncio.Event) -> None:
-        topic = KafkaLog(self._options, self._topic, group=self._group)
+        topic = KafkaLog(self._options, self._topic)
         await topic.open()
         try:
             partitions = await topic.partitions()

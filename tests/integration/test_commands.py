@@ -10,8 +10,9 @@ from typer.testing import CliRunner, Result
 from ray_pipeline.commands import dlq, observe
 
 app = typer.Typer()
-app.add_typer(observe.app)
-app.add_typer(dlq.app, name="dlq")
+for name in ("audit", "status", "gaps", "migrate", "doctor"):
+    app.command(name)(getattr(observe, name))
+app.add_typer(dlq.dlq_app, name="dlq")
 
 
 class Shell:
