@@ -166,7 +166,11 @@ class Spool:
             if number < self._number:
                 path.unlink()  # killed between moving the cursor and deleting
                 continue
-            segments.append(self._recover_segment(path, number))
+            segment = self._recover_segment(path, number)
+            if number == self._number and segment.size < self._offset:
+                path.unlink()  # damaged before the cursor: what came next would be skipped
+                continue
+            segments.append(segment)
         # A number must not be used twice, or an old cursor would point into a new segment.
         self._next_number = max([self._number, *(one.number for one in segments)]) + 1
         return self._contiguous(segments)
@@ -180,8 +184,6 @@ class Spool:
         if whole < len(data):
             log.warning("%s: cut off %d torn bytes", path, len(data) - whole)
             os.truncate(path, whole)
-        if number == self._number:
-            self._offset = min(start, whole)  # or the cursor would skip what is appended next
         return _Segment(number, whole, waiting)
 
     def _contiguous(self, segments: list[_Segment]) -> list[_Segment]:
