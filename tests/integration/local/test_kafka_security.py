@@ -1,0 +1,105 @@
+"""The listeners that demand credentials take the right ones and refuse all others."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
+
+from ray_pipeline.local.ports import free_port
+from ray_pipeline.local.servers import KafkaSecurity, KafkaServer
+from tests.certificates import make_certificates
+
+PASSWORD = "right"
+
+
+@pytest.fixture(scope="module")
+def security(tmp_path_factory: pytest.TempPathFactory) -> KafkaSecurity:
+    return KafkaSecurity(
+        users={"ann": PASSWORD},
+        sasl_port=free_port(),
+        tls_port=free_port(),
+        certificate=make_certificates(tmp_path_factory.mktemp("certificates")).server,
+    )
+
+
+@pytest.fixture(scope="module")
+def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[KafkaServer]:
+    server = KafkaServer(servers_dir / "secured-kafka", security=security)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def authority(security: KafkaSecurity) -> ssl.SSLContext:
+    """Trusts the authority that signed the broker's certificate, and nobody else."""
+    return ssl.create_default_context(cafile=str(security.certificate.with_name("ca.pem")))
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_the_right_password_is_accepted(secured_kafka, security, mechanism):
+    await _connect(security.sasl_port, mechanism=mechanism)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_a_wrong_password_is_refused(secured_kafka, security, mechanism):
+    with pytest.raises(KafkaConnectionError):
+        await _connect(security.sasl_port, mechanism=mechanism, password="wrong")
+
+
+async def test_a_client_without_credentials_is_refused(secured_kafka, security):
+    producer = AIOKafkaProducer(
+        bootstrap_servers=f"127.0.0.1:{security.sasl_port}", request_timeout_ms=3000
+    )
+    with pytest.raises(KafkaConnectionError):
+        await producer.start()
+    await producer.stop()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_tls_with_the_right_authority_is_accepted(
+    secured_kafka, security, authority, mechanism
+):
+    await _connect(security.tls_port, mechanism=mechanism, context=authority)
+
+
+async def test_tls_with_a_wrong_password_is_refused(secured_kafka, security, authority):
+    with pytest.raises(KafkaConnectionError):
+        await _connect(security.tls_port, mechanism="PLAIN", password="wrong", context=authority)
+
+
+async def test_tls_with_an_unknown_authority_is_refused(secured_kafka, security):
+    with pytest.raises(KafkaConnectionError):
+        await _connect(security.tls_port, mechanism="PLAIN", context=ssl.create_default_context())
+
+
+async def test_the_users_survive_a_restart(secured_kafka, security):
+    secured_kafka.kill()
+    secured_kafka.start()
+
+    await _connect(security.sasl_port, mechanism="SCRAM-SHA-512")
+
+
+async def _connect(
+    port: int,
+    *,
+    mechanism: str,
+    password: str = PASSWORD,
+    context: ssl.SSLContext | None = None,
+) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=f"127.0.0.1:{port}",
+        security_protocol="SASL_SSL" if context else "SASL_PLAINTEXT",
+        sasl_mechanism=mechanism,
+        sasl_plain_username="ann",
+        sasl_plain_password=password,
+        ssl_context=context,
+        request_timeout_ms=5000,
+    )
+    try:
+        await producer.start()
+    finally:
+        await producer.stop()

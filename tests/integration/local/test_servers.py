@@ -1,0 +1,253 @@
+"""Each server starts, survives a kill -9 with what it acknowledged, and answers again."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from ray_pipeline.errors import ServerError
+from ray_pipeline.local.servers import KafkaServer, PostgresServer, ValkeyServer
+
+TOPIC = TopicPartition("kept", 0)
+SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
+
+
+def test_postgres_keeps_what_it_committed(servers):
+    server = PostgresServer(servers("postgres"))
+    server.start()
+    with psycopg.connect(server.dsn) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+    server.kill()
+    server.start()
+
+    with psycopg.connect(server.dsn) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+    server.stop()
+
+
+def test_postgres_is_durable_and_knows_one_time_zone(own_postgres):
+    expected = {"fsync": "on", "synchronous_commit": "on", "TimeZone": "UTC"}
+
+    with psycopg.connect(own_postgres.dsn) as connection:
+        assert dict(connection.execute(SETTINGS, (list(expected),)).fetchall()) == expected
+
+
+def test_postgres_answers_at_its_unix_socket(postgres_server):
+    with psycopg.connect(postgres_server.socket_dsn) as connection:
+        assert connection.execute("SELECT inet_server_addr()").fetchone() == (None,)
+
+
+def test_postgres_refuses_a_wrong_password(postgres_server):
+    """Its superuser can run programs, and every user of the machine reaches 127.0.0.1."""
+    dsn = postgres_server.dsn.replace("postgres:", "postgres:not", 1)
+
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(dsn)
+
+
+def test_postgres_starts_after_a_first_start_that_was_cut_off(servers):
+    directory = servers("postgres")
+    (directory / "data.new" / "half").mkdir(parents=True)
+    server = PostgresServer(directory, durable=False)
+
+    server.start()
+
+    server.stop()
+
+
+def test_postgres_starts_when_its_number_belongs_to_another_process(servers):
+    """In a container numbers start over, and the lock of a killed server may name anybody."""
+    server = PostgresServer(servers("postgres"), durable=False)
+    server.start()
+    server.kill()
+    lock = server.directory / "data" / "postmaster.pid"
+    lines = lock.read_text().splitlines()
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+
+    server.start()
+
+    server.stop()
+
+
+def test_a_second_postgres_on_the_same_data_is_refused(servers):
+    server = PostgresServer(servers("postgres"), durable=False)
+    server.start()
+
+    with pytest.raises(ServerError, match=r"postmaster\.pid"):
+        PostgresServer(server.directory, durable=False).start()
+
+    server.stop()
+
+
+def test_a_paused_postgres_answers_after_its_pause(own_postgres):
+    with psycopg.connect(own_postgres.dsn, autocommit=True) as connection:
+        own_postgres.pause()
+        with pytest.raises(psycopg.errors.ConnectionTimeout):
+            psycopg.connect(own_postgres.dsn, connect_timeout=2)
+        own_postgres.resume()
+
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_valkey_keeps_what_it_acknowledged(servers):
+    server = ValkeyServer(servers("valkey"))
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        client.set("kept", "42")
+
+    server.kill()
+    server.start()
+
+    with redis.Redis.from_url(server.url) as client:
+        assert client.get("kept") == b"42"
+    server.stop()
+
+
+def test_valkey_refuses_a_client_without_its_password(redis_server):
+    with (
+        redis.Redis(port=redis_server.port) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.get("kept")
+
+
+async def test_kafka_keeps_what_it_acknowledged(own_kafka):
+    await _produce(own_kafka.bootstrap_servers, b"42")
+
+    own_kafka.kill()
+    own_kafka.start()
+
+    assert await _consume(own_kafka.bootstrap_servers) == [b"42"]
+
+
+async def test_kafka_keeps_what_it_acknowledged_when_stopped(own_kafka):
+    await _produce(own_kafka.bootstrap_servers, b"42")
+
+    own_kafka.stop()
+    own_kafka.start()
+
+    assert await _consume(own_kafka.bootstrap_servers) == [b"42"]
+
+
+def test_kafka_starts_after_a_format_that_was_cut_off(servers):
+    directory = servers("kafka")
+    (directory / "data").mkdir(parents=True)
+    (directory / "data" / "bootstrap.checkpoint").touch()
+    server = KafkaServer(directory)
+
+    server.start()
+
+    server.stop()
+
+
+async def test_tansu_takes_and_gives_records_and_forgets_them(own_tansu):
+    await _produce(own_tansu.bootstrap_servers, b"42", idempotent=False)
+    assert await _consume(own_tansu.bootstrap_servers) == [b"42"]
+
+    own_tansu.kill()
+    own_tansu.start()
+
+    async with _admin(own_tansu.bootstrap_servers) as admin:
+        assert TOPIC.topic not in await admin.list_topics()
+
+
+def test_a_server_whose_port_is_taken_says_so(redis_server, servers):
+    second = ValkeyServer(servers("valkey"), port=redis_server.port)
+
+    with pytest.raises(ServerError, match="Address already in use"):
+        second.start()
+
+
+def test_a_restart_begins_when_the_old_process_has_ended(own_redis):
+    """A port that answers just after a kill may be the dying server's."""
+    for _ in range(5):
+        before = own_redis.process.identity
+        own_redis.kill()
+        own_redis.start()
+        assert own_redis.process.identity != before
+
+
+NOT_AS_ROOT = """
+import sys
+from pathlib import Path
+from ray_pipeline.local import stack
+home = Path(sys.argv[1])
+print(stack.up(home).postgres_dsn)
+stack.down(home)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user, every other test shows it")
+def test_everything_runs_as_an_ordinary_user(ordinary_user, ordinary_home):
+    done = subprocess.run(
+        [*ordinary_user, sys.executable, "-c", NOT_AS_ROOT, str(ordinary_home)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("postgresql://")
+    assert (ordinary_home / "postgres" / "data").stat().st_uid == ordinary_home.stat().st_uid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give the data away")
+def test_under_root_postgres_runs_as_somebody_else_in_a_closed_folder(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    server = PostgresServer(closed / "postgres", durable=False)
+
+    server.start()
+
+    with psycopg.connect(server.dsn) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert (server.directory / "data").stat().st_uid != 0
+    assert closed.stat().st_mode & 0o777 == 0o700
+    server.stop()
+
+
+def _admin(bootstrap: str):
+    return _Admin(bootstrap)
+
+
+class _Admin:
+    """An admin client as a context, which aiokafka's is not."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+
+    async def __aenter__(self) -> AIOKafkaAdminClient:
+        await self._client.start()
+        return self._client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+
+async def _produce(bootstrap: str, value: bytes, *, idempotent: bool = True) -> None:
+    async with _admin(bootstrap) as admin:
+        await admin.create_topics([NewTopic(TOPIC.topic, 1, 1)])
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=idempotent
+    ) as producer:
+        await producer.send_and_wait(TOPIC.topic, value)
+
+
+async def _consume(bootstrap: str) -> list[bytes]:
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        consumer.assign([TOPIC])
+        await consumer.seek_to_beginning(TOPIC)
+        deadline_s = time.monotonic() + 20.0
+        while time.monotonic() < deadline_s:
+            if found := await consumer.getmany(timeout_ms=500):
+                return [record.value for record in found[TOPIC]]
+        return []

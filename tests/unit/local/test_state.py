@@ -1,0 +1,74 @@
+"""What is remembered about a home, and who may change it."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from ray_pipeline.errors import ServerError
+from ray_pipeline.local.state import Known, locked, read_state, write_state
+
+KNOWN = {"tansu": Known("tansu", port=20_001, pid=7, started_s=1.5)}
+
+
+def test_a_home_without_a_state_knows_no_server(tmp_path):
+    assert read_state(tmp_path) == {}
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    write_state(tmp_path, KNOWN)
+
+    assert read_state(tmp_path) == KNOWN
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"tansu": 1}', '{"tansu": {"prot": 1}}'])
+def test_a_broken_state_is_told_with_its_name(tmp_path, text):
+    """Guessing could leave a server running that nobody knows of."""
+    (tmp_path / "state.json").write_text(text)
+
+    with pytest.raises(ServerError, match=r"state\.json cannot be read"):
+        read_state(tmp_path)
+
+
+def test_a_second_holder_is_told_the_pid_of_the_first(tmp_path):
+    with locked(tmp_path, "stack", doing="running a pipeline"):
+        error = _in_another_process(tmp_path)
+
+    assert f"the process with pid {os.getpid()} is running a pipeline in {tmp_path}" in error
+
+
+def test_two_homes_do_not_hinder_each_other(tmp_path):
+    with locked(tmp_path / "one", "stack", doing="running"):
+        assert _in_another_process(tmp_path / "two") == ""
+
+
+def test_a_lock_ends_with_its_block(tmp_path):
+    with locked(tmp_path, "stack", doing="running"):
+        pass
+
+    assert _in_another_process(tmp_path) == ""
+
+
+def test_a_home_that_cannot_be_made_is_told_with_a_way_out(tmp_path):
+    (tmp_path / "file").touch()
+
+    with (
+        pytest.raises(ServerError, match="PIPELINE_HOME"),
+        locked(tmp_path / "file" / "home", "stack", doing="running"),
+    ):
+        pass
+
+
+def _in_another_process(home: Path) -> str:
+    """Try to take the lock elsewhere; return the error's text, empty if there was none."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_try, (home,))
+
+
+def _try(home: Path) -> str:
+    try:
+        with locked(home, "stack", doing="running a pipeline"):
+            return ""
+    except ServerError as error:
+        return str(error)
