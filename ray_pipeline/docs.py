@@ -1,0 +1,64 @@
+"""Write the pages that are generated from the code, or check that they are up to date."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ray_pipeline import settings
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+
+HEAD = """# Settings
+
+Generated from `ray_pipeline/settings.py` by `make docs`; do not edit.
+
+Sources, strongest first: environment variables, a `.env` file in the working directory, the YAML
+file that `PIPELINE_CONFIG` names (default `ray-pipeline.yaml`), the defaults below. An unknown name
+is an error that suggests the nearest known one. In YAML, sections nest:
+
+    kafka:
+      bootstrap_servers: broker:9092
+
+| name | type | default | what it does |
+|---|---|---|---|
+"""
+
+TAIL = """
+Beside these, `PIPELINE_HOME` says where everything local lives (default: the user's data
+directory), `PIPELINE_KAFKA_LIBS` where Apache Kafka's jars are, and Ray's own variables hold:
+`RAY_ADDRESS` joins a cluster instead of starting one, `RAY_AUTH_MODE` is `disabled` for a cluster
+that `up` starts, unless set.
+"""
+
+
+def page() -> str:
+    """Return the page of settings."""
+    return HEAD + "".join(_lines()) + TAIL
+
+
+def _lines() -> Iterator[str]:
+    for path, facts in settings.fields():
+        name = settings.variable_name(path)
+        yield f"| `{name}` | {_type(facts.annotation)} | {_default(facts.default)} | {facts.description} |\n"
+
+
+def _type(annotation: str) -> str:
+    for word in ("<class '", "'>", "typing.", "pydantic.types.", "pathlib._local.", "pathlib."):
+        annotation = annotation.replace(word, "")
+    return annotation.replace("|", "or")
+
+
+def _default(default: object) -> str:
+    return "" if default is None or default == "" else f"`{default}`"
+
+
+def main() -> None:
+    """Write the page; with --check only compare, and exit with 1 where it is stale."""
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        sys.exit(f"{PAGE.name} is not what the code says; run `make docs`")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One module per venue or feed: its facts, its protocol, its oddities. Pure."""
