@@ -1,0 +1,1 @@
+"""Servers that speak each provider's protocol, from generated or recorded data, with faults."""

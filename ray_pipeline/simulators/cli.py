@@ -1,0 +1,130 @@
+"""`ray-pipeline simulate`: providers' servers on this machine, with faults on request."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_pipeline.errors import PipelineError
+from ray_pipeline.simulators.base import Options, Simulator
+from ray_pipeline.simulators.bithumb import BithumbSimulator
+from ray_pipeline.simulators.finnhub import FinnhubSimulator
+
+simulate_app = typer.Typer(
+    name="simulate",
+    help="Serve a provider's protocol from generated or recorded data. Prints one JSON line with its "
+    "addresses when it listens; faults are asked for at `control_url`, for example: "
+    "curl -X POST CONTROL_URL/close -d '{\"code\": 1006}'.",
+    no_args_is_help=True,
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen at.")]
+Port = Annotated[int, typer.Option(help="Port; 0 picks a free one.")]
+ControlPort = Annotated[int, typer.Option(help="Port of the control endpoint; 0: a free one.")]
+Rate = Annotated[float, typer.Option(help="Records per second, over all subscribed symbols.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same prices.")]
+Symbols = Annotated[
+    str | None,
+    typer.Option(help="Only these symbols exist: comma separated. Default: any (Bithumb: 60)."),
+]
+Replay = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Send recorded files instead, once, merged by time: frames (.jsonl), trades (.csv, "
+        ".zip). Repeat the option for more files.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
+Speed = Annotated[
+    float, typer.Option(help="Of the replay: 1 as recorded, 10 ten times as fast, 0 at once.")
+]
+WaitSymbols = Annotated[
+    int | None,
+    typer.Option(help="Begin the replay when so many symbols are subscribed. Default: all."),
+]
+
+
+@simulate_app.command()
+def finnhub(
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    control_port: ControlPort = 0,
+    rate: Rate = 100.0,
+    seed: Seed = 1,
+    symbols: Symbols = None,
+    replay: Replay = None,
+    speed: Speed = 1.0,
+    wait_symbols: WaitSymbols = None,
+) -> None:
+    """Serve Finnhub's WebSocket: one connection a key, 50 symbols each, trades."""
+    options = _options(
+        host, port, control_port=control_port, rate=rate, seed=seed, symbols=symbols,
+        replay=replay, speed=speed, wait_symbols=wait_symbols,
+    )  # fmt: skip
+    _serve(lambda: FinnhubSimulator(options), ("url", "control_url"))
+
+
+@simulate_app.command()
+def bithumb(
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    control_port: ControlPort = 0,
+    rate: Rate = 50.0,
+    seed: Seed = 1,
+    symbols: Symbols = None,
+    replay: Replay = None,
+    speed: Speed = 1.0,
+    wait_symbols: WaitSymbols = None,
+) -> None:
+    """Serve Bithumb's WebSocket (v2) and REST API: tickers of some 60 markets."""
+    options = _options(
+        host, port, control_port=control_port, rate=rate, seed=seed, symbols=symbols,
+        replay=replay, speed=speed, wait_symbols=wait_symbols,
+    )  # fmt: skip
+    _serve(lambda: BithumbSimulator(options), ("ws_url", "rest_url", "control_url"))
+
+
+def _options(
+    host: str,
+    port: int,
+    *,
+    control_port: int,
+    rate: float,
+    seed: int,
+    symbols: str | None,
+    replay: list[Path] | None,
+    speed: float,
+    wait_symbols: int | None,
+) -> Options:
+    return Options(
+        host=host,
+        port=port,
+        control_port=control_port,
+        rate=rate,
+        seed=seed,
+        symbols=tuple(symbols.split(",")) if symbols else None,
+        replay=tuple(replay or ()),
+        speed=speed,
+        wait_symbols=wait_symbols,
+    )
+
+
+def _serve(make: Callable[[], Simulator], names: tuple[str, ...]) -> None:
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with make() as server:
+            print(json.dumps({name: getattr(server, name) for name in names}), flush=True)
+            await stop.wait()
+
+    try:
+        asyncio.run(run())
+    except PipelineError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None

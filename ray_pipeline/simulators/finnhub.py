@@ -1,0 +1,147 @@
+"""Finnhub's WebSocket: one connection a key, at most 50 symbols, trades in text frames."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+
+from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
+from ray_pipeline.simulators.prices import Pace, Quote, Walk, chunks
+from ray_pipeline.simulators.replay import Frame, read
+
+FinnhubOptions = Options
+
+SYMBOLS_PER_CONNECTION = 50
+LONG_PRICE = "123456789012.12345678901234"  # 26 digits
+AHEAD_MS = 86_400_000
+ONE_CONDITION = '["1"]'
+
+
+class FinnhubSimulator(Simulator):
+    """`async with FinnhubSimulator(FinnhubOptions()) as server: server.url`."""
+
+    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(options, clock=clock)
+        self._walk = Walk(options.seed)
+        self._pace = Pace(options.rate, now_s=time.monotonic())
+        self.frames = read(options.replay)
+
+    async def __aenter__(self) -> "FinnhubSimulator":
+        """Listen."""
+        await super().__aenter__()
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, without the key."""
+        return f"ws://{self.options.host}:{self.port}"
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the one endpoint."""
+        return [web.get("/", self._connect)]
+
+    async def _connect(self, request: web.Request) -> web.StreamResponse:
+        key = request.query.get("token", "")
+        if not key:
+            return web.Response(status=401, text="Invalid API key")
+        return await self.serve_socket(request, key)
+
+    async def on_text(self, connection: Connection, text: str) -> None:
+        """Subscribe or unsubscribe a symbol; anything else is not understood."""
+        try:
+            message = json.loads(text)
+            kind, symbol = message["type"], message["symbol"]
+        except (ValueError, KeyError, TypeError):
+            await self.send(connection, as_json({"msg": "Invalid message", "type": "error"}))
+            return
+        if kind == "unsubscribe":
+            connection.symbols.pop(symbol, None)
+        elif kind == "subscribe" and symbol not in self.faults.ignored:
+            await self._subscribe(connection, symbol)
+
+    async def _subscribe(self, connection: Connection, symbol: str) -> None:
+        known = self.options.symbols
+        if known is not None and symbol not in known:
+            await self.send(
+                connection, as_json({"msg": f"Invalid symbol {symbol}", "type": "error"})
+            )
+        elif len(connection.symbols) >= SYMBOLS_PER_CONNECTION and symbol not in connection.symbols:
+            await self.send(
+                connection, as_json({"msg": "Subscribing to too many symbols", "type": "error"})
+            )
+        else:
+            connection.symbols[symbol] = None
+
+    def ping_text(self) -> str:
+        """Return Finnhub's ping, an application frame."""
+        return '{"type":"ping"}'
+
+    async def _generate(self) -> None:
+        self._pace.rate = self.rate
+        live = [(one, self._sending(one)) for one in list(self.connections)]
+        total = sum(len(symbols) for _, symbols in live)
+        due = self._pace.due(now_s=time.monotonic())
+        if self.faults.silent or not total:
+            return
+        # A share that is not whole goes to one of the connections, by chance and weight.
+        weights = [len(symbols) for _, symbols in live]
+        shares = [due * weight // total for weight in weights]
+        for index in self.random.choices(range(len(live)), weights, k=due - sum(shares)):
+            shares[index] += 1
+        for (connection, symbols), share in zip(live, shares, strict=True):
+            for frame in self.generate(connection, symbols, share):
+                await self.send_frame(connection, frame)
+
+    def _sending(self, connection: Connection) -> list[str]:
+        return [symbol for symbol in connection.symbols if symbol not in self.faults.dropped]
+
+    def generate(self, connection: Connection, symbols: list[str], count: int) -> Iterable[Frame]:
+        """Yield frames with `count` trades, their time now."""
+        for size in chunks(count, self.random) if symbols else ():
+            # One symbol a frame, as recorded; many more trades than symbols share a frame less.
+            symbol = self.random.choice(symbols)
+            quotes = [self._walk.next(symbol) for _ in range(size)]
+            yield self._frame(quotes, int(self.clock() * 1000))
+
+    @staticmethod
+    def _frame(quotes: list[Quote], at_ms: int) -> Frame:
+        trades = ",".join(_trade(quote, at_ms) for quote in quotes)
+        symbols = frozenset(quote.symbol for quote in quotes)
+        return Frame(at_ms, symbols, f'{{"data":[{trades}],"type":"trade"}}', len(quotes))
+
+    def fault_frame(self, kind: str, connection: Connection, size_bytes: int) -> str:
+        """
+        Return a frame of a kind.
+
+        Raises:
+            ValueError: If there is no such kind.
+        """
+        now_ms = int(self.clock() * 1000)
+        symbol = next(iter(connection.symbols), "AAPL")
+        good = f'{{"c":["1"],"p":1.5,"s":"{symbol}","t":{now_ms},"v":1}}'
+        frames = {
+            "malformed": '{"data":[{"p":1.5,"s":',
+            "huge": '{"data":[' + '"' + "x" * size_bytes + '"' + '],"type":"trade"}',
+            "truncated": f'{{"data":[{good}],"type":"tra',
+            "wrong_type": f'{{"data":[{{"p":"high","s":5,"t":"now","v":[]}},{good}],"type":"trade"}}',
+            "unknown_type": '{"type":"surprise","data":{}}',
+            "duplicate": connection.last_text or f'{{"data":[{good},{good}],"type":"trade"}}',
+            "out_of_order": f'{{"data":[{good},{_at(symbol, now_ms - 60_000)}],"type":"trade"}}',
+            "future": f'{{"data":[{_at(symbol, now_ms + AHEAD_MS)}],"type":"trade"}}',
+            "unsubscribed": f'{{"data":[{_at("NOBODY", now_ms)}],"type":"trade"}}',
+            "null_conditions": f'{{"data":[{good.replace(ONE_CONDITION, "null")}],"type":"trade"}}',
+            "long_price": f'{{"data":[{good.replace("1.5", LONG_PRICE)}],"type":"trade"}}',
+        }
+        if kind not in frames:
+            raise ValueError(f"no such kind; there are {sorted([*frames, 'raw'])}")
+        return frames[kind]
+
+
+def _trade(quote: Quote, at_ms: int) -> str:
+    conditions = ",".join(f'"{condition}"' for condition in quote.conditions)
+    return f'{{"c":[{conditions}],"p":{quote.price},"s":"{quote.symbol}","t":{at_ms},"v":{quote.size}}}'
+
+
+def _at(symbol: str, at_ms: int) -> str:
+    return f'{{"c":["1"],"p":1.25,"s":"{symbol}","t":{at_ms},"v":2}}'

@@ -1,0 +1,157 @@
+"""Recorded frames (.jsonl) and trade files (.csv, .zip) as one sequence of frames with times."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from ray_pipeline.errors import ConfigurationError
+
+NEW_YORK = ZoneInfo("America/New_York")
+PRICE_SCALE = Decimal(10_000)
+FRAME_MS = 100  # trades this close together share a frame, as the provider's do
+FRAME_TRADES = 100
+TICK_COLUMNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """
+    One recorded frame.
+
+    Attributes:
+        at_ms: When it was sent, ms since the epoch; 0 where the recording does not say.
+        symbols: Whose data it holds; empty for a control frame.
+        text: What is sent, byte for byte where it was recorded.
+        trades: How many records are in it.
+    """
+
+    at_ms: int
+    symbols: frozenset[str]
+    text: str
+    trades: int
+
+
+def read(paths: Iterable[Path]) -> list[Frame]:
+    """
+    Return the frames of all files, by time; those of one file stay in their order.
+
+    Raises:
+        ConfigurationError: If a file cannot be read, or is of no known kind.
+    """
+    frames = [frame for path in paths for frame in _read(path)]
+    # A stable sort: frames without a time of their own come first, as they were given.
+    return sorted(frames, key=lambda frame: frame.at_ms)
+
+
+def _read(path: Path) -> Iterator[Frame]:
+    try:
+        if path.suffix == ".jsonl" or path.suffix == ".json":
+            yield from read_frames(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".csv":
+            yield from read_ticks(path.read_text(), *_symbol_and_day(path.name))
+        elif path.suffix == ".zip":
+            yield from _read_zip(path)
+        else:
+            raise ConfigurationError(f"{path}: only .jsonl, .json, .csv and .zip can be replayed")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigurationError(f"{path} cannot be replayed: {error}") from error
+
+
+def _read_zip(path: Path) -> Iterator[Frame]:
+    symbol, day = _symbol_and_day(path.name)
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            yield from read_ticks(archive.read(name).decode(), symbol, day)
+
+
+def _symbol_and_day(name: str) -> tuple[str, datetime]:
+    """Read "us_trades_20131007_open_SPY.csv" or "AIG_20131007_trade.zip"."""
+    day = re.search(r"(\d{8})", name)
+    words = [word for word in Path(name).stem.split("_") if word.isupper() and word.isalpha()]
+    if day is None or not words:
+        raise ValueError("the file's name says neither the day nor the symbol")
+    return words[-1], datetime.strptime(day.group(1), "%Y%m%d").replace(tzinfo=NEW_YORK)
+
+
+def read_frames(text: str) -> Iterator[Frame]:
+    """Yield one frame a line, byte for byte; its time is its newest record's."""
+    last_ms = 0
+    for line in io.StringIO(text):
+        frame = line.rstrip("\n")
+        if frame:
+            last_ms, symbols, trades = _facts(frame, last_ms)
+            yield Frame(last_ms, symbols, frame, trades)
+
+
+def _facts(frame: str, last_ms: int) -> tuple[int, frozenset[str], int]:
+    """Return time, symbols and number of records of a frame; none of a rubbish one."""
+    try:
+        message = json.loads(frame)
+    except ValueError:
+        return last_ms, frozenset(), 0
+    if not isinstance(message, dict):
+        return last_ms, frozenset(), 0
+    if message.get("type") == "trade" and isinstance(message.get("data"), list):
+        trades = message["data"]
+        newest = max((trade["t"] for trade in trades), default=last_ms)
+        return max(last_ms, newest), frozenset(trade["s"] for trade in trades), len(trades)
+    if "code" in message:
+        return (
+            max(last_ms, int(message.get("timestamp", last_ms))),
+            frozenset({message["code"]}),
+            1,
+        )
+    return last_ms, frozenset(), 0
+
+
+def read_ticks(text: str, symbol: str, day: datetime) -> Iterator[Frame]:
+    """
+    Yield frames of a trade file without a header: milliseconds since midnight in New York, price
+    times 10,000, volume, exchange, sale condition in hex, suspicious flag.
+
+    Every row is a trade of its own, the identical ones too.
+    """
+    midnight = datetime.combine(day.date(), time(), NEW_YORK)
+    trades: list[str] = []
+    begun_ms = last_ms = 0
+    for row in io.StringIO(text):
+        columns = row.strip().split(",")
+        if len(columns) != TICK_COLUMNS:
+            raise ValueError(f"{len(columns)} columns in {row.strip()!r}, not {TICK_COLUMNS}")
+        at_ms = epoch_ms(midnight, int(columns[0]))
+        if trades and (at_ms - begun_ms >= FRAME_MS or len(trades) >= FRAME_TRADES):
+            yield _frame(last_ms, symbol, trades)
+            trades = []
+        if not trades:
+            begun_ms = at_ms
+        last_ms = at_ms
+        trades.append(
+            f'{{"c":["{columns[4]}"],"p":{exact_price(columns[1])},"s":"{symbol}",'
+            f'"t":{at_ms},"v":{columns[2]}}}'
+        )
+    if trades:
+        yield _frame(last_ms, symbol, trades)
+
+
+def _frame(at_ms: int, symbol: str, trades: list[str]) -> Frame:
+    text = '{"data":[' + ",".join(trades) + '],"type":"trade"}'
+    return Frame(at_ms, frozenset({symbol}), text, len(trades))
+
+
+def epoch_ms(midnight: datetime, since_midnight_ms: int) -> int:
+    """Return ms since the epoch of a time of day in New York."""
+    # Wall-clock time, which counts from midnight on a day without a clock change in session hours.
+    moment = midnight + timedelta(milliseconds=since_midnight_ms)
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def exact_price(text: str) -> str:
+    """Return a price times 10,000 as the shortest exact decimal: 1674250 is 167.425."""
+    return f"{(Decimal(text) / PRICE_SCALE).normalize():f}"
