@@ -153,8 +153,8 @@ class Simulator:
         """Answer what a client sent."""
         raise NotImplementedError
 
-    def generate(self, connection: Connection, symbols: list[str], count: int) -> Iterable[Frame]:
-        """Return frames with `count` records of a connection's symbols."""
+    def generate(self, symbols: list[str], count: int) -> Iterable[Frame]:
+        """Return frames with `count` records of these symbols."""
         raise NotImplementedError
 
     def fault_frame(self, kind: str, connection: Connection, size_bytes: int) -> str:
@@ -338,7 +338,7 @@ class Simulator:
 
     async def _answer_stats(self, _: web.Request) -> web.Response:
         stats = self.stats()
-        names = stats.__slots__  # type: ignore[attr-defined]
+        names = stats.__slots__
         return web.json_response(
             {**{name: getattr(stats, name) for name in names}, "replayed": stats.replayed}
         )

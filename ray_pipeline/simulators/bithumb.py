@@ -17,71 +17,12 @@ BithumbOptions = Options
 KST = timezone(timedelta(hours=9))
 SHIFT_MS = 9 * 3_600_000
 MOST_CODES = 200
-COINS = [
-    "BTC",
-    "ETH",
-    "XRP",
-    "SOL",
-    "DOGE",
-    "ADA",
-    "TRX",
-    "LINK",
-    "AVAX",
-    "XLM",
-    "SUI",
-    "BCH",
-    "HBAR",
-    "LTC",
-    "SHIB",
-    "DOT",
-    "UNI",
-    "AAVE",
-    "PEPE",
-    "NEAR",
-    "ETC",
-    "APT",
-    "ICP",
-    "ONDO",
-    "MNT",
-    "VET",
-    "ATOM",
-    "ALGO",
-    "FIL",
-    "ARB",
-    "OP",
-    "STX",
-    "INJ",
-    "SEI",
-    "GRT",
-    "IMX",
-    "THETA",
-    "SAND",
-    "MANA",
-    "AXS",
-    "EOS",
-    "XTZ",
-    "FLOW",
-    "NEO",
-    "CHZ",
-    "GALA",
-    "KAIA",
-    "QTUM",
-    "ZIL",
-    "BAT",
-    "ENJ",
-    "ANKR",
-    "ICX",
-    "ONT",
-    "WEMIX",
-    "LRC",
-    "STORJ",
-    "SNX",
-    "COMP",
-    "CRV",
-    "MASK",
-    "LDO",
-]
-MARKETS = tuple(f"KRW-{coin}" for coin in COINS)
+COINS = """
+BTC ETH XRP SOL DOGE ADA TRX LINK AVAX XLM SUI BCH HBAR LTC SHIB DOT UNI AAVE PEPE NEAR ETC APT ICP
+ONDO MNT VET ATOM ALGO FIL ARB OP STX INJ SEI GRT IMX THETA SAND MANA AXS EOS XTZ FLOW NEO CHZ GALA
+KAIA QTUM ZIL BAT ENJ ANKR ICX ONT WEMIX LRC STORJ SNX COMP CRV MASK LDO
+"""
+MARKETS = tuple(f"KRW-{coin}" for coin in COINS.split())
 
 
 class BithumbSimulator(Simulator):
@@ -148,10 +89,10 @@ class BithumbSimulator(Simulator):
             return
         for connection in list(self.connections):
             symbols = [code for code in connection.symbols if code not in self.faults.dropped]
-            for frame in self.generate(connection, symbols, due):
+            for frame in self.generate(symbols, due):
                 await self.send_frame(connection, frame)
 
-    def generate(self, connection: Connection, symbols: list[str], count: int) -> Iterable[Frame]:
+    def generate(self, symbols: list[str], count: int) -> Iterable[Frame]:
         """Yield one ticker a frame."""
         for _ in range(count if symbols else 0):
             yield self._frame(self.random.choice(symbols), "REALTIME")

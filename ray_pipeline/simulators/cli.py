@@ -16,8 +16,8 @@ from ray_pipeline.simulators.finnhub import FinnhubSimulator
 
 simulate_app = typer.Typer(
     name="simulate",
-    help="Serve a provider's protocol from generated or recorded data. Prints one JSON line with its "
-    "addresses when it listens; faults are asked for at `control_url`, for example: "
+    help="Serve a provider's protocol from generated or recorded data. Prints one JSON line with "
+    "its addresses when it listens; faults are asked for at `control_url`, for example: "
     "curl -X POST CONTROL_URL/close -d '{\"code\": 1006}'.",
     no_args_is_help=True,
 )

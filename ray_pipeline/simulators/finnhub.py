@@ -15,6 +15,7 @@ FinnhubOptions = Options
 SYMBOLS_PER_CONNECTION = 50
 LONG_PRICE = "123456789012.12345678901234"  # 26 digits
 AHEAD_MS = 86_400_000
+WRONG_TYPES = '{"p":"high","s":5,"t":"now","v":[]}'
 ONE_CONDITION = '["1"]'
 
 
@@ -90,13 +91,13 @@ class FinnhubSimulator(Simulator):
         for index in self.random.choices(range(len(live)), weights, k=due - sum(shares)):
             shares[index] += 1
         for (connection, symbols), share in zip(live, shares, strict=True):
-            for frame in self.generate(connection, symbols, share):
+            for frame in self.generate(symbols, share):
                 await self.send_frame(connection, frame)
 
     def _sending(self, connection: Connection) -> list[str]:
         return [symbol for symbol in connection.symbols if symbol not in self.faults.dropped]
 
-    def generate(self, connection: Connection, symbols: list[str], count: int) -> Iterable[Frame]:
+    def generate(self, symbols: list[str], count: int) -> Iterable[Frame]:
         """Yield frames with `count` trades, their time now."""
         for size in chunks(count, self.random) if symbols else ():
             # One symbol a frame, as recorded; many more trades than symbols share a frame less.
@@ -124,7 +125,7 @@ class FinnhubSimulator(Simulator):
             "malformed": '{"data":[{"p":1.5,"s":',
             "huge": '{"data":[' + '"' + "x" * size_bytes + '"' + '],"type":"trade"}',
             "truncated": f'{{"data":[{good}],"type":"tra',
-            "wrong_type": f'{{"data":[{{"p":"high","s":5,"t":"now","v":[]}},{good}],"type":"trade"}}',
+            "wrong_type": f'{{"data":[{WRONG_TYPES},{good}],"type":"trade"}}',
             "unknown_type": '{"type":"surprise","data":{}}',
             "duplicate": connection.last_text or f'{{"data":[{good},{good}],"type":"trade"}}',
             "out_of_order": f'{{"data":[{good},{_at(symbol, now_ms - 60_000)}],"type":"trade"}}',
@@ -140,7 +141,8 @@ class FinnhubSimulator(Simulator):
 
 def _trade(quote: Quote, at_ms: int) -> str:
     conditions = ",".join(f'"{condition}"' for condition in quote.conditions)
-    return f'{{"c":[{conditions}],"p":{quote.price},"s":"{quote.symbol}","t":{at_ms},"v":{quote.size}}}'
+    what = f'"p":{quote.price},"s":"{quote.symbol}","t":{at_ms},"v":{quote.size}'
+    return f'{{"c":[{conditions}],{what}}}'
 
 
 def _at(symbol: str, at_ms: int) -> str:

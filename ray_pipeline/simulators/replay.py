@@ -52,7 +52,7 @@ def read(paths: Iterable[Path]) -> list[Frame]:
 
 def _read(path: Path) -> Iterator[Frame]:
     try:
-        if path.suffix == ".jsonl" or path.suffix == ".json":
+        if path.suffix in {".jsonl", ".json"}:
             yield from read_frames(path.read_text(encoding="utf-8"))
         elif path.suffix == ".csv":
             yield from read_ticks(path.read_text(), *_symbol_and_day(path.name))
