@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from random import Random
 from typing import Any, Generic, TypeVar
 
+from ray_pipeline.actors.producer import leave
 from ray_pipeline.batch import Rules
 from ray_pipeline.catalog import feed as feed_spec
 from ray_pipeline.errors import (
@@ -343,7 +344,7 @@ class ConsumerActor:
         self._partitions = list(partitions)
         self._service = build_consumer(settings, feed, partitions=partitions)
         self._task = asyncio.get_running_loop().create_task(self._service.run())
-        self._task.add_done_callback(_leave)
+        self._task.add_done_callback(leave)
 
     def __repr__(self) -> str:
         return f"Consumer({self._feed}/{','.join(map(str, self._partitions))})"
@@ -378,11 +379,3 @@ class ConsumerActor:
     async def resume(self) -> None:
         """Go on after `pause`."""
         self._service.resume()
-
-
-def _leave(task: "asyncio.Task[None]") -> None:
-    """End the process when the work ended by an error, so that Ray starts it anew."""
-    if task.cancelled() or task.exception() is None:
-        return
-    log.error("the consumer failed", exc_info=task.exception())
-    os._exit(1)

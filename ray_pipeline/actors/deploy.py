@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import ray
-from ray_pipeline.actors.producer import ProducerActor
 
 from ray_pipeline.actors.consumer import ConsumerActor
 from ray_pipeline.actors.desired import Desired
+from ray_pipeline.actors.producer import ProducerActor
 from ray_pipeline.errors import Unavailable
 from ray_pipeline.local.process import free_port
 from ray_pipeline.settings import Settings
@@ -119,7 +119,8 @@ def find(desired: Desired) -> RayHandle | None:
 
 def start(desired: Desired, settings: Settings) -> RayHandle:
     """Start a named actor that outlives its creator and is restarted for ever."""
-    actor = ray.remote(CLASSES[desired.kind]).options(
+    # Ray makes its handles' methods at run time, so that no type describes them.
+    actor: Any = ray.remote(CLASSES[desired.kind]).options(
         name=desired.name,
         lifetime="detached",
         max_restarts=-1,

@@ -1,10 +1,12 @@
 """Which actors should run: a pure function of the settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ray_pipeline.actors.producer import sp500_shards
 from ray_pipeline.catalog import FEEDS
+from ray_pipeline.feed import FeedName
 from ray_pipeline.settings import Settings
 
 
@@ -27,18 +29,7 @@ class Desired:
     num_cpus: float = 0.1
 
 
-def sp500_shards(settings: Settings) -> int:
-    """
-    Return how many S&P 500 connections run: the configured ones, and more where keys allow.
-
-    One key is one connection. The key after the shards' belongs to the top gainers; those behind it
-    open further shards, for members past ten times fifty.
-    """
-    configured = settings.streams.sp500_shards
-    return configured + max(0, len(settings.keys("finnhub")) - configured - 1)
-
-
-def desired(settings: Settings, partitions: dict[str, int]) -> Iterator[Desired]:
+def desired(settings: Settings, partitions: Mapping[FeedName, int]) -> Iterator[Desired]:
     """
     Yield every actor that should run: consumers first, so that nothing waits in Kafka for long.
 

@@ -385,6 +385,8 @@ class Publisher:
     def _must_spool(self, now_s: float) -> bool:
         since_s = self._waiting_since_s
         away = since_s is not None and now_s - since_s > AWAY_S
+        if away and not self._cause:
+            self._note("the broker does not acknowledge")
         # Only the last round of the spool may have records in memory behind it: otherwise the
         # spool would never be empty under a steady load.
         in_flight = len(self._round.entries) if self._round and self._round.spooled else 0

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import logging
 import ssl
-import time
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -330,7 +329,9 @@ class KafkaBroker:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 future = await producer.send_batch(batch, topic, partition=partition)
-                await future
+                future.add_done_callback(_forget)
+                # Cancelling the future itself would break the producer for its other users.
+                await asyncio.shield(future)
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             # Its numbers are spent, so this producer is too.
             self._discard(producer)
@@ -391,14 +392,31 @@ def _too_large(index: int, size: int, limit: int) -> RecordTooLarge:
 
 
 async def _dispose(producer: AIOKafkaProducer) -> None:
-    """Stop a producer without waiting for what it still wants to send."""
-    # `stop` would wait for every batch, which an idempotent producer repeats for ever.
-    producer._message_accumulator.fail_all(KafkaError("the producer was closed"))
-    started_s = time.monotonic()
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await producer.stop()
-    except FAILURES as error:
-        log.debug("closing a producer: %s after %.1f s", error, time.monotonic() - started_s)
-        with contextlib.suppress(*FAILURES):
-            await producer.client.close()
+    """Stop a producer without waiting for what it still wants to send. It raises nothing."""
+    # `stop` alone would wait for every batch, which an idempotent producer repeats for ever. The
+    # sender ends before the batches are failed: it cannot bear a failed batch in its hands.
+    sender = producer._sender.sender_task if producer._sender is not None else None
+    if sender is not None:
+        sender.cancel()
+    await _end(asyncio.create_task(producer.client.close()))
+    if sender is not None:
+        await _end(sender)
+    batches = producer._message_accumulator
+    for waiting in batches._batches.values():
+        for batch in waiting:
+            batch._drain_waiter.add_done_callback(_forget)
+    batches.fail_all(KafkaError("the producer was closed"))
+    await _end(asyncio.create_task(producer.stop()))
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Wait for a task a little; how it ends, even by a cancellation of its own, is its affair."""
+    await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+    task.cancel()
+    task.add_done_callback(_forget)
+
+
+def _forget(future: "asyncio.Future[Any]") -> None:
+    """Take note of a failure that nobody waits for any more, or asyncio would complain."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,80 @@
+"""The times in which nothing could be collected, from their beginning to their end."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Where a gap goes when it is over."""
+
+    def __call__(
+        self,
+        kind: str,
+        cause: str,
+        *,
+        symbols: list[str] | None,
+        from_at: datetime | None,
+        to_at: datetime,
+    ) -> None:
+        """Report one gap."""
+
+
+@dataclass(slots=True)
+class OpenGap:
+    """A gap whose end is not known yet."""
+
+    kind: str
+    cause: str
+    from_at: datetime | None
+
+
+@dataclass(slots=True)
+class GapBook:
+    """
+    Open gaps: at most one of the whole feed, and one a symbol.
+
+    A second failure before data flows again is part of the first gap; it only adds its cause.
+    """
+
+    report: Reporter
+    feed: OpenGap | None = None
+    symbols: dict[str, OpenGap] = field(default_factory=dict)
+
+    def open(self, kind: str, cause: str, *, from_at: datetime | None) -> None:
+        """Begin a gap of the whole feed."""
+        if self.feed is None:
+            self.feed = OpenGap(kind, cause, from_at)
+        elif cause not in self.feed.cause:
+            self.feed.cause = f"{self.feed.cause}; then {cause}"[:500]
+
+    def note(self, remark: str) -> None:
+        """Add to the cause of the feed's open gap, once; nothing happens where none is open."""
+        if self.feed is not None and remark not in self.feed.cause:
+            self.feed.cause = f"{self.feed.cause}; {remark}"
+
+    def open_symbol(self, symbol: str, kind: str, cause: str, *, from_at: datetime | None) -> None:
+        """Begin a gap of one symbol; the first of two counts."""
+        self.symbols.setdefault(symbol, OpenGap(kind, cause, from_at))
+
+    def close(self, *, to_at: datetime) -> None:
+        """End the feed's gap: collecting goes on."""
+        gap, self.feed = self.feed, None
+        if gap is not None:
+            self.report(gap.kind, gap.cause, symbols=None, from_at=gap.from_at, to_at=to_at)
+
+    def close_symbol(self, symbol: str, *, to_at: datetime) -> None:
+        """End a symbol's gap: it has data again, or is not wanted any more."""
+        gap = self.symbols.pop(symbol, None)
+        if gap is not None:
+            self.report(gap.kind, gap.cause, symbols=[symbol], from_at=gap.from_at, to_at=to_at)
+
+    def close_all(self, *, to_at: datetime) -> None:
+        """End every gap: whoever collects next reports the time from here on."""
+        for symbol in list(self.symbols):
+            self.close_symbol(symbol, to_at=to_at)
+        self.close(to_at=to_at)
+
+    def since(self) -> datetime | None:
+        """Return the beginning of the feed's open gap, None where none is open or it is unknown."""
+        return self.feed.from_at if self.feed else None

@@ -1,0 +1,60 @@
+"""What a producer says of itself, once a second, in `producer_epochs`."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ray_pipeline.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One row of `producer_epochs`; the fields are its columns."""
+
+    feed: str
+    shard: int
+    epoch: int
+    holder: str
+    published: int
+    spooled: int
+    connected: bool
+    state: str
+    cause: str
+    wanted: int
+    confirmed: int
+    received: int
+    reconnects: int
+    last_data_at: datetime | None
+    safe_at: datetime | None
+    stopped_at: datetime | None = None
+
+
+class BeatStore(Protocol):
+    """Where heartbeats are kept."""
+
+    async def write(self, beat: Beat) -> None:
+        """Insert or replace the row of an epoch; DatabaseUnavailable when Postgres is away."""
+
+    async def last_safe_at(self, feed: str, shard: int, *, before_epoch: int) -> datetime | None:
+        """Return up to when the newest earlier epoch is complete, None where there is none."""
+
+
+async def beat(store: BeatStore, compose: Callable[[], Beat]) -> None:
+    """Write a heartbeat a second until cancelled. Nothing waits for it; an outage skips some."""
+    away = False
+    while True:
+        try:
+            await store.write(compose())
+            away = False
+        except DatabaseUnavailable as error:
+            if not away:
+                log.warning("heartbeats are skipped: %s", error)
+            away = True
+        await asyncio.sleep(BEAT_S)
