@@ -39,7 +39,8 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     for path, facts in settings.fields():
         name = settings.variable_name(path)
-        yield f"| `{name}` | {_type(facts.annotation)} | {_default(facts.default)} | {facts.description} |\n"
+        cells = (f"`{name}`", _type(facts.annotation), _default(facts.default), facts.description)
+        yield f"| {' | '.join(cells)} |\n"
 
 
 def _type(annotation: str) -> str:

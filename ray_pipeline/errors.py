@@ -1,4 +1,4 @@
-"""Every error the pipeline raises on purpose. The class says what to do, the text says what went wrong."""
+"""Every error raised on purpose. The class says what to do, the text says what went wrong."""
 
 from enum import Enum
 from typing import Any, ClassVar

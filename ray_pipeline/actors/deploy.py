@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol, cast
 
 import ray
 
+from ray_pipeline.actors.archiver import ArchiverActor
 from ray_pipeline.actors.consumer import ConsumerActor
 from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.producer import ProducerActor
@@ -21,7 +23,12 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
-CLASSES: Mapping[str, type] = {"producer": ProducerActor, "consumer": ConsumerActor}
+KEPT_SESSIONS = 3
+CLASSES: Mapping[str, type] = {
+    "producer": ProducerActor,
+    "consumer": ConsumerActor,
+    "archiver": ArchiverActor,
+}
 
 
 class Handle(Protocol):
@@ -86,6 +93,7 @@ def start_ray(settings: Settings, *, home: Path) -> str:
             num_cpus=int(settings.ray.num_cpus),
             object_store_memory=settings.ray.object_store_bytes,
             include_dashboard=True,
+            _node_ip_address="127.0.0.1",
             dashboard_host="127.0.0.1",
             dashboard_port=free_port(8265),
             _temp_dir=str(_temp_dir(home)),
@@ -106,6 +114,10 @@ def _temp_dir(home: Path) -> Path:
     name = hashlib.sha256(str(home).encode()).hexdigest()[:8]
     path = Path(tempfile.gettempdir()) / f"rp-{os.getuid()}-{name}"
     path.mkdir(parents=True, exist_ok=True)
+    # Each run leaves a directory of logs; the last few are enough to look back.
+    sessions = sorted(entry for entry in path.glob("session_2*") if entry.is_dir())
+    for old in sessions[:-KEPT_SESSIONS]:
+        shutil.rmtree(old, ignore_errors=True)
     return path
 
 

@@ -23,7 +23,7 @@ class Desired:
         num_cpus: Logical CPUs; they wait for sockets most of the time.
     """
 
-    kind: Literal["producer", "consumer"]
+    kind: Literal["producer", "consumer", "archiver"]
     name: str
     arguments: tuple[object, ...]
     num_cpus: float = 0.1
@@ -49,3 +49,5 @@ def desired(settings: Settings, partitions: Mapping[FeedName, int]) -> Iterator[
         yield Desired("producer", f"producer-sp500-{shard:02d}-g{generation}", ("sp500", shard))
     for feed in ("bithumb", "top_gainers"):
         yield Desired("producer", f"producer-{feed}-g{generation}", (feed, 0))
+    if settings.archive.enabled:
+        yield Desired("archiver", f"archiver-g{generation}", ())

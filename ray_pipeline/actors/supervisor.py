@@ -12,6 +12,8 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 2.0
+STARTED_TOGETHER = 3
+START_S = 20.0
 DEAF_LIMIT = 6  # unanswered questions in a row
 
 
@@ -24,10 +26,18 @@ class Supervisor:
         self._deaf: dict[str, int] = {}
         self._handles: dict[str, RayHandle] = {}
 
-    def start_all(self) -> None:
-        """Start every actor that is missing, all at once."""
-        for one in self._desired:
-            self._handles[one.name] = deploy.find(one) or deploy.start(one, self._settings)
+    async def start_all(self) -> None:
+        """
+        Start every actor that is missing, a few at a time.
+
+        All at once, twenty new processes would share the cores, and none would be ready soon.
+        """
+        for start in range(0, len(self._desired), STARTED_TOGETHER):
+            some = self._desired[start : start + STARTED_TOGETHER]
+            for one in some:
+                self._handles[one.name] = deploy.find(one) or deploy.start(one, self._settings)
+            answers = (self._handles[one.name].call("status", timeout_s=START_S) for one in some)
+            await asyncio.gather(*answers, return_exceptions=True)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""

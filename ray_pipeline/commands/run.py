@@ -31,6 +31,7 @@ from ray_pipeline.io.audit import run_audit
 from ray_pipeline.io.kafka import ensure_topics
 from ray_pipeline.io.migrations import migrate
 from ray_pipeline.io.status import feed_rows
+from ray_pipeline.io.symbols import seed_top_gainers
 from ray_pipeline.local import stack
 from ray_pipeline.local.cli import check_broker
 from ray_pipeline.settings import Settings
@@ -38,6 +39,7 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 TABLE_S = 1.0
+LOG_WIDTH = 150
 PLAIN_TABLE_S = 5.0  # where nobody watches, such as a log file
 DEMO_KEYS = 12  # ten shards, the top gainers, and an eleventh shard for members past 500
 DEMO_FINNHUB_RATE = 400
@@ -99,7 +101,7 @@ class Stage:
 async def _run(
     seconds: float | None, report: Path | None, *, broker: str | None, demo: bool
 ) -> int:
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     _quiet()
     stop = asyncio.Event()
     _on_signal(stop)
@@ -108,7 +110,7 @@ async def _run(
     async with contextlib.AsyncExitStack() as cleanup:
         stage = await _start(cleanup, console, broker=broker, demo=demo)
         begun_s = time.monotonic()
-        supervising = asyncio.create_task(stage.supervisor.run())
+        supervising = asyncio.create_task(_supervise(stage.supervisor))
         try:
             await _watch(stage, console, stop=stop, seconds=seconds)
         finally:
@@ -119,12 +121,21 @@ async def _run(
         console.print(f"ran {time.monotonic() - begun_s:.0f} s")
         console.print(render_audit(audit))
         if report is not None:
-            report.parent.mkdir(parents=True, exist_ok=True)
-            report.write_text(json.dumps(audit.as_json(), indent=2) + "\n")
+            _write_report(report, audit)
             console.print(f"audit written to {report}")
     if seconds is None:
         return 0
     return 0 if audit.clean else 1
+
+
+def _write_report(path: Path, audit: Audit) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(audit.as_json(), indent=2) + "\n")
+
+
+async def _supervise(supervisor: Supervisor) -> None:
+    await supervisor.start_all()
+    await supervisor.run()
 
 
 async def _start(
@@ -132,6 +143,8 @@ async def _start(
 ) -> Stage:
     say = console.print
     home = stack.home()
+    home.mkdir(parents=True, exist_ok=True)
+    cleanup.enter_context(stack.claim(home))
     await _start_servers(cleanup, home, broker=broker, console=console)
     simulated = await _start_simulators(cleanup, demo=demo)
     settings = settings_module.load()
@@ -144,7 +157,8 @@ async def _start(
             + ("the demo always simulates" if demo else "no key is set for Finnhub")
         )
     say("starting Ray")
-    dashboard = await asyncio.to_thread(deploy.start_ray, settings, home=home)
+    # On the main thread: Ray sets signal handlers, and nothing else runs yet.
+    dashboard = deploy.start_ray(settings, home=home)
     cleanup.callback(deploy.stop_ray)
     if dashboard:
         say(f"Ray dashboard: {dashboard}")
@@ -152,7 +166,8 @@ async def _start(
         spec.name: int(getattr(settings.kafka, spec.partitions_setting)) for spec in FEEDS
     }
     supervisor = Supervisor(settings, list(desired(settings, partitions)))
-    await asyncio.to_thread(supervisor.start_all)
+    if simulated:
+        await seed_top_gainers(settings.postgres_dsn())
     return Stage(settings, supervisor, dashboard, tuple(simulated))
 
 
@@ -169,7 +184,6 @@ async def _start_servers(
     need = frozenset(name for name, there in configured.items() if not there)
     if not need:
         return
-    ran_before = stack.running(home) != stack.LocalServers()
     servers = await asyncio.to_thread(
         stack.up,
         home,
@@ -178,7 +192,7 @@ async def _start_servers(
         on_progress=console.print,
     )
     os.environ.update(servers.environment())
-    if not ran_before:
+    if not stack.kept(home):
         # What somebody started with `local up` is theirs to stop.
         cleanup.callback(stack.down, home)
 
@@ -209,8 +223,9 @@ async def _simulator(provider: str, rate: int) -> AsyncIterator[dict[str, str]]:
     """Run a simulator as a process of its own; yield what it printed when it was listening."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ray_pipeline.simulators", provider, "--rate", str(rate),
+        "--until-stdin-ends",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+        stdin=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -236,7 +251,7 @@ async def _watch(
 ) -> None:
     """Show the live table until the time is over or somebody asks to stop."""
     deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
-    out = Console()
+    out = _console(stderr=False)
     rows: list[FeedRow] = []
     watched = out.is_terminal
     live = Live(console=out, auto_refresh=False, transient=False) if watched else None
@@ -261,6 +276,12 @@ async def _watch(
                 )
 
 
+def _console(*, stderr: bool) -> Console:
+    """Return a console; a log file is as wide as the widest table."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
+
+
 def _caption(stage: Stage) -> str:
     simulated = f"SIMULATED: {', '.join(stage.simulated)}. " if stage.simulated else ""
     return f"{simulated}Ray dashboard: {stage.dashboard or 'none'}. Ctrl-C ends it."
@@ -274,8 +295,9 @@ async def _finish(stage: Stage, console: Console) -> Audit:
             f"[yellow]{name} did not finish within {drain_s:g} s; the audit tells more[/]"
         )
     audit = await run_audit(stage.settings, wait_s=drain_s)
-    for name in await stage.supervisor.stop("consumer", drain_s=drain_s):
-        console.print(f"[yellow]{name} did not finish within {drain_s:g} s[/]")
+    for kind in ("consumer", "archiver"):
+        for name in await stage.supervisor.stop(kind, drain_s=drain_s):
+            console.print(f"[yellow]{name} did not finish within {drain_s:g} s[/]")
     return audit
 
 

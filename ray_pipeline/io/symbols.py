@@ -247,3 +247,33 @@ class TopMovers:
                     pass
         finally:
             await connection.close()
+
+
+SIMULATED_MOVERS = """
+GME AMC PLTR SOFI RIVN LCID NIO MARA RIOT COIN HOOD UPST AFRM DKNG ROKU SNAP PINS U PATH AI IONQ
+RKLB JOBY ACHR CVNA W CHWY BYND PTON SPCE
+"""
+MOVERS_A_CATEGORY = 10
+
+
+async def seed_top_gainers(dsn: str) -> None:
+    """
+    Put one batch into `top_gainers` where there is none, for simulated feeds.
+
+    Raises:
+        DatabaseUnavailable: If Postgres is away.
+    """
+    symbols = SIMULATED_MOVERS.split()
+    async with session(dsn, name="ray-pipeline symbols") as connection, connection.transaction():
+        cursor = await connection.execute("SELECT 1 FROM top_gainers LIMIT 1")
+        if await cursor.fetchone() is not None:
+            return
+        for index, symbol in enumerate(symbols):
+            category = ("top_gainers", "top_losers", "most_actively_traded")[
+                index // MOVERS_A_CATEGORY
+            ]
+            await connection.execute(
+                "INSERT INTO top_gainers (batch_id, last_updated, symbol, category, rank_position) "
+                "VALUES (1, now() AT TIME ZONE 'UTC', %s, %s, %s)",
+                (symbol, category, index % MOVERS_A_CATEGORY + 1),
+            )

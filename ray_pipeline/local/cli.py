@@ -38,6 +38,7 @@ def local_up(broker: BrokerOption = None) -> None:
     """
     with _errors_as_text():
         stack.up(stack.home(), broker=check_broker(broker), on_progress=_say)
+        stack.keep(stack.home())
     _say(f"data and logs: {stack.home()}")
     _say('to use them from this shell: eval "$(ray-pipeline local env)"')
 

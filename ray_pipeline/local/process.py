@@ -41,10 +41,12 @@ def identify(pid: int) -> ProcessId | None:
 
 
 def is_alive(identity: ProcessId) -> bool:
-    """Say whether that very process lives. Reaps it where it was our child."""
-    _reap(identity.pid)
+    """Say whether that very process lives. Where it was our child and has ended, reap it."""
     found = identify(identity.pid)
-    return found is not None and abs(found.started_s - identity.started_s) < SAME_START_S
+    if found is None:
+        _reap(identity.pid)
+        return False
+    return abs(found.started_s - identity.started_s) < SAME_START_S
 
 
 class ServerProcess:

@@ -23,6 +23,7 @@ Progress = Callable[[str], None]
 ALL: frozenset[Need] = frozenset({"postgres", "redis", "kafka"})
 BROKERS: tuple[Broker, ...] = ("tansu", "kafka")
 STOP_ORDER = ("kafka", "tansu", "valkey", "postgres")
+KEPT = "kept"  # a file that says: these servers were started for their own sake
 ANSWER_S = 10.0  # a running server that says nothing for so long is started anew
 
 
@@ -108,6 +109,17 @@ def down(where: Path, *, on_progress: Progress = lambda _: None) -> None:
     if where.exists():
         with _changing(where):
             _stop(where, STOP_ORDER, on_progress)
+            (where / KEPT).unlink(missing_ok=True)
+
+
+def keep(where: Path) -> None:
+    """Leave the servers of a home running when a pipeline that uses them ends, until `down`."""
+    (where / KEPT).touch()
+
+
+def kept(where: Path) -> bool:
+    """Say whether somebody asked for the servers of a home to go on."""
+    return (where / KEPT).exists()
 
 
 def running(where: Path) -> LocalServers:

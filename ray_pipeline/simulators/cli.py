@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +51,12 @@ WaitSymbols = Annotated[
 ]
 
 
+UntilStdinEnds = Annotated[
+    bool,
+    typer.Option(help="End when standard input does: with the process that started this one."),
+]
+
+
 @simulate_app.command()
 def finnhub(
     host: Host = "127.0.0.1",
@@ -60,13 +68,16 @@ def finnhub(
     replay: Replay = None,
     speed: Speed = 1.0,
     wait_symbols: WaitSymbols = None,
+    until_stdin_ends: UntilStdinEnds = False,
 ) -> None:
     """Serve Finnhub's WebSocket: one connection a key, 50 symbols each, trades."""
     options = _options(
         host, port, control_port=control_port, rate=rate, seed=seed, symbols=symbols,
         replay=replay, speed=speed, wait_symbols=wait_symbols,
     )  # fmt: skip
-    _serve(lambda: FinnhubSimulator(options), ("url", "control_url"))
+    _serve(
+        lambda: FinnhubSimulator(options), ("url", "control_url"), until_stdin_ends=until_stdin_ends
+    )
 
 
 @simulate_app.command()
@@ -80,13 +91,15 @@ def bithumb(
     replay: Replay = None,
     speed: Speed = 1.0,
     wait_symbols: WaitSymbols = None,
+    until_stdin_ends: UntilStdinEnds = False,
 ) -> None:
     """Serve Bithumb's WebSocket (v2) and REST API: tickers of some 60 markets."""
     options = _options(
         host, port, control_port=control_port, rate=rate, seed=seed, symbols=symbols,
         replay=replay, speed=speed, wait_symbols=wait_symbols,
     )  # fmt: skip
-    _serve(lambda: BithumbSimulator(options), ("ws_url", "rest_url", "control_url"))
+    names = ("ws_url", "rest_url", "control_url")
+    _serve(lambda: BithumbSimulator(options), names, until_stdin_ends=until_stdin_ends)
 
 
 def _options(
@@ -114,11 +127,15 @@ def _options(
     )
 
 
-def _serve(make: Callable[[], Simulator], names: tuple[str, ...]) -> None:
+def _serve(
+    make: Callable[[], Simulator], names: tuple[str, ...], *, until_stdin_ends: bool
+) -> None:
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        if until_stdin_ends:
+            asyncio.get_running_loop().add_reader(sys.stdin, _read_stdin, stop)
         async with make() as server:
             print(json.dumps({name: getattr(server, name) for name in names}), flush=True)
             await stop.wait()
@@ -128,3 +145,8 @@ def _serve(make: Callable[[], Simulator], names: tuple[str, ...]) -> None:
     except PipelineError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _read_stdin(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        stop.set()
