@@ -38,3 +38,7 @@ app.add_typer(simulate_app, name="simulate")
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

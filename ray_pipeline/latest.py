@@ -32,7 +32,7 @@ class LatestBuffer:
         return len(self._entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take entries in; of two for one symbol and second the newer stays, of equals the later."""
+        """Take entries in; of two for a symbol and second the newer stays, of equals the later."""
         mine = self._entries
         for entry in entries:
             key = (entry.symbol, entry.event_ms // 1000)

@@ -237,7 +237,7 @@ SP500: Layout[Trade] = Layout(
         "created_at",
         "epoch",
         "seq",
-    ),  # fmt: skip
+    ),
     line=_sp500_line,
     value=_sp500_value,
     symbol=lambda trade: trade.symbol,
@@ -256,7 +256,7 @@ TOP_GAINERS: Layout[Trade] = Layout(
         "pod_index",
         "epoch",
         "seq",
-    ),  # fmt: skip
+    ),
     line=_top_gainers_line,
     value=_top_gainers_value,
     symbol=lambda trade: trade.symbol,

@@ -1,8 +1,8 @@
 """
-Settings: environment variables with the prefix PIPELINE_, a `.env` file, a YAML file, then defaults.
+Settings: environment variables that begin with PIPELINE_, a `.env` file, a YAML file, defaults.
 
-Sections are separated by two underscores: `PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. An unknown name is an
-error that suggests the nearest known one, because a misspelt setting that is ignored is a bug
+Sections are separated by two underscores: `PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. An unknown name is
+an error that suggests the nearest known one, because a misspelt setting that is ignored is a bug
 that nobody sees.
 """
 
@@ -69,7 +69,7 @@ class KafkaSettings(Section):
     ssl_keyfile: Path | None = Field(None, description="With *SSL: the client certificate's key.")
     idempotence: bool = Field(
         True,
-        description="Idempotent producer. Off for brokers without it; the embedded one sets it off.",
+        description="Idempotent producer. Off for brokers without it, as the embedded one.",
     )
     replication_factor: int = Field(
         -1, ge=-1, description="For topics that are made. -1: the broker's default."

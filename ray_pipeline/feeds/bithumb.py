@@ -3,7 +3,8 @@ Bithumb's tickers: WebSocket v2 and REST `/v1/ticker`, brought to one shape.
 
 Which time is which (recorded answers of 2025 and 2026): over REST `trade_date` and `trade_time` are
 UTC, and `trade_timestamp`, by 2026 `timestamp` too, is Korean wall time written as an epoch, nine
-hours ahead. Over the WebSocket it is the other way round: date and time are Korean, stamps are true.
+hours ahead. Over the WebSocket it is the other way round: date and time are Korean, the stamps are
+true.
 What leaves this module is right: UTC in `trade_date`, Korea in `trade_date_kst`, true epochs.
 """
 
@@ -138,9 +139,8 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
     try:
         rows = _lists.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FeedRefused(
-            f"Bithumb answered with something else than tickers: {body[:200].decode('utf-8', 'replace')}"
-        ) from error
+        start = body[:200].decode("utf-8", "replace")
+        raise FeedRefused(f"Bithumb answered with something else than tickers: {start}") from error
     for row in rows:
         try:
             yield _tickers.decode(row)

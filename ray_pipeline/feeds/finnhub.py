@@ -88,7 +88,7 @@ def unsubscribe(symbol: str) -> str:
 
 
 def parse(frame: bytes | str) -> Sequence[Event]:
-    """Return what a frame says, in its order. Nothing in it is dropped: what is no trade is refused."""
+    """Return all that a frame says, in its order: what is no trade is a refusal, not dropped."""
     try:
         message = _frames.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -2,7 +2,8 @@
 Trading sessions of an exchange.
 
 The calendars need pandas, 70 MB in every actor, for two numbers a day. So they are read in a
-process of their own, `python -m ray_pipeline.io.calendars XNYS 2026-01-01 2026-12-31`, which prints JSON.
+process of their own, which prints JSON:
+`python -m ray_pipeline.io.calendars XNYS 2026-01-01 2026-12-31`.
 """
 
 import asyncio

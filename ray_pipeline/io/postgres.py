@@ -65,7 +65,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
     except (psycopg.OperationalError, OSError) as error:
         raise DatabaseUnavailable(
             f"Postgres cannot be reached: {_first_line(error)}",
-            fix="check PIPELINE_POSTGRES__DSN and that the server runs; `ray-pipeline doctor` tells more",
+            fix="check PIPELINE_POSTGRES__DSN and that the server runs; see `ray-pipeline doctor`",
         ) from None
     return connection
 
