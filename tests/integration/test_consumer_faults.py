@@ -1,4 +1,4 @@
-"""Kill, freeze and double everything around a consumer while records flow: nothing lost, nothing twice."""
+"""Kill, freeze and double everything around a consumer: nothing lost, nothing twice."""
 
 import asyncio
 import signal

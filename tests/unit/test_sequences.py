@@ -1,5 +1,7 @@
 """Numbers that arrive: each is new once, and what is missing is known."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,8 @@ def test_a_range_set_holds_exactly_what_was_put_in(put):
 
     assert {number for number in range(70) if number in ranges} == set(put)
     assert len(ranges) == len(set(put))
-    assert all(a_end < b_start for (_, a_end), (b_start, _) in zip(list(ranges), list(ranges)[1:]))
+    for (_, end), (start, _) in pairwise(ranges):
+        assert end < start
 
 
 @given(numbers)
