@@ -109,6 +109,7 @@ async def _run(
     audit: Audit | None = None
     async with contextlib.AsyncExitStack() as cleanup:
         stage = await _start(cleanup, console, broker=broker, demo=demo)
+        _on_signal(stop)  # again: starting Ray takes the handlers away
         begun_s = time.monotonic()
         supervising = asyncio.create_task(_supervise(stage.supervisor))
         try:

@@ -59,7 +59,8 @@ class KafkaLog:
         Raises:
             BrokerUnavailable: If the topic is not there yet.
         """
-        await self._consumer.topics()  # asks the broker, where partitions_for_topic does not
+        # No public call asks the broker about a topic that is not subscribed to.
+        await self._consumer._client.add_topic(self._topic)
         found = self._consumer.partitions_for_topic(self._topic)
         if not found:
             raise BrokerUnavailable(f"topic {self._topic} does not exist yet")
