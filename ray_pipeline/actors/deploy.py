@@ -16,7 +16,7 @@ from ray_pipeline.actors.archiver import ArchiverActor
 from ray_pipeline.actors.consumer import ConsumerActor
 from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.producer import ProducerActor
-from ray_pipeline.errors import Unavailable
+from ray_pipeline.errors import ServerError, Unavailable
 from ray_pipeline.local.process import free_port
 from ray_pipeline.settings import Settings
 
@@ -88,20 +88,36 @@ def start_ray(settings: Settings, *, home: Path) -> str:
             namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
         )
     else:
-        context = ray.init(
-            namespace=settings.ray.namespace,
-            num_cpus=int(settings.ray.num_cpus),
-            object_store_memory=settings.ray.object_store_bytes,
-            include_dashboard=True,
-            _node_ip_address="127.0.0.1",
-            dashboard_host="127.0.0.1",
-            dashboard_port=free_port(8265),
-            _temp_dir=str(_temp_dir(home)),
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
+        context = _start_cluster(settings, home=home)
     url = str(context.dashboard_url or "")
     return f"http://{url}" if url else ""
+
+
+def _start_cluster(settings: Settings, *, home: Path) -> Any:
+    # Two pipelines that start in one moment may both find the usual port free.
+    for port in (free_port(8265), free_port()):
+        try:
+            return ray.init(
+                namespace=settings.ray.namespace,
+                num_cpus=int(settings.ray.num_cpus),
+                object_store_memory=settings.ray.object_store_bytes,
+                include_dashboard=True,
+                _node_ip_address="127.0.0.1",
+                dashboard_host="127.0.0.1",
+                dashboard_port=port,
+                _temp_dir=str(_temp_dir(home)),
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+        except Exception as error:
+            ray.shutdown()
+            if "dashboard" not in str(error):
+                raise
+            log.warning("Ray's dashboard did not start at port %d, trying another", port)
+    raise ServerError(
+        "Ray's dashboard did not start",
+        fix=f"read the newest logs/dashboard.log in {_temp_dir(home)}",
+    )
 
 
 def stop_ray() -> None:

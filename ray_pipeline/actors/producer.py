@@ -93,6 +93,8 @@ class _Workshop:
         self._dsn = settings.postgres_dsn()
         self._random = Random()
         self._broker = KafkaBroker(settings)
+        self._leases = Leases(self._dsn)
+        self._beats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
         self._rest = BithumbRest(settings.bithumb.rest_url or bithumb.REST_URL)
         self._key = "" if spec.name == "bithumb" else finnhub_key(settings, spec.name, shard)
@@ -103,7 +105,7 @@ class _Workshop:
         holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:6]}"
         feed = self._spec.name
         ownership = Ownership(
-            Leases(self._dsn),
+            self._leases,
             f"producer/{feed}/{self._shard}",
             holder=holder,
             generation=self._settings.ray.generation,
@@ -114,7 +116,7 @@ class _Workshop:
             Identity(feed, self._shard, holder),
             Parts(
                 ownership=ownership,
-                beats=Heartbeats(self._dsn),
+                beats=self._beats,
                 symbols=self._symbols(),
                 outbox=self._outbox,
                 line=None if self._key is None else self._line,
@@ -122,9 +124,18 @@ class _Workshop:
                 clock=CLOCK,
                 backoff=self._backoff(),
                 drain_s=self._streams.drain_s,
+                close=self._close,
                 missing="" if self._key is not None else self._missing(),
             ),
         )
+
+    async def _close(self) -> None:
+        await self._broker.close()
+        await self._leases.close()
+        await self._beats.close()
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
 
     def _missing(self) -> str:
         found = len(self._settings.keys("finnhub"))

@@ -79,6 +79,7 @@ class Parts:
     Attributes:
         outbox: Makes the outbox of an epoch; it may publish while the gate says so.
         line: Makes the collector that fills it; None where a setting is missing.
+        close: Gives back the connections and files that the parts share.
         missing: Which setting, and what to do.
     """
 
@@ -91,6 +92,7 @@ class Parts:
     clock: Clock
     backoff: Backoff
     drain_s: float
+    close: Callable[[], Awaitable[None]]
     missing: str = ""
 
 
@@ -128,6 +130,7 @@ class Producer:
                 log.exception("%s failed", self._identity.name)
                 await first_of(asyncio.sleep(self._parts.backoff.next_s()), self._stop_sign())
         self._set("stopped", "")
+        await self._parts.close()
 
     async def stop(self, *, drain_s: float) -> None:
         """Stop reading, wait up to `drain_s` for what is in hand, release the lease."""
@@ -228,6 +231,7 @@ class Producer:
         if self._paused:
             line.collector.pause()
         self._set("", "")
+        self._want()
         works = [line.collector.run(), self._follow_symbols()]
         if line.poller is not None:
             works.append(line.poller.run())

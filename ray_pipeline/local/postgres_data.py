@@ -76,7 +76,8 @@ def forget_dead_server(directory: Path) -> None:
     lock = data_dir(directory) / "postmaster.pid"
     try:
         pid = int(lock.read_text().split()[0])
-        if psutil.Process(pid).name() == "postgres":
+        found = psutil.Process(pid)
+        if found.name() == "postgres" and found.status() != psutil.STATUS_ZOMBIE:
             return  # it may be the real one: let the new server look closer, and refuse
     except psutil.NoSuchProcess:
         pass
