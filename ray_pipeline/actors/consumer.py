@@ -74,6 +74,7 @@ class ConsumerService(Generic[T]):
         self._resumed.set()
         self._interrupt = asyncio.Event()
         self._watch = HoleWatch(grace_s=LOSS_GRACE_S)
+        self._writer: CacheWriter | None = None
         self._topic_partitions = 0  # of the whole topic; 0 before it is known
         self.status = ConsumerStatus()
 
@@ -100,6 +101,10 @@ class ConsumerService(Generic[T]):
         self._stop.set()
         self._interrupt.set()
         self._resumed.set()
+
+    def written(self) -> bool:
+        """Say whether Redis has everything that was read."""
+        return self._writer is not None and self._writer.idle
 
     def pause(self) -> None:
         """Stop storing until `resume`; the partitions are released."""
@@ -239,6 +244,7 @@ class ConsumerService(Generic[T]):
             self.status,
             clock=time.time,
         )
+        self._writer = writer
         newest: dict[tuple[int, int], int] = {}
         for shard, epoch in sequences:
             place = (partition_of(shard, partitions), shard)

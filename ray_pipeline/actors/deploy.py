@@ -114,9 +114,9 @@ def _start_cluster(settings: Settings, *, home: Path) -> Any:
             if "dashboard" not in str(error):
                 raise
             log.warning("Ray's dashboard did not start at port %d, trying another", port)
+    where = _temp_dir(home)
     raise ServerError(
-        "Ray's dashboard did not start",
-        fix=f"read the newest logs/dashboard.log in {_temp_dir(home)}",
+        "Ray's dashboard did not start", fix=f"read the newest logs/dashboard.log in {where}"
     )
 
 

@@ -119,6 +119,11 @@ class CacheWriter:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_LAST_S)
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything offered is written."""
+        return self._idle.is_set()
+
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is left to write; False if that takes longer."""
         try:

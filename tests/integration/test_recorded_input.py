@@ -186,10 +186,12 @@ async def test_recorded_tickers_of_bithumb(configured, postgres_dsn, tmp_path):
         "SELECT market, trade_price::text, trade_date, trade_time, trade_date_kst, trade_time_kst, "
         "trade_timestamp, timestamp_field FROM bithumb_ticker ORDER BY timestamp_field",
     )
+    documented = ("493100", "20240910", "001617", "20240910", "091617")
+    recorded = ("116208000", "20260923", "031833", "20260923", "121833")
     assert found == [
-        ("KRW-BTC", "493100", "20240910", "001617", "20240910", "091617", 1725927377820, 1725927377931),
-        ("KRW-BTC", "116208000", "20260923", "031833", "20260923", "121833", 1790133513858, 1790133514044),
-    ]  # fmt: skip
+        ("KRW-BTC", *documented, 1725927377820, 1725927377931),
+        ("KRW-BTC", *recorded, 1790133513858, 1790133514044),
+    ]
     assert rows(postgres_dsn, "SELECT trade_price FROM bithumb_ticker_latest") == [(116208000,)]
 
 
