@@ -127,14 +127,14 @@ def contest(
         [sys.executable, "-m", f"benchmarks.{module}", str(trades)],
         env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    rate, peak_mib = watch(process, dsn, trades)
+    rate, peak_mib = watch(process, trades)
     lost, duplicated = count(dsn, trades)
     row = Row(name, trades, rate, lost, duplicated, peak_mib, note)
     say(row.markdown())
     return row
 
 
-def watch(process: subprocess.Popen, dsn: str, trades: int) -> tuple[float, float]:
+def watch(process: subprocess.Popen, trades: int) -> tuple[float, float]:
     """Return rows per second from the first poll to the last store, and the peak memory in MiB."""
     assert process.stdout is not None
     begun = json.loads(process.stdout.readline())["ready_s"]
