@@ -32,6 +32,8 @@ from ray_pipeline.local.servers import KafkaServer, PostgresServer, ValkeyServer
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 PATIENCE_S = 300
+OURS = "sp500_websocket_trades"
+TABLES = {"quix": "quix_trades"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def contest(
         env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     rate, peak_mib = watch(process, trades)
-    lost, duplicated = count(dsn, trades)
+    lost, duplicated = count(dsn, trades, table=TABLES.get(module, OURS))
     row = Row(name, trades, rate, lost, duplicated, peak_mib, note)
     say(row.markdown())
     return row
@@ -154,11 +156,11 @@ def watch(process: subprocess.Popen, trades: int) -> tuple[float, float]:
     return trades / (done - begun), peak / 2**20
 
 
-def count(dsn: str, trades: int) -> tuple[int, int]:
+def count(dsn: str, trades: int, *, table: str) -> tuple[int, int]:
     """Return how many trades are missing, and how many rows are there twice."""
     with psycopg.connect(dsn) as connection:
         rows, distinct = connection.execute(
-            "SELECT count(*), count(DISTINCT (pod_index, epoch, seq)) FROM sp500_websocket_trades"
+            f"SELECT count(*), count(DISTINCT (pod_index, epoch, seq)) FROM {table}"
         ).fetchone()
     return trades - distinct, rows - distinct
 
