@@ -26,6 +26,8 @@ from ray_pipeline.sequences import RangeSet, multirange
 
 T = TypeVar("T", Trade, Ticker)
 
+CLAIM_TIMEOUT_MS = 2_000  # longer than any transaction of a living owner
+
 BAR_COLUMNS = (
     "feed, symbol, interval_s, start_at, open, high, low, close, volume, trades, open_ms, close_ms"
 )
@@ -85,6 +87,18 @@ _GAP = """
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (feed, shard, epoch, seq) DO NOTHING
 """
+_CLAIM = """
+    INSERT INTO stream_offsets AS stored (topic, partition, next_offset, epoch)
+    VALUES (%s, %s, -1, %s)
+    ON CONFLICT (topic, partition) DO UPDATE SET epoch = excluded.epoch
+    WHERE stored.epoch <= excluded.epoch
+    RETURNING next_offset, tail_crc
+"""
+_END_FROZEN = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = %s AND pid <> pg_backend_pid() AND datname = current_database()
+      AND xact_start < now() - make_interval(secs => %s / 1000.0)
+"""
 _TICKER_NAMES = ", ".join(TICKER_COLUMNS)
 _EXCLUDED = ", ".join(f"excluded.{name}" for name in TICKER_COLUMNS)
 _LATEST_TICKERS = f"""
@@ -113,6 +127,7 @@ class Store(Generic[T]):
         self._spec = spec
         self._layout: Layout[T] = layout
         self._topic = topic
+        self._name = f"ray-pipeline store {spec.name}"
         self._connection: Connection | None = None
         self._months: set[tuple[str, int, int]] = set()
         self._copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
@@ -136,17 +151,16 @@ class Store(Generic[T]):
         """
         connection = await self._open()
         try:
-            cursor = await connection.execute(
-                """
-                INSERT INTO stream_offsets AS stored (topic, partition, next_offset, epoch)
-                VALUES (%s, %s, -1, %s)
-                ON CONFLICT (topic, partition) DO UPDATE SET epoch = excluded.epoch
-                WHERE stored.epoch <= excluded.epoch
-                RETURNING next_offset, tail_crc
-                """,
-                (self._topic, partition, epoch),
-            )
-            row = await cursor.fetchone()
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = {CLAIM_TIMEOUT_MS}")
+                cursor = await connection.execute(_CLAIM, (self._topic, partition, epoch))
+                row = await cursor.fetchone()
+        except psycopg.errors.LockNotAvailable as error:
+            # The owner before froze in the middle of a transaction. Its lease is over: end it.
+            await connection.execute(_END_FROZEN, (self._name, CLAIM_TIMEOUT_MS))
+            raise DatabaseUnavailable(
+                f"{self._topic}/{partition} was locked by an owner whose lease is over"
+            ) from error
         except psycopg.Error as error:
             raise await self._failed(error) from error
         if row is None:
@@ -394,7 +408,7 @@ class Store(Generic[T]):
 
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            connection = await connect(self._dsn, name=f"ray-pipeline store {self._spec.name}")
+            connection = await connect(self._dsn, name=self._name)
             try:
                 for statement in _NEW_BARS.split(";"):
                     await connection.execute(statement.encode())

@@ -60,7 +60,8 @@ def test_a_kill_takes_the_children_too(process):
 def test_a_paused_process_can_be_stopped(process):
     process.spawn([SHELL, "-c", "exec sleep 60"])
     process.pause()
-    assert psutil.Process(process.identity.pid).status() == psutil.STATUS_STOPPED
+    frozen = psutil.Process(process.identity.pid)
+    eventually_sync(lambda: frozen.status() == psutil.STATUS_STOPPED, what="it to be frozen")
 
     process.stop(timeout_s=5.0)
 
