@@ -118,7 +118,7 @@ class StreamSettings(Section):
         5.0, description="Pause between REST rounds while Bithumb's WebSocket is down."
     )
     drain_s: Seconds = Field(30.0, description="How long a stop waits for records in flight.")
-    batch_rows: int = Field(10_000, ge=1, description="Most records in one transaction.")
+    batch_rows: int = Field(20_000, ge=1, description="Most records in one transaction.")
     realtime_ttl_s: int = Field(432_000, ge=1, description="Life of stock keys in Redis: 5 days.")
     crypto_ttl_s: int = Field(86_400, ge=1, description="Life of crypto keys in Redis: 1 day.")
     publishes_per_s: float = Field(2.0, gt=0, description="Most publishes a channel gets.")

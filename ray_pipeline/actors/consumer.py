@@ -104,7 +104,7 @@ class ConsumerService(Generic[T]):
 
     def written(self) -> bool:
         """Say whether Redis has everything that was read."""
-        return self._writer is not None and self._writer.idle
+        return self._writer is not None and self._writer.written
 
     def pause(self) -> None:
         """Stop storing until `resume`; the partitions are released."""

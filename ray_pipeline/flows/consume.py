@@ -33,7 +33,8 @@ T = TypeVar("T", Trade, Ticker)
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
 REDIS_PAUSE_S = 0.5
-DECODE_SLICE = 1_000
+# Small: between two slices the last batch goes on to Postgres, which would wait otherwise.
+DECODE_SLICE = 100
 
 
 class Log(Protocol):
@@ -99,6 +100,7 @@ class CacheWriter:
         self._changed: set[str] = set()
         self._fresh_at_s = 0.0  # Unix time up to which the cache is known to be complete
         self._whole = False
+        self._writing = False
 
     def offer(self, entries: Sequence[Entry]) -> None:
         """Take entries; returns at once."""
@@ -120,9 +122,9 @@ class CacheWriter:
                 pause_s = min(pause_s * 2, RETRY_LAST_S)
 
     @property
-    def idle(self) -> bool:
-        """Whether everything offered is written."""
-        return self._idle.is_set()
+    def written(self) -> bool:
+        """Whether everything offered is written; its clients may still have to be woken."""
+        return not len(self._buffer) and not self._writing
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is left to write; False if that takes longer."""
@@ -157,11 +159,14 @@ class CacheWriter:
 
     async def _write(self) -> None:
         entries = self._buffer.cut()
+        self._writing = True
         try:
             complete = await self._cache.write(entries)
         except CacheUnavailable:
             self._buffer.put_back(entries)
             raise
+        finally:
+            self._writing = False
         self._changed.update(entry.symbol for entry in entries)
         if not complete:
             self._whole = False
