@@ -218,8 +218,9 @@ From the first poll of a full topic to the last commit in Postgres and the last 
 |---|---|---|---|---|---|---|
 {table}
 
-The aim is 70,000 rows/s and more. Where it is missed: two cores are shared by broker, Postgres, Valkey and
-the consumer, and the consumer's own work (decoding, COPY text, bars: about 9 µs a record) takes one
+The aim is 70,000 rows/s and more. Where it is missed: broker, Postgres, Valkey and consumer share
+two cores,
+and the consumer's own work (decoding, COPY text, bars: about 9 µs a record) takes one
 of them. A thousand trades a second over 500 symbols means nearly one bar of a second for every two
 trades, which is what the second row pays for.
 

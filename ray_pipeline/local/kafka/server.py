@@ -155,9 +155,10 @@ class KafkaServer:
         # A format that was cut off left files that the tool would refuse to touch.
         shutil.rmtree(self.directory / "data", ignore_errors=True)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # In one word with its option: one id in 64 begins with a dash.
         done = subprocess.run(  # noqa: S603 - the command is ours
             [java, *QUICK_START, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format",
-             "-t", cluster, "-c", str(settings), *format_arguments(self._security)],
+             f"--cluster-id={cluster}", "-c", str(settings), *format_arguments(self._security)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
