@@ -70,9 +70,19 @@ async def collecting(configured: Settings, feed: str, shard: int, symbols: list[
         async with consuming(configured, feed, partitions):
             yield producer
             await producer.stop(drain_s=10)
+            await eventually(lambda: arrived(configured.postgres_dsn()), what="what was published")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def arrived(dsn: str) -> bool:
+    """Say whether every number that the broker acknowledged has arrived."""
+    return not rows(
+        dsn,
+        "SELECT 1 FROM producer_epochs AS p LEFT JOIN stream_sequences AS s "
+        "USING (feed, shard, epoch) WHERE p.published >= coalesce(upper(s.seen), 1)",
+    )
 
 
 def add_companies(dsn: str) -> None:
