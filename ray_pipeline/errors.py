@@ -130,3 +130,13 @@ class OwnershipLost(PipelineError):
 
 class MigrationError(PipelineError):
     """The database's schema is not what the code expects."""
+
+
+class ProviderUnavailable(Unavailable):
+    """A provider of batch data cannot be reached, or does not answer in time."""
+
+
+class Overlap(PipelineError):
+    """Another run of the same job is at work; this one would ask everything twice."""
+
+    disposition = Disposition.WAIT

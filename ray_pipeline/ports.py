@@ -42,3 +42,41 @@ class Outbox(Protocol):
 
     def status(self) -> OutboxStatus:
         """Return where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """
+    Leave to make calls.
+
+    Attributes:
+        key: Fingerprint of the key to use; empty where the provider needs none.
+        calls: How many.
+    """
+
+    key: str
+    calls: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """
+    No leave yet.
+
+    Attributes:
+        moment: When to ask again, UTC; None when only a person can change it.
+        reason: What stands in the way: the name of a window, or why the keys rest.
+    """
+
+    moment: datetime | None
+    reason: str
+
+
+class Limiter(Protocol):
+    """Counts calls against every quota before they are made. It answers at once."""
+
+    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
+        """Return leave for one call, counted and committed; or when to ask again."""
+
+    async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
+        """Leave a key alone until a moment; None: until it is changed."""

@@ -1,0 +1,108 @@
+"""HTTP calls of providers: bounded in time and size, and silent about keys."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from ray_pipeline.errors import ProviderUnavailable
+from ray_pipeline.provider import Provider
+from ray_pipeline.refusals import Answer
+from ray_pipeline.spec import Request
+
+TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10.0
+# The largest recorded answer has 3 MB; parsing takes about ten times a body's size in memory.
+LARGEST_BODY_BYTES = 16 * 2**20
+CHUNK_BYTES = 2**16
+
+
+class HttpClient:
+    """Calls providers by plain HTTP; one for a run, used as an async context manager."""
+
+    def __init__(
+        self, base_urls: Mapping[str, str] | None = None, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        """Take the providers' base URLs where they are not the usual ones, by provider."""
+        self._base_urls = dict(base_urls or {})
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S)
+
+    async def __aenter__(self) -> Self:
+        """Open a pool of connections."""
+        self._session = aiohttp.ClientSession(timeout=self._timeout, auto_decompress=True)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self._session.close()
+
+    async def fetch(self, provider: Provider, request: Request, *, key: str) -> Answer:
+        """
+        Make one call and return the answer, whatever its status.
+
+        Raises:
+            ProviderUnavailable: If there is none in time; the text names no URL and no key.
+        """
+        params, headers = dict(request.params), dict(provider.headers)
+        headers.setdefault("Accept", "application/json, */*;q=0.8")
+        if provider.auth == "query" and key:
+            params[provider.auth_name] = key
+        elif provider.auth == "header" and key:
+            headers[provider.auth_name] = key
+        elif provider.auth == "bearer" and key:
+            headers["Authorization"] = f"Bearer {key}"
+        return await self._get(provider, request.path, params=params, headers=headers)
+
+    async def _get(
+        self,
+        provider: Provider,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+    ) -> Answer:
+        url = self._base_urls.get(provider.name, provider.base_url).rstrip("/") + path
+        try:
+            async with self._session.get(url, params=params, headers=headers) as response:
+                text = await _text(response)
+                return Answer(
+                    response.status,
+                    {name.lower(): value for name, value in response.headers.items()},
+                    text,
+                    datetime.now(UTC),
+                )
+        except TimeoutError:
+            raise ProviderUnavailable(
+                f"{provider.title} did not answer within {self._timeout.total:g} s"
+            ) from None
+        except (aiohttp.ClientError, OSError) as error:
+            # The library's texts may hold the URL, and the URL the key.
+            raise ProviderUnavailable(
+                f"{provider.title} cannot be reached, or broke off: {type(error).__name__}"
+            ) from None
+
+
+async def _text(response: aiohttp.ClientResponse) -> str:
+    """
+    Read the body.
+
+    Raises:
+        ProviderUnavailable: If it is larger than we take.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(CHUNK_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_BODY_BYTES:
+            raise ProviderUnavailable(
+                f"an answer of more than {LARGEST_BODY_BYTES / 2**20:g} MiB was broken off"
+            )
+    return b"".join(parts).decode(response.charset or "utf-8", "replace")

@@ -1,0 +1,409 @@
+"""Where runs keep rows and progress: one transaction for both, so that neither is ahead."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from ray_pipeline.collected import Collected, Counts
+from ray_pipeline.errors import Disposition
+from ray_pipeline.io.postgres import Connection, disposition
+from ray_pipeline.progress import Item
+from ray_pipeline.spec import JobSpec, Request, Run
+from ray_pipeline.table import Finding, Table, check_rows
+
+ITEMS = """
+    SELECT item, state, attempts, done_at, not_before, next FROM job_items
+    WHERE job = %s AND cycle = %s AND source = %s
+"""
+SAVE_ITEM = """
+    INSERT INTO job_items AS kept
+        (job, cycle, source, item, state, attempts, rows, next, done_at, not_before, why)
+    VALUES (%(job)s, %(cycle)s, %(source)s, %(item)s, %(state)s, %(attempts)s, %(rows)s, %(next)s,
+            CASE WHEN %(finished)s THEN now() END, %(not_before)s, %(why)s)
+    ON CONFLICT (job, cycle, source, item) DO UPDATE
+    SET state = excluded.state, rows = excluded.rows, next = excluded.next, why = excluded.why,
+        attempts = CASE WHEN excluded.attempts = 0 THEN 0 ELSE kept.attempts + 1 END,
+        done_at = coalesce(excluded.done_at, kept.done_at),
+        not_before = excluded.not_before, updated_at = now()
+"""
+SAVE_PAYLOAD = """
+    INSERT INTO payloads (job, source, slot, batch, request, body, received_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
+"""
+# An answer whose letters are still open is kept once, however often it is read.
+KNOWN_PAYLOAD = """
+    SELECT id FROM payloads WHERE job = %s AND source = %s AND slot = %s AND request = %s
+    AND body = %s LIMIT 1
+"""
+PARK = """
+    INSERT INTO dead_letters (feed, topic, partition, "offset", key, payload, reason, detail)
+    SELECT %(job)s, %(topic)s, 0, %(payload)s, %(key)s, %(raw)s, %(reason)s, %(detail)s
+    WHERE NOT EXISTS (
+        SELECT FROM dead_letters WHERE topic = %(topic)s AND "offset" = %(payload)s
+        AND payload = %(raw)s AND reason = %(reason)s AND state = 'open')
+"""
+FIND = """
+    INSERT INTO findings (job, slot, "table", "check", detail) VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+"""
+COUNT = """
+    UPDATE job_runs SET heartbeat_at = now(), items_done = items_done + %(items)s,
+        calls = calls + %(calls)s, rows_seen = rows_seen + %(seen)s, rows_new = rows_new + %(new)s,
+        rows_changed = rows_changed + %(changed)s, rows_parked = rows_parked + %(parked)s
+    WHERE job = %(job)s AND slot = %(slot)s
+"""
+COLUMN_TYPES = """
+    SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+"""
+NEXT_BATCH = """
+    INSERT INTO job_batches (job, slot, batch)
+    SELECT %(job)s, %(slot)s, 1 + greatest(
+        (SELECT coalesce(max(batch_id), 0) FROM {table}),
+        (SELECT coalesce(max(batch), 0) FROM job_batches WHERE job = %(job)s))
+    ON CONFLICT (job, slot) DO UPDATE SET batch = job_batches.batch RETURNING batch
+"""
+UPSERT_SLICE = 10_000  # rows; a row that is refused is looked for in one slice
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that Postgres would not take."""
+
+    table: str
+    row: object
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class JobStore:
+    """Rows and progress of one job's runs, on a connection of its own."""
+
+    connection: Connection
+    spec: JobSpec
+    run: Run
+    cycle: datetime
+    _types: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    async def items(self, source: str) -> dict[str, Item]:
+        """Return what is known of the items of the run's cycle."""
+        cursor = await self.connection.execute(ITEMS, (self.spec.name, self.cycle, source))
+        return {
+            item: Item(state, attempts, done_at, not_before, _request(page))
+            async for item, state, attempts, done_at, not_before, page in cursor
+        }
+
+    async def save(self, source: str, results: Sequence[Collected]) -> Counts:
+        """
+        Store the rows of some calls, what was wrong with them, and the items' progress: all or
+        nothing.
+
+        Raises:
+            DatabaseUnavailable, psycopg.Error: If Postgres is away, or refuses the statements.
+        """
+        counts = Counts()
+        async with self.connection.transaction():
+            rows = [row for result in results for row in result.rows]
+            refused = await self._store_rows(rows, counts)
+            await self._park(source, results, refused, counts)
+            for result in results:
+                await self._save_item(source, result)
+            for finding in self._findings(rows):
+                await self._find(finding)
+            await self.connection.execute(
+                COUNT,
+                asdict(counts)
+                | {
+                    "job": self.spec.name,
+                    "slot": self.run.slot,
+                    "items": sum(result.state != "paging" for result in results),
+                    "calls": sum(result.calls for result in results),
+                },
+            )
+        return counts
+
+    async def _save_item(self, source: str, result: Collected) -> None:
+        await self.connection.execute(
+            SAVE_ITEM,
+            {
+                "job": self.spec.name,
+                "cycle": self.cycle,
+                "source": source,
+                "item": result.request.item,
+                "state": result.state,
+                "attempts": int(result.state == "failed"),
+                "finished": result.state not in {"paging", "failed"},
+                "rows": len(result.rows),
+                "next": _as_json(result.next) if result.next else None,
+                "not_before": result.not_before,
+                "why": result.why,
+            },
+        )
+
+    # Rows --------------------------------------------------------------------------------------
+
+    async def _store_rows(self, rows: Sequence[object], counts: Counts) -> list[Refused]:
+        refused: list[Refused] = []
+        for table in self.spec.tables:
+            mine = [row for row in rows if type(row) is table.row]
+            counts.seen += len(mine)
+            # The last of equal keys wins, as if they had come one after the other.
+            unique = list({table.key_of(row): row for row in mine}.values())
+            for begin in range(0, len(unique), UPSERT_SLICE):
+                part = unique[begin : begin + UPSERT_SLICE]
+                await self._store_slice(table, part, counts, refused)
+        return refused
+
+    async def _store_slice(
+        self, table: Table, rows: Sequence[object], counts: Counts, refused: list[Refused]
+    ) -> None:
+        """Store rows; where one is refused, find it by halving, and store the others."""
+        if not rows:
+            return
+        try:
+            async with self.connection.transaction():
+                new, changed = await upsert(
+                    self.connection, table, rows, types=await self._column_types(table)
+                )
+        except psycopg.Error as error:
+            if disposition(error) is not Disposition.PARK:
+                raise
+            if len(rows) == 1:
+                reason = error.sqlstate or type(error).__name__
+                refused.append(Refused(table.name, rows[0], reason, _first_line(error)))
+                return
+            half = len(rows) // 2
+            await self._store_slice(table, rows[:half], counts, refused)
+            await self._store_slice(table, rows[half:], counts, refused)
+        else:
+            counts.new += new
+            counts.changed += changed
+
+    async def _column_types(self, table: Table) -> Mapping[str, str]:
+        if table.name not in self._types:
+            cursor = await self.connection.execute(COLUMN_TYPES, (table.name,))
+            self._types[table.name] = {name: kind async for name, kind in cursor}
+        return self._types[table.name]
+
+    async def prune(self) -> int:
+        """Remove what the source no longer has, after a whole collection; return how many rows."""
+        if self.spec.prune is None:
+            return 0
+        values = {"slot": self.run.slot, "job": self.spec.name, "batch": self.run.batch}
+        cursor = await self.connection.execute(self.spec.prune.encode(), values)
+        return max(cursor.rowcount, 0)
+
+    # What was wrong ----------------------------------------------------------------------------
+
+    async def _park(
+        self,
+        source: str,
+        results: Sequence[Collected],
+        refused: Sequence[Refused],
+        counts: Counts,
+    ) -> None:
+        for result in results:
+            mine = [one for one in refused if any(one.row is row for row in result.rows)]
+            if not (result.bad or mine):
+                continue
+            payload = await self._keep_payload(source, result)
+            for bad in result.bad:
+                await self._letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
+            for one in mine:
+                raw = _raw(asdict(one.row))  # type: ignore[call-overload]
+                await self._letter(result, payload, raw, one.reason, f"{one.table}: {one.detail}")
+            counts.parked += len(result.bad) + len(mine)
+
+    async def _keep_payload(self, source: str, result: Collected) -> int:
+        request = _as_json(result.request)
+        identity = (self.spec.name, source, self.run.slot)
+        cursor = await self.connection.execute(KNOWN_PAYLOAD, (*identity, request, result.text))
+        row = await cursor.fetchone()
+        if row is None:
+            received_at = result.received_at or self.run.now
+            cursor = await self.connection.execute(
+                SAVE_PAYLOAD, (*identity, self.run.batch, request, result.text, received_at)
+            )
+            row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def _letter(
+        self, result: Collected, payload: int, raw: bytes, reason: str, detail: str
+    ) -> None:
+        await self.connection.execute(
+            PARK,
+            {
+                "job": self.spec.name,
+                "topic": f"job:{self.spec.name}",
+                "payload": payload,
+                "key": result.request.item.encode(),
+                "raw": raw,
+                "reason": reason,
+                "detail": detail[:500],
+            },
+        )
+
+    def _findings(self, rows: Sequence[object]) -> Iterator[Finding]:
+        for table in self.spec.tables:
+            mine = [row for row in rows if type(row) is table.row]
+            if mine:
+                yield from check_rows(table, mine)
+
+    async def _find(self, finding: Finding) -> None:
+        await self.connection.execute(
+            FIND,
+            (self.spec.name, self.run.slot, finding.table, finding.check, finding.detail),
+        )
+
+    async def find(self, findings: Sequence[Finding]) -> None:
+        """Record what is odd."""
+        for finding in findings:
+            await self._find(finding)
+
+
+async def upsert(
+    connection: Connection, table: Table, rows: Sequence[object], *, types: Mapping[str, str]
+) -> tuple[int, int]:
+    """
+    Write rows of distinct keys; return how many are new and how many changed.
+
+    A row that is there with the same values is not touched. COPY into a temporary table first:
+    the types are then the table's own, and a row costs microseconds.
+
+    Raises:
+        psycopg.Error: If one is refused; nothing of the call is stored then.
+    """
+    stage = sql.Identifier(f"stage_{table.name}")
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+    await connection.execute(
+        sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+            stage, columns, sql.Identifier(table.name)
+        )
+    )
+    jsons = [types.get(name) in {"jsonb", "json"} for name in table.columns]
+    naive = [types.get(name) == "timestamp without time zone" for name in table.columns]
+    async with connection.cursor() as cursor:
+        async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)) as copy:
+            for row in rows:
+                await copy.write_row(
+                    [
+                        _plain(value, as_json=as_json, naive=is_naive)
+                        for value, as_json, is_naive in zip(
+                            table.values(row), jsons, naive, strict=True
+                        )
+                    ]
+                )
+        await cursor.execute(_upsert_statement(table, stage, columns))
+        counted = await cursor.fetchone()
+    await connection.execute(sql.SQL("DROP TABLE {}").format(stage))
+    assert counted is not None
+    return int(counted[0]), int(counted[1])
+
+
+def _upsert_statement(table: Table, stage: sql.Identifier, columns: sql.Composable) -> sql.Composed:
+    """Return the one statement that writes every batch table."""
+    updated = [name for name in table.columns if name not in table.key and name not in table.keep]
+    identifier = sql.Identifier(table.name)
+    conflict: sql.Composable = sql.SQL("DO NOTHING")
+    if table.replace and updated:
+        new = [
+            sql.SQL("coalesce(excluded.{0}, stored.{0})" if name in table.fill else "excluded.{0}")
+            .format(sql.Identifier(name))
+            for name in updated
+        ]  # fmt: skip
+        old = [sql.SQL("stored.{}").format(sql.Identifier(name)) for name in updated]
+        sets = [
+            sql.SQL("{} = {}").format(sql.Identifier(name), value)
+            for name, value in zip(updated, new, strict=True)
+        ]
+        if table.touched:
+            sets.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
+        conflict = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})").format(
+            sql.SQL(", ").join(sets), sql.SQL(", ").join(old), sql.SQL(", ").join(new)
+        )
+    return sql.SQL(
+        "WITH written AS (INSERT INTO {table} AS stored ({columns}) SELECT {columns} FROM {stage} "
+        "ON CONFLICT ({key}) {conflict} RETURNING (xmax = 0) AS fresh) "
+        "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+    ).format(
+        table=identifier,
+        columns=columns,
+        stage=stage,
+        key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
+        conflict=conflict,
+    )
+
+
+def _plain(value: object, *, as_json: bool, naive: bool) -> object:
+    if value is None:
+        return None
+    if as_json:
+        return _encode(value).decode().replace("\\u0000", "")
+    if naive and isinstance(value, datetime) and value.tzinfo is not None:
+        # A zone's offset would be cut off, not applied.
+        return value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, str) and "\x00" in value:
+        return value.replace("\x00", "")
+    return value
+
+
+def _raw(value: object) -> bytes:
+    try:
+        return _encode(value)
+    except (TypeError, ValueError):
+        return repr(value).encode()
+
+
+def _as_json(request: Request) -> str:
+    return json.dumps(
+        {
+            "item": request.item,
+            "path": request.path,
+            "params": dict(request.params),
+            "facts": dict(request.facts),
+            "page": request.page,
+        },
+        sort_keys=True,
+    )
+
+
+def _request(stored: Mapping[str, Any] | None) -> Request | None:
+    return Request(**stored) if stored else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+async def next_batch(connection: Connection, spec: JobSpec, slot: datetime) -> int:
+    """Return the number of a slot's batch: the same one whenever the slot is run; 0 for none."""
+    if spec.batched is None:
+        return 0
+    statement = sql.SQL(NEXT_BATCH).format(table=sql.Identifier(spec.batched))
+    cursor = await connection.execute(statement, {"job": spec.name, "slot": slot})
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def read_inputs(
+    connection: Connection, queries: Mapping[str, str]
+) -> dict[str, tuple[Mapping[str, Any], ...]]:
+    """Return the rows of a job's input queries, by name."""
+    found: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        for name, query in queries.items():
+            await cursor.execute(query.encode())
+            found[name] = tuple(await cursor.fetchall())
+    return found

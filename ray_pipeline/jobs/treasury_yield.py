@@ -1,0 +1,98 @@
+"""US Treasury yields, monthly, at the three maturities that describe the curve."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from ray_pipeline.providers import ALPHA_VANTAGE, FRED
+from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.table import Range, Table
+from ray_pipeline.values import day, decimal
+
+INTERVAL = "monthly"
+SERIES = {"2year": "GS2", "10year": "GS10", "30year": "GS30"}  # FRED's, by our maturity
+
+
+@dataclass(frozen=True, slots=True)
+class TreasuryYield:
+    """One month of one maturity."""
+
+    date: date
+    maturity: str
+    interval_type: str
+    yield_rate: Decimal | None  # percent per year; NULL: the Treasury published none
+    source: str
+
+
+def plan_fred(_run: Run) -> Iterator[Request]:
+    """One request per maturity, with all history: revisions arrive without a notice."""
+    for maturity, series in SERIES.items():
+        yield Request(
+            item=maturity,
+            path="/series/observations",
+            params={"series_id": series, "file_type": "json"},
+        )
+
+
+def parse_fred(body: Json, request: Request, _run: Run) -> Iterator[object]:
+    """
+    Read observations; '.' is a month without a figure.
+
+    {"observations": [{"date": "2025-06-01", "value": "3.89"}, ...]}
+    """
+    yield from each(body["observations"], lambda point: _row(point, request.item, "fred"))
+
+
+def plan_alpha_vantage(_run: Run) -> Iterator[Request]:
+    """One request per maturity; the API has no date filter, so each returns all history."""
+    for maturity in SERIES:
+        yield Request(
+            item=maturity,
+            path="/query",
+            params={
+                "function": "TREASURY_YIELD",
+                "interval": INTERVAL,
+                "maturity": maturity,
+                "datatype": "json",
+            },
+        )
+
+
+def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[object]:
+    """
+    Read data points; '.' is a month without a figure.
+
+    {"name": "2-Year Treasury Constant Maturity Rate", "interval": "monthly",
+     "unit": "percent", "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}
+    """
+    yield from each(body["data"], lambda point: _row(point, request.item, "alpha_vantage"))
+
+
+def _row(point: Json, maturity: str, source: str) -> TreasuryYield:
+    month = day(point["date"])
+    if month is None:
+        raise ValueError("no date")
+    return TreasuryYield(month, maturity, INTERVAL, decimal(point["value"]), source)
+
+
+SPEC = JobSpec(
+    name="treasury_yield",
+    title="US Treasury yields of 2, 10 and 30 years, monthly",
+    sources=(
+        Source(FRED, plan_fred, parse_fred, empty=False),
+        Source(ALPHA_VANTAGE, plan_alpha_vantage, parse_alpha_vantage, empty=False),
+    ),
+    tables=(
+        Table(
+            "treasury_yield",
+            TreasuryYield,
+            key=("date", "maturity", "interval_type"),
+            touched="updated_at",
+            ranges=(Range("yield_rate", -5, 30),),
+        ),
+    ),
+    schedule=Cron("0 6 1 * *"),
+    typical_items=3,
+)
