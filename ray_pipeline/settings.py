@@ -133,6 +133,33 @@ class ArchiveSettings(Section):
     seconds_per_file: Seconds = Field(300.0, description="A file is closed at this age.")
 
 
+class JobSettings(Section):
+    """How batch jobs run."""
+
+    enabled: bool = Field(True, description="Run the batch jobs on schedule.")
+    only: tuple[str, ...] = Field(
+        (), description="Run only these on schedule, as a JSON list; empty: all of them."
+    )
+    at_once: int = Field(2, ge=1, description="Most scheduled runs at one time.")
+    heartbeat_s: Seconds = Field(10.0, description="How often a run says that it lives.")
+    takeover_s: Seconds = Field(
+        90.0, description="A run that was silent this long is taken over by another."
+    )
+    retries: int = Field(3, ge=0, description="How often a failed run is tried again.")
+    retry_pause_s: Seconds = Field(600.0, description="Pause before that; it doubles each time.")
+    longest_wait_s: Seconds = Field(
+        90.0, description="A run waits this long for a quota; past it, it is deferred."
+    )
+    speed: float = Field(
+        1.0,
+        gt=0,
+        description="The providers' clock, for demos: 60 makes an hour a minute.",
+    )
+    submit: Literal["ray", "process"] = Field(
+        "ray", description="Where scheduled runs go: Ray's Jobs API, or a plain process."
+    )
+
+
 class RaySettings(Section):
     """The Ray cluster that is started when RAY_ADDRESS names none."""
 
@@ -172,6 +199,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     streams: StreamSettings = StreamSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    jobs: JobSettings = JobSettings()
     ray: RaySettings = RaySettings()
     finnhub: EndpointSettings = EndpointSettings()
     bithumb: EndpointSettings = EndpointSettings()

@@ -29,10 +29,17 @@ SET (published, spooled, connected, state, cause, wanted, confirmed, received, r
      excluded.last_data_at, excluded.safe_at, excluded.heartbeat_at, excluded.stopped_at)
 """
 
+# One that was killed before its first record was acknowledged has only its heartbeat to show: what
+# it received later is lost. One that stopped cleanly without a record has lost nothing.
 LAST_SAFE_AT: LiteralString = """
-SELECT safe_at FROM producer_epochs
-WHERE feed = %(feed)s AND shard = %(shard)s AND epoch < %(before_epoch)s AND safe_at IS NOT NULL
-ORDER BY epoch DESC LIMIT 1
+SELECT coalesce(
+    (SELECT safe_at FROM producer_epochs
+     WHERE feed = %(feed)s AND shard = %(shard)s AND epoch < %(before_epoch)s
+       AND safe_at IS NOT NULL
+     ORDER BY epoch DESC LIMIT 1),
+    (SELECT min(heartbeat_at) FROM producer_epochs
+     WHERE feed = %(feed)s AND shard = %(shard)s AND epoch < %(before_epoch)s
+       AND stopped_at IS NULL))
 """
 
 

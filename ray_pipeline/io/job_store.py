@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ray_pipeline.collected import Collected, Counts
-from ray_pipeline.errors import Disposition
+from ray_pipeline.errors import Disposition, OwnershipLost
 from ray_pipeline.io.postgres import Connection, disposition
 from ray_pipeline.progress import Item
 from ray_pipeline.spec import JobSpec, Request, Run
@@ -57,7 +57,7 @@ COUNT = """
     UPDATE job_runs SET heartbeat_at = now(), items_done = items_done + %(items)s,
         calls = calls + %(calls)s, rows_seen = rows_seen + %(seen)s, rows_new = rows_new + %(new)s,
         rows_changed = rows_changed + %(changed)s, rows_parked = rows_parked + %(parked)s
-    WHERE job = %(job)s AND slot = %(slot)s
+    WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
 COLUMN_TYPES = """
     SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -93,6 +93,7 @@ class JobStore:
     spec: JobSpec
     run: Run
     cycle: datetime
+    holder: str | None = None  # None: there is no run to be the holder of
     _types: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def items(self, source: str) -> dict[str, Item]:
@@ -109,7 +110,8 @@ class JobStore:
         nothing.
 
         Raises:
-            DatabaseUnavailable, psycopg.Error: If Postgres is away, or refuses the statements.
+            OwnershipLost: If the run is another's now.
+            psycopg.Error: If Postgres is away, or refuses the statements.
         """
         counts = Counts()
         async with self.connection.transaction():
@@ -120,16 +122,20 @@ class JobStore:
                 await self._save_item(source, result)
             for finding in self._findings(rows):
                 await self._find(finding)
-            await self.connection.execute(
+            cursor = await self.connection.execute(
                 COUNT,
                 asdict(counts)
                 | {
                     "job": self.spec.name,
                     "slot": self.run.slot,
+                    "holder": self.holder,
                     "items": sum(result.state != "paging" for result in results),
                     "calls": sum(result.calls for result in results),
                 },
             )
+            if self.holder is not None and cursor.rowcount == 0:
+                # This process was frozen, and the run is another's now: nothing may be stored.
+                raise OwnershipLost(f"another process has taken over job {self.spec.name}")
         return counts
 
     async def _save_item(self, source: str, result: Collected) -> None:

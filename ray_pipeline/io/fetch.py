@@ -1,0 +1,46 @@
+"""The client for each provider: plain HTTP for most, one that knows the site for a few."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from ray_pipeline.io.http import HttpClient
+from ray_pipeline.io.truth_social import TruthSocialClient
+from ray_pipeline.provider import Provider
+from ray_pipeline.refusals import Answer
+from ray_pipeline.spec import Request
+
+
+class Clients:
+    """Calls any provider; an async context manager."""
+
+    def __init__(self, base_urls: Mapping[str, str] | None = None) -> None:
+        """Take the providers' base URLs where they are not the usual ones, by provider."""
+        self._base_urls = dict(base_urls or {})
+        self._http = HttpClient(self._base_urls)
+        self._truth_social = TruthSocialClient(self._base_urls.get("truth_social"))
+
+    async def __aenter__(self) -> Self:
+        """Open the pool of connections."""
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self._http.__aexit__(kind, error, trace)
+
+    async def fetch(self, provider: Provider, request: Request, *, key: str) -> Answer:
+        """
+        Make one call and return the answer, whatever its status.
+
+        Raises:
+            ProviderUnavailable: If there is none in time; the text names no URL and no key.
+        """
+        if provider.client == "truth_social":
+            return await self._truth_social.fetch(provider, request, key=key)
+        return await self._http.fetch(provider, request, key=key)
