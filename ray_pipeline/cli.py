@@ -3,7 +3,7 @@
 import typer
 
 from ray_pipeline import __version__
-from ray_pipeline.commands import archive, dlq, observe, run
+from ray_pipeline.commands import archive, dlq, jobs, observe, run
 from ray_pipeline.local.cli import local_app
 from ray_pipeline.simulators.cli import simulate_app
 
@@ -24,6 +24,16 @@ def version() -> None:
 
 app.command("up")(run.up)
 app.command("demo")(run.demo)
+app.command("jobs")(jobs.jobs)
+app.command("run")(jobs.run)
+app.command("backfill")(jobs.backfill)
+app.command("plan")(jobs.plan)
+app.command("why")(jobs.why)
+app.command("runs")(jobs.runs)
+app.command("quotas")(jobs.quotas)
+new_app = typer.Typer(no_args_is_help=True, help="Write the beginning of something.")
+new_app.command("job")(jobs.new_job)
+app.add_typer(new_app, name="new")
 app.command("audit")(observe.audit)
 app.command("status")(observe.status)
 app.command("gaps")(observe.gaps)

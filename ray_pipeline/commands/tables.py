@@ -1,7 +1,8 @@
 """How rows look in a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,8 +10,11 @@ from rich.text import Text
 
 from ray_pipeline.flows.audit import Audit, names
 from ray_pipeline.flows.status import FeedRow, Status, age
+from ray_pipeline.flows.timetable import Breach, JobPlan
 from ray_pipeline.io.dlq import LetterRow
 from ray_pipeline.io.gaps import GapRow
+from ray_pipeline.io.quotas import QuotaRow
+from ray_pipeline.spec import JobSpec
 
 
 def table(title: str, *columns: str) -> Table:
@@ -159,3 +163,104 @@ def _dead_letters(status: Status) -> Table:
     for row in status.dead_letters:
         made.add_row(row.feed, row.reason, f"{row.count:,}", age(row.newest_age_s))
     return made
+
+
+def render_jobs(specs: Iterable[JobSpec], now: datetime) -> Table:
+    """Return one line per batch dataset."""
+    made = table("Jobs", "job", "what", "sources", "tables", "schedule", "next (UTC)")
+    for spec in specs:
+        made.add_row(
+            spec.name,
+            spec.title,
+            ", ".join(source.provider.name for source in spec.sources) or "own tables",
+            ", ".join(one.name for one in spec.tables),
+            "on request" if spec.manual else f"{spec.schedule.expression} {spec.schedule.zone}",
+            "-" if spec.manual else f"{spec.schedule.next(now):%m-%d %H:%M}",
+        )
+    return made
+
+
+STATE_STYLES = {
+    "succeeded": "green",
+    "nothing_new": "green",
+    "running": "cyan",
+    "claimed": "cyan",
+    "deferred": "yellow",
+    "failed": "red",
+    "refused": "red",
+}
+
+
+def render_runs(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return one line per run."""
+    made = table(
+        "Runs", "job", "slot (UTC)", "state", ">try", ">items", ">calls", ">new", ">changed",
+        ">parked", "why",
+    )  # fmt: skip
+    for row in rows:
+        until = f" until {row['not_before']:%m-%d %H:%M}" if row["not_before"] else ""
+        made.add_row(
+            row["job"],
+            f"{row['slot']:%m-%d %H:%M:%S}",
+            Text(row["state"].replace("_", " ") + until, STATE_STYLES.get(row["state"], "")),
+            str(row["attempt"]),
+            f"{row['items_done']}/{row['items']}",
+            str(row["calls"]),
+            f"{row['rows_new']:,}",
+            f"{row['rows_changed']:,}",
+            str(row["rows_parked"]),
+            row["why"],
+        )
+    return made
+
+
+def render_quotas(rows: Iterable[QuotaRow]) -> Table:
+    """Return one line per window of a key."""
+    made = table(
+        "Quotas", "provider", "key", "window", ">used", ">left", "room again (UTC)", "rests"
+    )
+    for row in rows:
+        rests = ""
+        if row.rests_until is not None:
+            until = (
+                "until it is changed"
+                if row.rests_until.year > 9000
+                else f"until {row.rests_until:%m-%d %H:%M}"
+            )
+            rests = f"{until}: {row.reason}"
+        made.add_row(
+            row.provider,
+            row.key or "-",
+            row.window,
+            f"{row.used:,}",
+            f"{row.left:,}",
+            f"{row.resets_at:%m-%d %H:%M:%S}" if row.resets_at else "-",
+            rests,
+        )
+    return made
+
+
+def render_plans(plans: Sequence[JobPlan], keys: Mapping[str, int]) -> Table:
+    """Return one line per job: a year of it."""
+    made = table(
+        "A year", "job", "provider", ">keys", ">runs", ">items", ">calls", "first full collection"
+    )
+    for plan in plans:
+        provider = plan.provider.name if plan.provider else "-"
+        made.add_row(
+            plan.job,
+            provider,
+            str(keys.get(provider, 0) or "-"),
+            str(len(plan.calls)),
+            str(plan.items),
+            f"{plan.total:,}",
+            plan.why_not or (f"{plan.complete_at:%Y-%m-%d}" if plan.complete_at else "each run"),
+        )
+    return made
+
+
+def render_breaches(broken: Sequence[Breach]) -> RenderableType:
+    """Return the sums that do not fit, or that everything does."""
+    if not broken:
+        return Text("every quota holds", "green")
+    return Group(*(Text(f"does not fit: {one.sentence()}", "red") for one in broken))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 
 
-async def first_of(*works: Coroutine[object, object, None]) -> None:
+async def first_of(*works: Coroutine[object, object, object]) -> None:
     """Run all until one of them ends, cancel the others, and raise what it raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -107,7 +107,13 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         if settings.ssl_certfile is not None:
             context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"a certificate for Kafka cannot be read: {error}") from error
+        # The library does not say which file it was.
+        files = (settings.ssl_cafile, settings.ssl_certfile, settings.ssl_keyfile)
+        names = ", ".join(str(file) for file in files if file is not None)
+        raise ConfigurationError(
+            f"a certificate for Kafka cannot be read: {names}: {error}",
+            fix="check PIPELINE_KAFKA__SSL_*",
+        ) from error
     return context
 
 
@@ -145,11 +151,14 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-async def _start(
-    client: AIOKafkaProducer | AIOKafkaAdminClient, options: ClientOptions, *, timeout_s: float
+async def start_client(
+    client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient,
+    options: Mapping[str, object],
+    *,
+    timeout_s: float,
 ) -> None:
     """
-    Connect.
+    Connect a client that was made with these options.
 
     Raises:
         ConfigurationError: If the broker refuses the credentials, or its certificate is wrong.
@@ -173,9 +182,9 @@ async def _start(
             ) from None
 
 
-def _clean(text: str, options: ClientOptions) -> str:
+def _clean(text: str, options: Mapping[str, object]) -> str:
     """Return the text without the password, whoever wrote it there."""
-    password = options.get("sasl_plain_password")
+    password = str(options.get("sasl_plain_password", ""))
     return text.replace(password, "***") if password else text
 
 
@@ -190,7 +199,7 @@ async def ensure_topics(settings: Settings) -> None:
     options = client_options(settings.kafka, settings.bootstrap_servers())
     admin = AIOKafkaAdminClient(**options, request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
     try:
-        await _start(admin, options, timeout_s=2 * REQUEST_TIMEOUT_S)
+        await start_client(admin, options, timeout_s=2 * REQUEST_TIMEOUT_S)
         try:
             async with asyncio.timeout(TOPICS_TIMEOUT_S):
                 await _make(admin, topics(settings), settings.kafka.replication_factor)
@@ -358,7 +367,7 @@ class KafkaBroker:
                 retry_backoff_ms=100,
             )
             try:
-                await _start(producer, self._options, timeout_s=SEND_TIMEOUT_S)
+                await start_client(producer, self._options, timeout_s=SEND_TIMEOUT_S)
             except ConfigurationError as error:
                 # The records wait all the same: a password may be changed on either side.
                 self._dispose_later(producer)

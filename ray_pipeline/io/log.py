@@ -10,11 +10,13 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from ray_pipeline.batch import Message
-from ray_pipeline.errors import BrokerUnavailable, LogReplaced
+from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, LogReplaced
+from ray_pipeline.io.kafka import start_client
 
 log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 * 2**20
+START_TIMEOUT_S = 15.0
 
 
 class KafkaLog:
@@ -22,6 +24,7 @@ class KafkaLog:
 
     def __init__(self, options: Mapping[str, object], topic: str) -> None:
         self._topic = topic
+        self._options = options
         self._consumer = AIOKafkaConsumer(
             **options,
             group_id=None,
@@ -40,13 +43,17 @@ class KafkaLog:
         Connect.
 
         Raises:
-            BrokerUnavailable: If the broker cannot be reached.
+            BrokerUnavailable: If the broker cannot be reached, or refuses; the text says why.
         """
         try:
-            await self._consumer.start()
-        except (KafkaError, OSError) as error:
+            await start_client(self._consumer, self._options, timeout_s=START_TIMEOUT_S)
+        except ConfigurationError as error:
+            # The reader waits all the same: a password may be changed on either side.
             await self._consumer.stop()
-            raise BrokerUnavailable(f"Kafka cannot be reached: {error}") from error
+            raise BrokerUnavailable(error.args[0], fix=error.fix) from None
+        except BrokerUnavailable:
+            await self._consumer.stop()
+            raise
 
     async def close(self) -> None:
         """Disconnect."""

@@ -15,6 +15,7 @@ from ray_pipeline.errors import PipelineError
 from ray_pipeline.simulators.base import Options, Simulator
 from ray_pipeline.simulators.bithumb import BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubSimulator
+from ray_pipeline.simulators.rest import RestOptions, RestSimulator
 
 simulate_app = typer.Typer(
     name="simulate",
@@ -102,6 +103,44 @@ def bithumb(
     _serve(lambda: BithumbSimulator(options), names, until_stdin_ends=until_stdin_ends)
 
 
+@simulate_app.command()
+def rest(
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    control_port: ControlPort = 0,
+    seed: Seed = 1,
+    payloads: Annotated[
+        Path | None,
+        typer.Option(
+            help="Answer with recorded bodies of this folder where one fits (its manifest.jsonl "
+            "says which request each answered); else with generated ones.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    enforce: Annotated[
+        bool, typer.Option(help="Refuse calls past the providers' quotas, in their own words.")
+    ] = False,
+    until_stdin_ends: UntilStdinEnds = False,
+) -> None:
+    """
+    Serve every REST provider of the batch jobs, each under its own path.
+
+    Faults: curl -X POST CONTROL_URL -d '{"provider": "fred", "fault": "quota", "after": 3}';
+    refuse (429), quota, slow (seconds), broken, truncated, error (status), bad_key, clear.
+    """
+    options = RestOptions(
+        host=host,
+        port=port,
+        control_port=control_port,
+        seed=seed,
+        payloads=payloads,
+        enforce=enforce,
+    )
+    names = ("base_url", "control_url", "variables")
+    _serve(lambda: RestSimulator(options), names, until_stdin_ends=until_stdin_ends)
+
+
 def _options(
     host: str,
     port: int,
@@ -128,7 +167,7 @@ def _options(
 
 
 def _serve(
-    make: Callable[[], Simulator], names: tuple[str, ...], *, until_stdin_ends: bool
+    make: Callable[[], Simulator | RestSimulator], names: tuple[str, ...], *, until_stdin_ends: bool
 ) -> None:
     async def run() -> None:
         stop = asyncio.Event()

@@ -60,7 +60,7 @@ def _read(path: Path) -> Iterator[Frame]:
             yield from _read_zip(path)
         else:
             raise ConfigurationError(f"{path}: only .jsonl, .json, .csv and .zip can be replayed")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, ArithmeticError, zipfile.BadZipFile) as error:
         raise ConfigurationError(f"{path} cannot be replayed: {error}") from error
 
 
@@ -94,20 +94,16 @@ def _facts(frame: str, last_ms: int) -> tuple[int, frozenset[str], int]:
     """Return time, symbols and number of records of a frame; none of a rubbish one."""
     try:
         message = json.loads(frame)
-    except ValueError:
-        return last_ms, frozenset(), 0
-    if not isinstance(message, dict):
-        return last_ms, frozenset(), 0
-    if message.get("type") == "trade" and isinstance(message.get("data"), list):
-        trades = message["data"]
-        newest = max((trade["t"] for trade in trades), default=last_ms)
-        return max(last_ms, newest), frozenset(trade["s"] for trade in trades), len(trades)
-    if "code" in message:
-        return (
-            max(last_ms, int(message.get("timestamp", last_ms))),
-            frozenset({message["code"]}),
-            1,
-        )
+        if message.get("type") == "trade":
+            trades = message["data"]
+            newest = max((trade["t"] for trade in trades), default=last_ms)
+            return max(last_ms, newest), frozenset(trade["s"] for trade in trades), len(trades)
+        if "code" in message:
+            at_ms = int(message.get("timestamp", last_ms))
+            return max(last_ms, at_ms), frozenset({message["code"]}), 1
+    except (ValueError, TypeError, KeyError, AttributeError):
+        # Recorded because a client has to survive it, so it is sent as it is.
+        pass
     return last_ms, frozenset(), 0
 
 

@@ -100,6 +100,16 @@ class RestSimulator:
         """Return a provider's base URL here."""
         return f"http://{self.options.host}:{self.port}/{provider}"
 
+    @property
+    def base_url(self) -> str:
+        """Where the providers are, each under its name."""
+        return f"http://{self.options.host}:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that send every provider's calls here."""
+        return self.environment()
+
     def environment(self) -> dict[str, str]:
         """Return the settings that send every provider's calls here."""
         return {f"PIPELINE_{one.name.upper()}__REST_URL": self.url(one.name) for one in PROVIDERS}

@@ -1,0 +1,93 @@
+"""The limiter as an actor: all jobs of a cluster ask it, and it asks the ledger."""
+
+import asyncio
+import contextlib
+import os
+from datetime import datetime
+
+from ray_pipeline.actors.producer import leave
+from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.io.collect_job import fingerprints
+from ray_pipeline.io.ledger import Ledger
+from ray_pipeline.io.postgres import Connection, connect
+from ray_pipeline.ports import Grant, NotBefore
+from ray_pipeline.settings import Settings
+
+NAME = "limiter"
+PRUNE_S = 3600.0
+TRIES = 2  # with a connection that may have died since the last call, and with a new one
+
+
+class LimiterActor:
+    """Gives the ledger a mailbox. Its truth is in Postgres: a restart forgets nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+        self._granted = 0
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(leave)
+
+    def __repr__(self) -> str:
+        return f"Limiter({self._granted} calls granted)"
+
+    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
+        """Return leave for one call, counted and committed; or when to ask again."""
+        return await self.lease(provider, calls=1, job=job, sweep=sweep)
+
+    async def lease(self, provider: str, *, calls: int, job: str, sweep: bool) -> Grant | NotBefore:
+        """
+        Return leave for up to `calls` calls of one key, to be made within the second.
+
+        Raises:
+            DatabaseUnavailable: If the ledger cannot be reached; nothing was granted.
+        """
+        async with self._turn:
+            for attempt in range(TRIES):
+                try:
+                    found = await (await self._ledger()).acquire_many(
+                        provider, calls=calls, job=job, sweep=sweep
+                    )
+                    break
+                except DatabaseUnavailable:
+                    await self._drop()
+                    if attempt + 1 == TRIES:
+                        raise
+        if isinstance(found, Grant):
+            self._granted += found.calls
+        return found
+
+    async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
+        """Leave a key alone until a moment; None: until it is changed."""
+        async with self._turn:
+            await (await self._ledger()).rest(provider, key, until=until, reason=reason)
+
+    async def status(self) -> dict[str, object]:
+        """Return what it has done."""
+        return {"pid": os.getpid(), "granted": self._granted}
+
+    async def stop(self, drain_s: float) -> bool:
+        """Close the connection."""
+        self._task.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drop(), drain_s)
+        return True
+
+    async def _ledger(self) -> Ledger:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect(self._settings.postgres_dsn(), name="limiter")
+        keys = fingerprints(self._settings)
+        return Ledger(self._connection, keys, speed=self._settings.jobs.speed)
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_S)
+            with contextlib.suppress(DatabaseUnavailable):
+                async with self._turn:
+                    await (await self._ledger()).prune()

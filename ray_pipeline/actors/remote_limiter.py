@@ -1,0 +1,70 @@
+"""The limiter actor, as a run inside a Ray job sees it."""
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Any, cast
+
+import ray
+
+from ray_pipeline.actors.limiter import NAME
+from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.ports import Grant, Limiter, NotBefore
+from ray_pipeline.settings import load
+
+CALL_TIMEOUT_S = 30.0
+
+
+class RemoteLimiter:
+    """Asks the actor."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
+        """Return leave for one call, counted and committed; or when to ask again."""
+        reference = self._actor.acquire.remote(provider, job=job, sweep=sweep)
+        return cast(Grant | NotBefore, await _answer(reference))
+
+    async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
+        """Leave a key alone until a moment; None: until it is changed."""
+        await _answer(self._actor.rest.remote(provider, key, until=until, reason=reason))
+
+
+async def _answer(reference: Any) -> object:
+    """
+    Wait for an answer.
+
+    Raises:
+        DatabaseUnavailable: If the actor, and so the ledger, cannot be reached.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.shield(_result(reference)), CALL_TIMEOUT_S)
+    except ray.exceptions.RayTaskError as error:
+        raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
+    except (ray.exceptions.RayActorError, TimeoutError) as error:
+        raise DatabaseUnavailable(f"the limiter does not answer: {type(error).__name__}") from None
+
+
+async def _result(reference: Any) -> object:
+    return cast(object, await reference)
+
+
+def connect() -> Limiter | None:
+    """Join the cluster and return its limiter; None where it has none."""
+    ray.init(
+        namespace=load().ray.namespace,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        ignore_reinit_error=True,
+    )
+    settings = load()
+    try:
+        return RemoteLimiter(ray.get_actor(f"{NAME}-g{settings.ray.generation}"))
+    except ValueError:
+        return None
+
+
+def leave() -> None:
+    """Leave the cluster."""
+    ray.shutdown()

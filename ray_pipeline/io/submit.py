@@ -1,0 +1,37 @@
+"""Start runs as plain processes, where there is no Jobs API."""
+
+import asyncio
+import sys
+from datetime import datetime
+
+from ray_pipeline.errors import PipelineError
+
+
+class ProcessSubmitter:
+    """Starts one process a run; their output goes where this one's goes."""
+
+    def __init__(self) -> None:
+        self._processes: set[asyncio.subprocess.Process] = set()
+
+    async def submit(self, job: str, slot: datetime, *, attempt: int) -> None:
+        """
+        Start a run.
+
+        Raises:
+            PipelineError: If no process can be started.
+        """
+        del attempt  # the book of runs counts them
+        arguments = ("run", job, "--slot", slot.isoformat(), "--trigger", "schedule", "--json")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "ray_pipeline.cli",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise PipelineError(f"no process can be started: {error}") from None
+        self._processes.add(process)
+        self._processes = {one for one in self._processes if one.returncode is None}
