@@ -15,8 +15,13 @@ import ray
 from ray_pipeline.actors.archiver import ArchiverActor
 from ray_pipeline.actors.consumer import ConsumerActor
 from ray_pipeline.actors.desired import Desired
+from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.actors.producer import ProducerActor
+from ray_pipeline.actors.scheduler import SchedulerActor
+from ray_pipeline.actors.submit import RaySubmitter
 from ray_pipeline.errors import ServerError, Unavailable
+from ray_pipeline.flows.schedule import Submitter
+from ray_pipeline.io.submit import ProcessSubmitter
 from ray_pipeline.local.process import free_port
 from ray_pipeline.settings import Settings
 
@@ -28,6 +33,8 @@ CLASSES: Mapping[str, type] = {
     "producer": ProducerActor,
     "consumer": ConsumerActor,
     "archiver": ArchiverActor,
+    "limiter": LimiterActor,
+    "scheduler": SchedulerActor,
 }
 
 
@@ -118,6 +125,13 @@ def _start_cluster(settings: Settings, *, home: Path) -> Any:
     raise ServerError(
         "Ray's dashboard did not start", fix=f"read the newest logs/dashboard.log in {where}"
     )
+
+
+def submitter(settings: Settings, dashboard: str) -> Submitter:
+    """Return what the scheduler starts runs with: Ray's Jobs API, where there is one."""
+    if settings.jobs.submit == "ray" and dashboard:
+        return RaySubmitter(dashboard)
+    return ProcessSubmitter()
 
 
 def stop_ray() -> None:

@@ -23,19 +23,22 @@ class Desired:
         num_cpus: Logical CPUs; they wait for sockets most of the time.
     """
 
-    kind: Literal["producer", "consumer", "archiver"]
+    kind: Literal["producer", "consumer", "archiver", "limiter", "scheduler"]
     name: str
     arguments: tuple[object, ...]
     num_cpus: float = 0.1
 
 
-def desired(settings: Settings, partitions: Mapping[FeedName, int]) -> Iterator[Desired]:
+def desired(
+    settings: Settings, partitions: Mapping[FeedName, int], *, submitter: object = None
+) -> Iterator[Desired]:
     """
     Yield every actor that should run: consumers first, so that nothing waits in Kafka for long.
 
     Args:
         settings: The settings.
         partitions: The partitions that each feed's topic has, by feed name.
+        submitter: What the scheduler starts runs with; None: there are no scheduled runs.
     """
     generation = settings.ray.generation
     for spec in FEEDS:
@@ -51,3 +54,6 @@ def desired(settings: Settings, partitions: Mapping[FeedName, int]) -> Iterator[
         yield Desired("producer", f"producer-{feed}-g{generation}", (feed, 0))
     if settings.archive.enabled:
         yield Desired("archiver", f"archiver-g{generation}", ())
+    if settings.jobs.enabled and submitter is not None:
+        yield Desired("limiter", f"limiter-g{generation}", ())
+        yield Desired("scheduler", f"scheduler-g{generation}", (submitter,))

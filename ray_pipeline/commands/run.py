@@ -11,29 +11,33 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from ray_pipeline import settings as settings_module
 from ray_pipeline.actors import deploy
 from ray_pipeline.actors.desired import desired
+from ray_pipeline.actors.scheduler import scheduled
 from ray_pipeline.actors.supervisor import Supervisor
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.commands.common import command
-from ray_pipeline.commands.tables import render_audit, render_table
+from ray_pipeline.commands.tables import render_audit, render_job_summary, render_table
 from ray_pipeline.errors import PipelineError, ServerError
 from ray_pipeline.flows.audit import Audit
 from ray_pipeline.flows.status import FeedRow, with_rates
 from ray_pipeline.io.audit import run_audit
 from ray_pipeline.io.kafka import ensure_topics
 from ray_pipeline.io.migrations import migrate
+from ray_pipeline.io.postgres import session
+from ray_pipeline.io.runs import last_runs
 from ray_pipeline.io.status import feed_rows
 from ray_pipeline.io.symbols import seed_top_gainers
 from ray_pipeline.local import stack
 from ray_pipeline.local.cli import check_broker
+from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ PLAIN_TABLE_S = 5.0  # where nobody watches, such as a log file
 DEMO_KEYS = 12  # ten shards, the top gainers, and an eleventh shard for members past 500
 DEMO_FINNHUB_RATE = 400
 DEMO_BITHUMB_RATE = 60
+DEMO_JOB_SPEED = 600  # a day's quota in less than three minutes
 SIMULATOR_READY_S = 20.0
 
 For = Annotated[
@@ -166,7 +171,8 @@ async def _start(
     partitions = {
         spec.name: int(getattr(settings.kafka, spec.partitions_setting)) for spec in FEEDS
     }
-    supervisor = Supervisor(settings, list(desired(settings, partitions)))
+    actors = desired(settings, partitions, submitter=deploy.submitter(settings, dashboard))
+    supervisor = Supervisor(settings, list(actors))
     if simulated:
         await seed_top_gainers(settings.postgres_dsn())
     return Stage(settings, supervisor, dashboard, tuple(simulated))
@@ -204,7 +210,9 @@ async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -
     keyless = not settings.keys("finnhub") and settings.finnhub.ws_url is None
     if not demo and not keyless:
         return []
-    found = await cleanup.enter_async_context(_simulator("finnhub", DEMO_FINNHUB_RATE))
+    found = await cleanup.enter_async_context(
+        _simulator("finnhub", "--rate", str(DEMO_FINNHUB_RATE))
+    )
     os.environ["PIPELINE_FINNHUB__WS_URL"] = found["url"]
     keys = [f"simulated-{number}" for number in range(1, DEMO_KEYS + 1)]
     os.environ["PIPELINE_API_KEYS"] = json.dumps({"finnhub": keys})
@@ -212,18 +220,37 @@ async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -
     os.environ.setdefault("PIPELINE_STREAMS__MARKET_HOURS", "always")
     simulated = ["sp500", "top_gainers"]
     if demo or settings.bithumb.ws_url is None:
-        found = await cleanup.enter_async_context(_simulator("bithumb", DEMO_BITHUMB_RATE))
+        found = await cleanup.enter_async_context(
+            _simulator("bithumb", "--rate", str(DEMO_BITHUMB_RATE))
+        )
         os.environ["PIPELINE_BITHUMB__WS_URL"] = found["ws_url"]
         os.environ["PIPELINE_BITHUMB__REST_URL"] = found["rest_url"]
         simulated.append("bithumb")
+    if demo:
+        await _simulate_rest(cleanup)
+        simulated.append("batch datasets")
     return simulated
 
 
+async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
+    """Send every batch job to a simulator, whose clock is fast enough to see all of them."""
+    found = await cleanup.enter_async_context(_simulator("rest"))
+    bithumb = os.environ.get("PIPELINE_BITHUMB__REST_URL")
+    os.environ.update(found["variables"])
+    if bithumb:
+        os.environ["PIPELINE_BITHUMB__REST_URL"] = bithumb  # which knows the same markets
+    finnhub = json.loads(os.environ["PIPELINE_API_KEYS"])["finnhub"]
+    keys = {one.name: [f"simulated-{one.name}"] for one in PROVIDERS if one.needs_key}
+    os.environ["PIPELINE_API_KEYS"] = json.dumps(keys | {"finnhub": finnhub})
+    os.environ.setdefault("PIPELINE_JOBS__SPEED", str(DEMO_JOB_SPEED))
+    os.environ.setdefault("PIPELINE_JOBS__RETRY_PAUSE_S", "10")
+
+
 @contextlib.asynccontextmanager
-async def _simulator(provider: str, rate: int) -> AsyncIterator[dict[str, str]]:
+async def _simulator(provider: str, *options: str) -> AsyncIterator[dict[str, Any]]:
     """Run a simulator as a process of its own; yield what it printed when it was listening."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ray_pipeline.simulators", provider, "--rate", str(rate),
+        sys.executable, "-m", "ray_pipeline.simulators", provider, *options,
         "--until-stdin-ends",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         stdin=asyncio.subprocess.PIPE, start_new_session=True,
@@ -261,12 +288,11 @@ async def _watch(
             try:
                 now = await feed_rows(stage.settings.postgres_dsn())
                 rows = with_rates(rows, now) if rows else now
-                table = render_table(rows)
-                table.caption = _caption(stage)
+                page = await _page(stage, rows)
                 if live is not None:
-                    live.update(table, refresh=True)
+                    live.update(page, refresh=True)
                 else:
-                    out.print(table)
+                    out.print(page)
                 rows = now
             except PipelineError as error:
                 console.print(f"[yellow]{error}[/]")
@@ -275,6 +301,18 @@ async def _watch(
                 await asyncio.wait_for(
                     stop.wait(), max(0.0, min(pause_s, deadline_s - time.monotonic()))
                 )
+
+
+async def _page(stage: Stage, rows: list[FeedRow]) -> RenderableType:
+    """Return what is shown while it runs: the feeds, and what the batch jobs do."""
+    table = render_table(rows)
+    table.caption = _caption(stage)
+    if not stage.settings.jobs.enabled:
+        return table
+    async with session(stage.settings.postgres_dsn(), name="live table") as connection:
+        last = await last_runs(connection)
+    names = [spec.name for spec in scheduled(stage.settings) if not spec.manual]
+    return Group(table, render_job_summary(names, last))
 
 
 def _console(*, stderr: bool) -> Console:
@@ -291,12 +329,13 @@ def _caption(stage: Stage) -> str:
 async def _finish(stage: Stage, console: Console) -> Audit:
     """Stop producers, let consumers store what is there, audit, stop consumers."""
     drain_s = stage.settings.streams.drain_s
+    await stage.supervisor.stop("scheduler", drain_s=drain_s)
     for name in await stage.supervisor.stop("producer", drain_s=drain_s):
         console.print(
             f"[yellow]{name} did not finish within {drain_s:g} s; the audit tells more[/]"
         )
     audit = await run_audit(stage.settings, wait_s=drain_s)
-    for kind in ("consumer", "archiver"):
+    for kind in ("consumer", "archiver", "limiter"):
         for name in await stage.supervisor.stop(kind, drain_s=drain_s):
             console.print(f"[yellow]{name} did not finish within {drain_s:g} s[/]")
     return audit

@@ -264,3 +264,27 @@ def render_breaches(broken: Sequence[Breach]) -> RenderableType:
     if not broken:
         return Text("every quota holds", "green")
     return Group(*(Text(f"does not fit: {one.sentence()}", "red") for one in broken))
+
+
+def render_job_summary(names: Sequence[str], last: Mapping[str, Mapping[str, Any]]) -> Text:
+    """Return two lines about the batch jobs: how many ran and how, and what is at work."""
+    states: dict[str, int] = {}
+    for name in names:
+        state = str(last[name]["state"]) if name in last else "not run yet"
+        states[state] = states.get(state, 0) + 1
+    text = Text(f"Jobs: {len(names)}", style="bold")
+    for state, count in sorted(states.items()):
+        text.append(f"  {count} {state.replace('_', ' ')}", STATE_STYLES.get(state, "dim"))
+    wrong = [
+        name for name in names if name in last and last[name]["state"] in {"failed", "refused"}
+    ]
+    working = [
+        f"{name} {last[name]['items_done']}/{last[name]['items']}"
+        for name in names
+        if name in last and last[name]["state"] == "running"
+    ]
+    if working:
+        text.append(f"\nrunning: {', '.join(working)}", "cyan")
+    if wrong:
+        text.append(f"\nsee `ray-pipeline why`: {', '.join(wrong)}", "red")
+    return text

@@ -94,7 +94,7 @@ def _facts(frame: str, last_ms: int) -> tuple[int, frozenset[str], int]:
     """Return time, symbols and number of records of a frame; none of a rubbish one."""
     try:
         message = json.loads(frame)
-        if message.get("type") == "trade":
+        if message.get("type") == "trade" and "data" in message:
             trades = message["data"]
             newest = max((trade["t"] for trade in trades), default=last_ms)
             return max(last_ms, newest), frozenset(trade["s"] for trade in trades), len(trades)

@@ -1,0 +1,142 @@
+"""
+This pipeline's consumer, alone in a process, until standard input ends: `consume.py [SAMPLES]`.
+
+With a file to write samples to, its ports are watched: when a poll returned, when a batch was
+committed, when entries were written. Each costs a clock and a list's append per batch; what belongs
+to which record is found out after the end.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from ray_pipeline import settings
+from ray_pipeline.actors import consumer
+from ray_pipeline.batch import Item, Message, Prepared
+from ray_pipeline.io.kafka import ensure_topics
+from ray_pipeline.io.log import KafkaLog
+from ray_pipeline.io.redis import LatestCache
+from ray_pipeline.io.store import Store
+from ray_pipeline.latest import Entry
+
+
+class Sample(msgspec.Struct, array_like=True):
+    """
+    One record's way, Unix times in seconds.
+
+    Attributes:
+        sent_s: By the simulator's stamp, which is cut to the millisecond.
+        received_s: When our producer had its frame.
+        published_s: When Kafka's client in the producer had it, cut to the millisecond.
+        polled_s: When our consumer had it from the broker.
+        committed_s: When Postgres had answered the commit.
+        visible_s: When Redis had answered the write; None if it never came there.
+    """
+
+    sent_s: float
+    received_s: float
+    published_s: float
+    polled_s: float
+    committed_s: float
+    visible_s: float | None
+
+
+@dataclass(slots=True)
+class Probe:
+    """What the ports did, in order; `written` has when a write began and when it was answered."""
+
+    polled: list[tuple[float, Sequence[Message]]] = field(default_factory=list)
+    committed: list[tuple[float, Sequence[Item[Any]]]] = field(default_factory=list)
+    written: list[tuple[float, float, Sequence[Entry]]] = field(default_factory=list)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield every committed record's sample."""
+        polled_s = {
+            (message.partition, message.offset): at_s
+            for at_s, messages in self.polled
+            for message in messages
+        }
+        writes: dict[str, list[tuple[float, float, int]]] = {}
+        for began_s, done_s, entries in self.written:
+            for entry in entries:
+                writes.setdefault(entry.symbol, []).append((began_s, done_s, entry.event_ms))
+        reached = dict.fromkeys(writes, 0)
+        for committed_s, items in self.committed:
+            for item in items:
+                record = item.record
+                at_s = polled_s[item.message.partition, item.message.offset]
+                # The first write that began after the poll and holds this value or a newer one.
+                mine = writes.get(record.symbol, [])
+                index = reached.get(record.symbol, 0)
+                while index < len(mine) and (
+                    mine[index][0] < at_s or mine[index][2] < record.timestamp_ms
+                ):
+                    index += 1
+                reached[record.symbol] = index
+                yield Sample(
+                    record.timestamp_ms / 1000,
+                    record.created_at.timestamp(),
+                    item.message.timestamp_ms / 1000,
+                    at_s,
+                    committed_s,
+                    mine[index][1] if index < len(mine) else None,
+                )
+
+
+def watch(probe: Probe) -> None:
+    """Let the consumers of this process use ports that tell `probe` what they did."""
+
+    class WatchedLog(KafkaLog):
+        async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[Message]:
+            messages = await super().poll(timeout_s=timeout_s, max_records=max_records)
+            probe.polled.append((time.time(), messages))
+            return messages
+
+    class WatchedStore(Store[Any]):
+        async def put(self, batch: Prepared[Any], epochs: Mapping[int, int]) -> None:
+            await super().put(batch, epochs)
+            probe.committed.append((time.time(), batch.items))
+
+    class WatchedCache(LatestCache):
+        async def write(self, entries: Sequence[Entry]) -> bool:
+            began_s = time.time()
+            complete = await super().write(entries)
+            probe.written.append((began_s, time.time(), entries))
+            return complete
+
+    for name, port in (("KafkaLog", WatchedLog), ("Store", WatchedStore),
+                       ("LatestCache", WatchedCache)):  # fmt: skip
+        setattr(consumer, name, port)
+
+
+async def main(probe: Probe | None) -> None:
+    """Store the S&P 500 trades, and say `ready` when it does."""
+    if probe is not None:
+        watch(probe)
+    configured = settings.load()
+    await ensure_topics(configured)
+    service = consumer.build_consumer(configured, "sp500", partitions=[0, 1, 2])
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
+    running = asyncio.create_task(service.run())
+    while service.status.state != "storing":
+        await asyncio.sleep(0.01)
+    print("ready", flush=True)
+    await ended.wait()
+    asyncio.get_running_loop().remove_reader(sys.stdin)
+    await service.stop()
+    await running
+
+
+if __name__ == "__main__":
+    watched = Probe() if len(sys.argv) > 1 else None
+    uvloop.run(main(watched))
+    if watched is not None:
+        Path(sys.argv[1]).write_bytes(msgspec.json.encode(list(watched.samples())))

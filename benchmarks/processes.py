@@ -1,0 +1,84 @@
+"""Processes that a benchmark starts: ended whatever happens, and what CPU they took."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parent.parent
+END_S = 20.0
+KEPT = "PIPELINE_KAFKA_LIBS"
+
+
+def say(text: str) -> None:
+    """Tell progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def environment(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process: ours without our own settings, and `values`."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name == KEPT or not name.startswith(("PIPELINE_", "RAY_ADDRESS"))
+    }
+    return {**ours, "PYTHONPATH": str(ROOT), **values}
+
+
+@contextlib.contextmanager
+def started(
+    arguments: Sequence[str], values: Mapping[str, str], *, home: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    """
+    Run `python ARGUMENTS` for the length of a block; it ends when its standard input does.
+
+    It has a session of its own: Ctrl-C reaches the benchmark only, which ends everything in order.
+    It runs in `home`, where no `.env` file of ours is read.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *arguments], env=environment(values), cwd=home, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """End a process by its standard input, and by force if it does not listen."""
+    for ask in (lambda: _close_input(process), process.terminate, process.kill):
+        ask()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
+            break
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _close_input(process: "subprocess.Popen[str]") -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and its children so far, those that ended included."""
+    total = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for one in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = one.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def busy_s() -> float:
+    """Return the CPU seconds that the whole machine has worked so far."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq + times.steal
