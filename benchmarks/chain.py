@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import psutil
-
 from benchmarks.line import Line, flowing
-from benchmarks.processes import busy_s, cpu_s, say
+from benchmarks.processes import Usage, say
 from benchmarks.servers import Servers
 
 TITLE = "The highest rate of the whole chain"
@@ -76,44 +74,19 @@ def measure(servers: Servers, *, step_per_s: int, seconds: float) -> Chain:
     with flowing(servers, per_s=1_000) as line:
         per_s = _climb(line, steps, step_per_s)
         while True:
-            used = _Used(line)
+            used = Usage(line.pids)
             steps.append(_hold(line, per_s, seconds, used))
             lost = line.drain()
             if steps[-1].sustained or per_s < step_per_s / 4:
-                return Chain(steps, used.by_stage(steps[-1]), used.load(steps[-1]), lost)
+                return Chain(steps, _cpu_s(used, steps[-1]), used.load, lost)
             per_s = int(per_s * BACK_OFF)
 
 
-class _Used:
-    """CPU time between `begin` and `finish`."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._stages: dict[str, float] = {}
-        self._machine_s = 0.0
-
-    def begin(self) -> None:
-        """Count from here."""
-        self._stages, self._machine_s = self._now(), busy_s()
-
-    def finish(self) -> None:
-        """Count up to here."""
-        self._stages = {name: spent - self._stages[name] for name, spent in self._now().items()}
-        self._machine_s = busy_s() - self._machine_s
-
-    def by_stage(self, step: Step) -> dict[str, float]:
-        """Return seconds per million records."""
-        millions = step.sent_per_s * step.seconds / 1e6
-        other = max(0.0, self._machine_s - sum(self._stages.values()))
-        spent = {**self._stages, "anything else on the machine": other}
-        return {name: spent_s / millions for name, spent_s in spent.items()}
-
-    def load(self, step: Step) -> float:
-        """Return which share of the machine was busy."""
-        return self._machine_s / (step.seconds * (psutil.cpu_count() or 1))
-
-    def _now(self) -> dict[str, float]:
-        return {name: cpu_s(pid) for name, pid in self._line.pids.items()}
+def _cpu_s(used: Usage, step: Step) -> dict[str, float]:
+    """Return CPU seconds per million records, by stage."""
+    millions = step.sent_per_s * step.seconds / 1e6
+    spent = {**used.by_stage, "anything else on the machine": used.other_s}
+    return {name: spent_s / millions for name, spent_s in spent.items()}
 
 
 def _climb(line: Line, steps: list[Step], step_per_s: int) -> int:
@@ -131,7 +104,7 @@ def _climb(line: Line, steps: list[Step], step_per_s: int) -> int:
     return best + half if sustained(best + half) else best or half // 2
 
 
-def _hold(line: Line, per_s: int, seconds: float, used: _Used | None = None) -> Step:
+def _hold(line: Line, per_s: int, seconds: float, used: Usage | None = None) -> Step:
     """Send at a rate and look at what is sent and not yet stored."""
     line.set_rate(per_s)
     time.sleep(SETTLE_S)

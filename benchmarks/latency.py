@@ -9,7 +9,7 @@ import msgspec
 
 from benchmarks.consume import Sample
 from benchmarks.line import flowing
-from benchmarks.processes import end, say
+from benchmarks.processes import CORES, Usage, end, say
 from benchmarks.servers import Servers
 
 TITLE = "Latency through the whole chain"
@@ -36,13 +36,21 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What was measured."""
+    """
+    What was measured.
+
+    Attributes:
+        load: Share of the machine's CPU time that was used; 1 is all of it.
+        elsewhere: The part of that share which was none of ours.
+    """
 
     per_s: float
     seconds: float
     records: int
     lost: int
     spans: Sequence[Span]
+    load: float
+    elsewhere: float
 
 
 def measure(servers: Servers, *, per_s: int, seconds: float) -> Latency:
@@ -51,13 +59,18 @@ def measure(servers: Servers, *, per_s: int, seconds: float) -> Latency:
     with flowing(servers, per_s=per_s, samples=path) as line:
         say(f"latency: {per_s:,} records a second, {WARM_UP_S:g} s to warm up")
         time.sleep(WARM_UP_S)
+        used = Usage(line.pids)
+        used.begin()
         from_s = time.time()
         say(f"latency: measuring {seconds:g} s")
         time.sleep(seconds)
         to_s = time.time()
+        used.finish()
         lost = line.drain()
         end(line.consumer)
-    return summarise(_within(path, from_s, to_s), seconds=seconds, lost=lost)
+    elsewhere = used.other_s / (seconds * CORES)
+    samples = _within(path, from_s, to_s)
+    return summarise(samples, seconds=seconds, lost=lost, load=used.load, elsewhere=elsewhere)
 
 
 def _within(path: Path, from_s: float, to_s: float) -> list[Sample]:
@@ -65,7 +78,9 @@ def _within(path: Path, from_s: float, to_s: float) -> list[Sample]:
     return [sample for sample in samples if from_s <= sample.sent_s < to_s]
 
 
-def summarise(samples: Sequence[Sample], *, seconds: float, lost: int) -> Latency:
+def summarise(
+    samples: Sequence[Sample], *, seconds: float, lost: int, load: float, elsewhere: float
+) -> Latency:
     """Return the quantiles. A record whose value never came to Redis counts as lost."""
     visible = [sample for sample in samples if sample.visible_s is not None]
     spans = (
@@ -76,7 +91,7 @@ def summarise(samples: Sequence[Sample], *, seconds: float, lost: int) -> Latenc
         _span("committed in Postgres", [one.committed_s - one.sent_s for one in samples], 40),
     )
     missing = lost + len(samples) - len(visible)
-    return Latency(len(samples) / seconds, seconds, len(samples), missing, spans)
+    return Latency(len(samples) / seconds, seconds, len(samples), missing, spans, load, elsewhere)
 
 
 def _span(name: str, taken_s: Sequence[float], aim_p99_ms: float | None = None) -> Span:
@@ -96,6 +111,8 @@ def section(result: Latency) -> str:
         seconds=result.seconds,
         records=result.records,
         lost=result.lost,
+        load=result.load,
+        elsewhere=result.elsewhere,
         table="\n".join(span.markdown() for span in result.spans),
     )
 
@@ -113,4 +130,7 @@ The simulator stamps a trade just before it writes it to the socket, and cuts th
 milliseconds, so every figure is up to 1 ms too high. The end is when the consumer has the answer of
 Redis or Postgres in hand. Of several trades of a symbol in one write Redis gets the newest; the
 others count as visible with it.
+
+The machine was busy for {load:.0%} of its CPU time, {elsewhere:.0%}
+with anything else than this.
 """

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 END_S = 20.0
+CORES = psutil.cpu_count() or 1
 KEPT = "PIPELINE_KAFKA_LIBS"
 
 
@@ -82,3 +84,29 @@ def busy_s() -> float:
     """Return the CPU seconds that the whole machine has worked so far."""
     times = psutil.cpu_times()
     return times.user + times.nice + times.system + times.irq + times.softirq + times.steal
+
+
+class Usage:
+    """CPU time between `begin` and `finish`: of some processes, by name, and of the machine."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = pids
+        self._begun_s = self._machine_s = 0.0
+        self.by_stage: dict[str, float] = {}
+        self.other_s = 0.0
+        self.load = 0.0  # 1.0 is all of the machine
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._begun_s, self._machine_s = time.monotonic(), busy_s()
+        self.by_stage = self._now()
+
+    def finish(self) -> None:
+        """Count up to here."""
+        self.by_stage = {name: spent - self.by_stage[name] for name, spent in self._now().items()}
+        machine_s = busy_s() - self._machine_s
+        self.other_s = max(0.0, machine_s - sum(self.by_stage.values()))
+        self.load = machine_s / ((time.monotonic() - self._begun_s) * CORES)
+
+    def _now(self) -> dict[str, float]:
+        return {name: cpu_s(pid) for name, pid in self._pids.items()}

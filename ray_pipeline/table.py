@@ -40,6 +40,7 @@ class Table:
             row that is written again unchanged is not touched.
         fill: Columns whose stored value a later NULL does not erase.
         replace: False: a key that is there already is left alone.
+        own: A column that says where a row came from; a row from elsewhere is left alone.
         ranges: What the values should be.
         fresh: How old the newest row may be before the table counts as stale; None: by schedule.
     """
@@ -51,6 +52,7 @@ class Table:
     touched: str | None = None
     fill: tuple[str, ...] = ()
     replace: bool = True
+    own: str | None = None
     ranges: tuple[Range, ...] = ()
     fresh: timedelta | None = None
 

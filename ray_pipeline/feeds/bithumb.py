@@ -81,9 +81,12 @@ COPIED = (
 )  # fmt: skip
 
 
+NO_ERROR = msgspec.Raw(b"null")
+
+
 class _Kind(msgspec.Struct, frozen=True):
     type: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = NO_ERROR  # a union with None would take no object
     status: str | None = None
 
 
@@ -118,7 +121,7 @@ def parse_frame(frame: bytes | str) -> RawTicker | Refusal | None:
     payload = frame.encode() if isinstance(frame, str) else frame
     try:
         kind = _kinds.decode(payload)
-        if kind.error is not None:
+        if kind.error != NO_ERROR:
             raise FeedRefused(f"Bithumb refused the subscription: {bytes(kind.error).decode()}")
         if kind.type == "ticker":
             return _tickers.decode(payload)

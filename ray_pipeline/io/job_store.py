@@ -335,8 +335,11 @@ def _upsert_statement(table: Table, stage: sql.Identifier, columns: sql.Composab
         ]
         if table.touched:
             sets.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
-        conflict = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})").format(
-            sql.SQL(", ").join(sets), sql.SQL(", ").join(old), sql.SQL(", ").join(new)
+        mine: sql.Composable = sql.SQL("TRUE")
+        if table.own:
+            mine = sql.SQL("stored.{0} = excluded.{0}").format(sql.Identifier(table.own))
+        conflict = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({}) AND {}").format(
+            sql.SQL(", ").join(sets), sql.SQL(", ").join(old), sql.SQL(", ").join(new), mine
         )
     return sql.SQL(
         "WITH written AS (INSERT INTO {table} AS stored ({columns}) SELECT {columns} FROM {stage} "

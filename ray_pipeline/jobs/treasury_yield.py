@@ -22,7 +22,7 @@ class TreasuryYield:
     date: date
     maturity: str
     interval_type: str
-    yield_rate: Decimal | None  # percent per year; NULL: the Treasury published none
+    yield_rate: Decimal  # percent per year
     source: str
 
 
@@ -70,11 +70,13 @@ def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[obj
     yield from each(body["data"], lambda point: _row(point, request.item, "alpha_vantage"))
 
 
-def _row(point: Json, maturity: str, source: str) -> TreasuryYield:
+def _row(point: Json, maturity: str, source: str) -> TreasuryYield | None:
+    """Return a row, None for a month without a figure: readers want a number in each."""
     month = day(point["date"])
     if month is None:
         raise ValueError("no date")
-    return TreasuryYield(month, maturity, INTERVAL, decimal(point["value"]), source)
+    rate = decimal(point["value"])
+    return None if rate is None else TreasuryYield(month, maturity, INTERVAL, rate, source)
 
 
 SPEC = JobSpec(

@@ -16,7 +16,9 @@ from ray_pipeline.quota import MINUTE, Quota, Window
 
 START = datetime(2026, 11, 1, 4, 58, tzinfo=UTC)  # two hours before New York's clock is put back
 DAY = Window(6, reset="day", zone="America/New_York")
-PROVIDER = Provider("alpha_vantage", "Test", "http://x", Quota((Window(2, MINUTE), DAY), reserve=0.5))
+PROVIDER = Provider(
+    "alpha_vantage", "Test", "http://x", Quota((Window(2, MINUTE), DAY), reserve=0.5)
+)
 STEPS = st.lists(
     st.tuples(
         st.sampled_from([-7_200, -1, 0, 1, 5, 20, 59, 60, 61, 3_600, 40_000]),  # seconds
@@ -96,8 +98,7 @@ async def test_a_hundred_workers_of_two_clusters_share_one_budget(provider, post
         async with session(postgres_dsn, name=f"worker {number}") as connection:
             book = Ledger(connection, {"alpha_vantage": ["a", "b"]})
             answers = [
-                await book.acquire("alpha_vantage", job=f"j{number}", sweep=False)
-                for _ in range(5)
+                await book.acquire("alpha_vantage", job=f"j{number}", sweep=False) for _ in range(5)
             ]
             return sum(isinstance(answer, Grant) for answer in answers)
 
@@ -160,5 +161,3 @@ async def test_a_grant_survives_the_death_of_who_asked(provider, own_postgres):
         answer = await book.acquire("alpha_vantage", job="j", sweep=False)
 
     assert isinstance(answer, NotBefore)
-
-

@@ -1,0 +1,101 @@
+"""Which coin of CoinGecko each of Bithumb's won markets is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ray_pipeline.jobs._bithumb_coins import COINS
+from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.spec import JobSpec, Record, Run
+from ray_pipeline.table import Range, Table
+
+WON = "KRW-"
+LISTED = Decimal(100)
+UNSEEN = Decimal(50)  # a pair whose coin is not among CoinGecko's first 5,000: somebody should look
+UNKNOWN = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedMarket:
+    """One market and its coin."""
+
+    market_code: str
+    symbol: str
+    bithumb_korean_name: str | None
+    bithumb_english_name: str | None
+    coingecko_id: str | None
+    coingecko_name: str | None
+    market_cap_rank: int | None
+    market_cap_usd: int | None
+    current_price_usd: Decimal | None
+    match_method: str
+    match_score: Decimal
+    is_verified: bool
+    is_active: bool
+
+
+def derive(run: Run) -> Iterator[object]:
+    """
+    Look up every won market; what a person has decided is left alone.
+
+    A market without a pair is stored without a coin, so that `v_bithumb_coingecko_issues` shows it.
+    """
+    decided = set(run.values("decided", "market_code"))
+    coins = {str(row["coingecko_id"]): row for row in run.rows("coins")}
+    for market in run.rows("markets"):
+        if str(market["market_code"]) not in decided:
+            yield _row(market, coins)
+
+
+def _row(market: Record, coins: dict[str, Record]) -> MappedMarket:
+    code = str(market["market_code"])
+    symbol = code.removeprefix(WON)
+    coin_id = COINS.get(symbol)
+    coin: Record = coins.get(coin_id or "", {})
+    return MappedMarket(
+        market_code=code,
+        symbol=symbol,
+        bithumb_korean_name=market["korean_name"],
+        bithumb_english_name=market["english_name"],
+        coingecko_id=coin_id,
+        coingecko_name=coin.get("name"),
+        market_cap_rank=coin.get("market_cap_rank"),
+        market_cap_usd=coin.get("market_cap_usd"),
+        current_price_usd=coin.get("current_price_usd"),
+        match_method="HARDCODED_MAPPING" if coin_id else "NO_MATCH",
+        match_score=LISTED if coin else UNSEEN if coin_id else UNKNOWN,
+        is_verified=bool(coin),
+        is_active=True,
+    )
+
+
+SPEC = JobSpec(
+    name="bithumb_coingecko_mapping",
+    title="Bithumb's won markets and CoinGecko's coins",
+    derive=derive,
+    tables=(
+        Table(
+            "bithumb_coingecko_mapping",
+            MappedMarket,
+            key=("market_code",),
+            touched="updated_at",
+            ranges=(Range("match_score", 1, 100),),
+        ),
+    ),
+    schedule=Cron("55 0 * * *"),
+    inputs={
+        "markets": "SELECT market_code, korean_name, english_name FROM market_code_bithumb "
+        "WHERE market_code LIKE 'KRW-%' ORDER BY market_code",
+        "coins": "SELECT coingecko_id, name, market_cap_rank, market_cap_usd, current_price_usd "
+        "FROM coingecko_id_mapping",
+        "decided": "SELECT market_code FROM bithumb_coingecko_mapping "
+        "WHERE verified_by IS NOT NULL",
+    },
+    depends=("bithumb_markets", "coingecko_id_mapping"),
+    prune="""
+        UPDATE bithumb_coingecko_mapping AS mapping SET is_active = FALSE, updated_at = now()
+        WHERE is_active AND EXISTS (SELECT FROM market_code_bithumb)
+          AND NOT EXISTS (SELECT FROM market_code_bithumb AS market
+                          WHERE market.market_code = mapping.market_code)
+    """,
+)

@@ -1,0 +1,140 @@
+"""The ten majors at every exchange, with the depth of their books."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, batch_id, next_page, tickers
+from ray_pipeline.providers import COINGECKO
+from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.table import Range, Table
+from ray_pipeline.values import at, decimal, instant, integer, required, text
+
+KOREAN = ("upbit", "bithumb", "korbit", "coinone", "gopax")
+KOREA = "@korea"
+PAGES = 5  # the exchanges beyond trade next to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """One pair of one exchange in one batch."""
+
+    batch_id: str
+    coingecko_id: str
+    coin_symbol: str
+    coin_name: str
+    market_cap_rank: int | None
+    base_symbol: str
+    target_symbol: str
+    market_name: str
+    market_identifier: str
+    is_korean_exchange: bool
+    has_trading_incentive: bool
+    last_price: Decimal | None
+    volume: Decimal | None
+    converted_last_usd: Decimal | None
+    converted_last_btc: Decimal | None
+    converted_volume_usd: Decimal | None
+    trust_score: str | None
+    bid_ask_spread_percentage: Decimal | None
+    cost_to_move_up_usd: Decimal | None
+    cost_to_move_down_usd: Decimal | None
+    is_anomaly: bool
+    is_stale: bool
+    trade_url: str | None
+    timestamp: datetime | None
+    last_traded_at: datetime | None
+    last_fetch_at: datetime | None
+    collected_at: datetime
+
+
+def plan(run: Run) -> Iterator[Request]:
+    """For each coin its Korean pairs, which may be far behind, and then all by trust."""
+    ranks = {str(row["coingecko_id"]): row["market_cap_rank"] for row in run.rows("ranks")}
+    for coin, symbol in MAJORS.items():
+        rank = ranks.get(coin)
+        facts = {"coin": coin, "symbol": symbol, "rank": "" if rank is None else str(rank)}
+        params = {
+            "include_exchange_logo": "false",
+            "order": "trust_score_desc",
+            "page": "1",
+            "depth": "true",
+        }
+        path = f"/coins/{coin}/tickers"
+        yield Request(coin + KOREA, path, {**params, "exchange_ids": ",".join(KOREAN)}, facts)
+        yield Request(coin, path, params, facts)
+
+
+def follow(body: Json, request: Request, _run: Run) -> Request | None:
+    """The next page while pages are full, up to the fifth."""
+    if len(tickers(body)) < TICKERS_A_PAGE or request.page + 1 >= PAGES:
+        return None
+    return next_page(request, request.facts)
+
+
+def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
+    """
+    Read tickers.
+
+    {"name": "Bitcoin", "tickers": [{"base": "BTC", "target": "USDT", "last": 48897.0,
+     "market": {"name": "FTX.US", "identifier": "ftx_us", "has_trading_incentive": false},
+     "cost_to_move_up_usd": 1.0, ...}]}
+    """
+    name = required(body["name"])
+    yield from each(tickers(body), lambda ticker: _row(ticker, name, request, run))
+
+
+def _row(ticker: Json, name: str, request: Request, run: Run) -> Ticker:
+    exchange = required(ticker["market"]["identifier"])
+    return Ticker(
+        batch_id=batch_id(run.slot),
+        coingecko_id=request.facts["coin"],
+        coin_symbol=request.facts["symbol"],
+        coin_name=name,
+        market_cap_rank=integer(request.facts["rank"]),
+        base_symbol=required(ticker["base"]),
+        target_symbol=required(ticker["target"]),
+        market_name=required(ticker["market"]["name"]),
+        market_identifier=exchange,
+        is_korean_exchange=exchange in KOREAN,
+        has_trading_incentive=bool(at(ticker, "market", "has_trading_incentive")),
+        last_price=decimal(ticker.get("last")),
+        volume=decimal(ticker.get("volume")),
+        converted_last_usd=decimal(at(ticker, "converted_last", "usd")),
+        converted_last_btc=decimal(at(ticker, "converted_last", "btc")),
+        converted_volume_usd=decimal(at(ticker, "converted_volume", "usd")),
+        trust_score=text(ticker.get("trust_score")),
+        bid_ask_spread_percentage=decimal(ticker.get("bid_ask_spread_percentage")),
+        cost_to_move_up_usd=decimal(ticker.get("cost_to_move_up_usd")),
+        cost_to_move_down_usd=decimal(ticker.get("cost_to_move_down_usd")),
+        is_anomaly=bool(ticker.get("is_anomaly")),
+        is_stale=bool(ticker.get("is_stale")),
+        trade_url=text(ticker.get("trade_url")),
+        timestamp=instant(ticker.get("timestamp")),
+        last_traded_at=instant(ticker.get("last_traded_at")),
+        last_fetch_at=instant(ticker.get("last_fetch_at")),
+        collected_at=run.slot,
+    )
+
+
+SPEC = JobSpec(
+    name="coingecko_tickers",
+    title="The ten majors at every exchange",
+    sources=(Source(COINGECKO, plan, parse, follow=follow),),
+    tables=(
+        Table(
+            "coingecko_tickers",
+            Ticker,
+            key=("batch_id", "coingecko_id", "market_identifier", "base_symbol", "target_symbol"),
+            touched="updated_at",
+            ranges=(Range("last_price", 0),),
+        ),
+    ),
+    schedule=Cron("20 3 * * *"),
+    inputs={"ranks": "SELECT coingecko_id, market_cap_rank FROM coingecko_id_mapping"},
+    pages=3.0,
+    typical_items=20,
+    depends=("coingecko_id_mapping",),
+)
