@@ -147,7 +147,7 @@ async def test_a_refused_key_rests_and_the_others_go_on(provider, postgres_dsn):
 
 async def test_a_grant_survives_the_death_of_who_asked(provider, own_postgres):
     """It is committed before the call; a restart of the database forgets nothing."""
-    from ray_pipeline.io.migrations import migrate  # noqa: PLC0415
+    from ray_pipeline.io.migrations import migrate
 
     await migrate(own_postgres.dsn)
     async with session(own_postgres.dsn, name="test") as connection:

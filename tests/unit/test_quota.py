@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from ray_pipeline.quota import DAY, MINUTE, Quota, Window, overruns
 
 NEW_YORK = "America/New_York"
-MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC))
+MOMENTS = st.datetimes(
+    datetime(2024, 1, 1),
+    datetime(2028, 1, 1),
+    timezones=st.just(UTC),
+)
 WINDOWS = st.builds(
     Window,
     limit=st.integers(1, 50),

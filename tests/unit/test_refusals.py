@@ -171,9 +171,9 @@ def test_plain_text_is_judged_by_its_status(classify, status, want):
 @pytest.mark.parametrize(
     "classify",
     [
-        refusals.alpha_vantage, refusals.bithumb, refusals.coingecko, refusals.finnhub, refusals.fmp,
-        refusals.fred, refusals.newsapi, refusals.truth_social, refusals.x, refusals.yahoo,
-        refusals.page,
+        refusals.alpha_vantage, refusals.bithumb, refusals.coingecko, refusals.finnhub,
+        refusals.fmp, refusals.fred, refusals.newsapi, refusals.truth_social, refusals.x,
+        refusals.yahoo, refusals.page,
     ],
 )  # fmt: skip
 def test_cloudflares_page_is_never_data(classify):

@@ -1,5 +1,6 @@
 """Cron in a named zone: slots in UTC, through both clock changes."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,11 @@ from hypothesis import strategies as st
 from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
-MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
+MOMENTS = st.datetimes(
+    datetime(2020, 1, 1),
+    datetime(2035, 1, 1),
+    timezones=st.just(UTC),
+)
 
 
 def utc(*parts: int) -> datetime:
@@ -50,7 +55,7 @@ def test_an_hourly_job_runs_every_hour_of_both_changes():
         end = begin + timedelta(days=1)
         slots = list(cron.between(begin.astimezone(UTC), end.astimezone(UTC)))
         assert len(slots) == hours
-        assert {after - before for before, after in zip(slots, slots[1:], strict=False)} == {
+        assert {after - before for before, after in itertools.pairwise(slots)} == {
             timedelta(hours=1)
         }
 
@@ -68,7 +73,7 @@ def test_a_daily_job_runs_once_a_day_for_ever(moment, minute, hour, zone):
     slots = list(cron.between(moment, moment + timedelta(days=10)))
 
     assert len(slots) in {9, 10, 11}
-    for before, after in zip(slots, slots[1:], strict=False):
+    for before, after in itertools.pairwise(slots):
         assert timedelta(hours=22, minutes=59) < after - before < timedelta(hours=25, minutes=1)
     latest = cron.latest(moment)
     assert latest is not None

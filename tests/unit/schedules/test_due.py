@@ -10,7 +10,11 @@ from ray_pipeline.schedules.due import due_slots, in_order, retry_at, submission
 
 HOURLY = Cron("0 * * * *")
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
-MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))
+MOMENTS = st.datetimes(
+    datetime(2025, 1, 1),
+    datetime(2027, 1, 1),
+    timezones=st.just(UTC),
+)
 
 
 def test_a_new_job_begins_with_the_latest_slot():
