@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.line import Line, flowing
-from benchmarks.processes import Usage, say
+from benchmarks.processes import CORES, Usage, say
 from benchmarks.servers import Servers
 
 TITLE = "The highest rate of the whole chain"
@@ -28,6 +28,9 @@ class Step:
         sent_per_s, stored_per_s: What it sent, and what Postgres committed in the same time.
         lag_s: Mean of what was sent and not stored, in seconds of sending.
         growth_s: By how much that was more in the second half than in the first.
+        load: Share of the machine's CPU time that was used; 1 is all of it.
+        elsewhere: The part of that share which was none of ours.
+        cpu_s: CPU seconds per million records, by stage.
     """
 
     asked_per_s: int
@@ -36,6 +39,9 @@ class Step:
     stored_per_s: float
     lag_s: float
     growth_s: float
+    load: float
+    elsewhere: float
+    cpu_s: Mapping[str, float]
 
     @property
     def sustained(self) -> bool:
@@ -47,24 +53,16 @@ class Step:
         return (
             f"| {self.asked_per_s:,} | {self.seconds:.0f} | {self.sent_per_s:,.0f} | "
             f"{self.stored_per_s:,.0f} | {self.lag_s * 1000:.0f} | {self.growth_s * 1000:+.0f} | "
+            f"{self.load:.0%} | {self.elsewhere:.0%} | "
             f"{'yes' if self.sustained else 'no'} |"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """
-    What was measured.
-
-    Attributes:
-        steps: All rates that were tried; the last one was held.
-        cpu_s: CPU seconds per million records while it was held, by stage.
-        load: Share of the machine's CPU time that was used in that time, 1 being all of it.
-    """
+    """What was measured: all rates that were tried, the last one held for long."""
 
     steps: Sequence[Step]
-    cpu_s: Mapping[str, float]
-    load: float
     lost: int
 
 
@@ -74,19 +72,11 @@ def measure(servers: Servers, *, step_per_s: int, seconds: float) -> Chain:
     with flowing(servers, per_s=1_000) as line:
         per_s = _climb(line, steps, step_per_s)
         while True:
-            used = Usage(line.pids)
-            steps.append(_hold(line, per_s, seconds, used))
+            steps.append(_hold(line, per_s, seconds))
             lost = line.drain()
             if steps[-1].sustained or per_s < step_per_s / 4:
-                return Chain(steps, _cpu_s(used, steps[-1]), used.load, lost)
+                return Chain(steps, lost)
             per_s = int(per_s * BACK_OFF)
-
-
-def _cpu_s(used: Usage, step: Step) -> dict[str, float]:
-    """Return CPU seconds per million records, by stage."""
-    millions = step.sent_per_s * step.seconds / 1e6
-    spent = {**used.by_stage, "anything else on the machine": used.other_s}
-    return {name: spent_s / millions for name, spent_s in spent.items()}
 
 
 def _climb(line: Line, steps: list[Step], step_per_s: int) -> int:
@@ -104,12 +94,12 @@ def _climb(line: Line, steps: list[Step], step_per_s: int) -> int:
     return best + half if sustained(best + half) else best or half // 2
 
 
-def _hold(line: Line, per_s: int, seconds: float, used: Usage | None = None) -> Step:
+def _hold(line: Line, per_s: int, seconds: float) -> Step:
     """Send at a rate and look at what is sent and not yet stored."""
     line.set_rate(per_s)
     time.sleep(SETTLE_S)
-    if used is not None:
-        used.begin()
+    used = Usage(line.pids)
+    used.begin()
     begun_s, sent, stored = time.monotonic(), line.sent(), line.stored()
     lags = []
     while time.monotonic() - begun_s < seconds:
@@ -119,8 +109,7 @@ def _hold(line: Line, per_s: int, seconds: float, used: Usage | None = None) -> 
         lags.append(line.sent() - before)
     sent, stored = line.sent() - sent, line.stored() - stored
     passed_s = time.monotonic() - begun_s
-    if used is not None:
-        used.finish()
+    used.finish()
     middle = len(lags) // 2
     step = Step(
         asked_per_s=per_s,
@@ -129,6 +118,9 @@ def _hold(line: Line, per_s: int, seconds: float, used: Usage | None = None) -> 
         stored_per_s=stored / passed_s,
         lag_s=fmean(lags) / per_s,
         growth_s=(fmean(lags[middle:]) - fmean(lags[:middle])) / per_s,
+        load=used.load,
+        elsewhere=used.other_s / (passed_s * CORES),
+        cpu_s={name: spent_s / sent * 1e6 for name, spent_s in used.by_stage.items()},
     )
     say(f"chain: {step.markdown()}")
     return step
@@ -144,8 +136,7 @@ def section(result: Chain) -> str:
         verdict="" if held.sustained else " It was not sustained: even less was tried in vain.",
         lost=result.lost,
         steps="\n".join(step.markdown() for step in result.steps),
-        cpu="\n".join(f"| {name} | {spent:.1f} |" for name, spent in result.cpu_s.items()),
-        load=result.load,
+        cpu="\n".join(f"| {name} | {spent:.1f} |" for name, spent in held.cpu_s.items()),
         least=LEAST_SHARE,
         flat_ms=FLAT_S * 1000,
     )
@@ -157,15 +148,14 @@ One connection through simulator, producer, Apache Kafka, consumer, Postgres and
 raised while {least:.0%} of what is asked for is sent and the lag, which is what was sent and is not
 in Postgres, does not grow from one half of the time to the other by more than {flat_ms:.0f} ms.
 
-| asked per s | s | sent per s | stored per s | lag, ms | its growth, ms | sustained |
-|---|---|---|---|---|---|---|
+| asked per s | s | sent per s | stored per s | lag, ms | its growth, ms | busy | others | sustained |
+|---|---|---|---|---|---|---|---|---|
 {steps}
 
-CPU while the last rate was held, in seconds per million records, children included:
+"busy" is the machine's CPU time that was used, "others" what of it was used by anything else: a
+rate that fails while others work says little. CPU while the last rate was held, in seconds per million records, children included:
 
 | stage | CPU s |
 |---|---|
 {cpu}
-
-The machine was busy for {load:.0%} of its CPU time.
 """

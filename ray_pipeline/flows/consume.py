@@ -154,8 +154,10 @@ class CacheWriter:
 
     async def _rest(self) -> None:
         self._wake.clear()
+        # Not `wait_for`: in Python 3.11 it forgets a cancellation that comes as the wait ends.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), REDIS_PAUSE_S)
+            async with asyncio.timeout(REDIS_PAUSE_S):
+                await self._wake.wait()
 
     async def _write(self) -> None:
         entries = self._buffer.cut()

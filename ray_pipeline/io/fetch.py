@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from ray_pipeline.io.http import HttpClient
+from ray_pipeline.io.http import TIMEOUT_S, HttpClient
 from ray_pipeline.io.truth_social import TruthSocialClient
+from ray_pipeline.io.yahoo import fetch_yahoo
 from ray_pipeline.provider import Provider
 from ray_pipeline.refusals import Answer
 from ray_pipeline.spec import Request
@@ -43,4 +44,8 @@ class Clients:
         """
         if provider.client == "truth_social":
             return await self._truth_social.fetch(provider, request, key=key)
+        if provider.client == "yahoo":
+            return await fetch_yahoo(
+                request, base_url=self._base_urls.get(provider.name), timeout_s=TIMEOUT_S
+            )
         return await self._http.fetch(provider, request, key=key)

@@ -46,7 +46,8 @@ FEED_ROWS = """
     )
     SELECT feeds.feed,
            greatest(coalesce(wanted, 0), CASE feeds.feed
-               WHEN 'sp500' THEN (SELECT count(*) FROM sp500_companies) ELSE 0 END)::int
+               WHEN 'sp500' THEN (SELECT count(*) FROM sp500_companies WHERE is_member)
+               ELSE 0 END)::int
                AS symbols_wanted,
            coalesce(confirmed, 0) AS symbols_confirmed,
            coalesce(shards.running, 0) AS shards_running,
@@ -87,7 +88,9 @@ ASSIGNMENTS = """
 """
 UNASSIGNED = """
     SELECT symbol FROM sp500_companies
-    WHERE symbol NOT IN (SELECT symbol FROM shard_assignments WHERE feed = 'sp500') ORDER BY symbol
+    WHERE is_member
+      AND symbol NOT IN (SELECT symbol FROM shard_assignments WHERE feed = 'sp500')
+    ORDER BY symbol
 """
 
 

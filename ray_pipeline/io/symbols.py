@@ -27,7 +27,7 @@ LOCK_KEY = 0x7261795F73796D62  # "ray_symb": one number that nothing else in the
 # The order in which the categories are shown; a symbol in two keeps the first.
 CATEGORIES = ("top_gainers", "top_losers", "most_actively_traded")
 
-MEMBERS: LiteralString = "SELECT symbol FROM sp500_companies ORDER BY symbol"
+MEMBERS: LiteralString = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
 ASSIGNED: LiteralString = "SELECT symbol, shard FROM shard_assignments WHERE feed = %s"
 ADD_MEMBER: LiteralString = """
 INSERT INTO sp500_companies (symbol, company_name, gics_sector, headquarters, founded, website)

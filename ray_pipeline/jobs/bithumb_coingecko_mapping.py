@@ -31,7 +31,6 @@ class MappedMarket:
     match_method: str
     match_score: Decimal
     is_verified: bool
-    is_active: bool
 
 
 def derive(run: Run) -> Iterator[object]:
@@ -65,7 +64,6 @@ def _row(market: Record, coins: dict[str, Record]) -> MappedMarket:
         match_method="HARDCODED_MAPPING" if coin_id else "NO_MATCH",
         match_score=LISTED if coin else UNSEEN if coin_id else UNKNOWN,
         is_verified=bool(coin),
-        is_active=True,
     )
 
 
@@ -92,10 +90,12 @@ SPEC = JobSpec(
         "WHERE verified_by IS NOT NULL",
     },
     depends=("bithumb_markets", "coingecko_id_mapping"),
+    # A market that is gone keeps its row, and with it what a person has decided.
     prune="""
-        UPDATE bithumb_coingecko_mapping AS mapping SET is_active = FALSE, updated_at = now()
-        WHERE is_active AND EXISTS (SELECT FROM market_code_bithumb)
-          AND NOT EXISTS (SELECT FROM market_code_bithumb AS market
-                          WHERE market.market_code = mapping.market_code)
+        UPDATE bithumb_coingecko_mapping AS mapping
+        SET is_active = NOT is_active, updated_at = now()
+        WHERE EXISTS (SELECT FROM market_code_bithumb)
+          AND is_active <> EXISTS (SELECT FROM market_code_bithumb AS market
+                                   WHERE market.market_code = mapping.market_code)
     """,
 )

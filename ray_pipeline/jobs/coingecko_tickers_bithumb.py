@@ -162,10 +162,11 @@ SPEC = JobSpec(
     ),
     schedule=Cron("40 */12 * * *"),
     inputs={
-        "mapping": "SELECT DISTINCT ON (coingecko_id) coingecko_id, symbol, market_code, "
-        "match_method, market_cap_rank FROM bithumb_coingecko_mapping "
+        "mapping": "SELECT * FROM (SELECT DISTINCT ON (coingecko_id) coingecko_id, symbol, "
+        "market_code, match_method, market_cap_rank FROM bithumb_coingecko_mapping "
         "WHERE coingecko_id IS NOT NULL AND is_active "
-        "ORDER BY coingecko_id, match_score DESC NULLS LAST, symbol"
+        "ORDER BY coingecko_id, match_score DESC NULLS LAST, symbol) AS best "
+        "ORDER BY market_cap_rank NULLS LAST, symbol"
     },
     # Most coins have fewer than 100 tickers; two runs a day are about 31,000 calls a month.
     pages=1.3,

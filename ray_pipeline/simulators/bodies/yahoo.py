@@ -17,6 +17,8 @@ def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None
         return as_json(_chart(symbol, random))
     if "quoteSummary" in parts:
         return as_json(_summary(symbol, query, random))
+    if parts[-2:] == ["calendar", "earnings"]:
+        return Body(_calendar(query.get("symbol", ""), random), "text/html")
     if parts[-1] == "getcrumb":
         return Body("simulated", "text/plain")
     return None
@@ -46,6 +48,23 @@ def _timeseries(symbol: str, query: Mapping[str, str], random: Random) -> dict[s
 
 def _unix(day: object) -> int:
     return int(datetime.fromisoformat(str(day)).replace(tzinfo=UTC).timestamp())
+
+
+def _calendar(symbol: str, random: Random) -> str:
+    """The page of a company's reports, as a browser gets it."""
+    columns = ("Symbol", "Company", "Earnings Date", "EPS Estimate", "Reported EPS", "Surprise (%)")
+    days = [today() - timedelta(days=91 * quarter + 7) for quarter in range(-1, 8)]
+    rows = [columns]
+    for day in days:
+        estimate = f"{random.uniform(0.5, 3):.2f}"
+        reported = f"{random.uniform(0.5, 3):.2f}" if day <= today() else "-"
+        hour = random.choice(("8 AM", "4 PM"))
+        moment = f"{day:%B} {day.day}, {day.year} at {hour} EDT"
+        surprise = "+1.50" if day <= today() else "-"
+        rows.append((symbol, f"{symbol} Inc", moment, estimate, reported, surprise))
+    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    table = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<!doctype html><html><body><table>{table}</table></body></html>"
 
 
 def _chart(symbol: str, random: Random) -> dict[str, object]:

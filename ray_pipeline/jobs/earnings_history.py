@@ -1,0 +1,213 @@
+"""Earnings reports of two years, and what the price did in the first session that knew them."""
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from ray_pipeline.jobs._yahoo import MEMBERS, yahoo_symbol
+from ray_pipeline.providers import YAHOO
+from ray_pipeline.schedules.cron import NEW_YORK, Cron
+from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.table import Range, Table
+from ray_pipeline.values import at, decimal, required
+
+SINCE = timedelta(days=730)
+BEFORE = timedelta(days=10)  # so that the oldest report has a session before it
+PAGE_SIZE = 25  # reports, of which the coming ones are a few
+CLOSE = time(16)
+MARKET = ZoneInfo(NEW_YORK)
+ZONES = {"EDT": MARKET, "EST": MARKET, "UTC": UTC, "GMT": UTC}
+WRITTEN = re.compile(r"(\w+ \d+, \d{4})(?: at|,) (\d+)(?::(\d\d))? ?([AP]M) ?([A-Z]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """One report and the session that answered it."""
+
+    symbol: str
+    report_date: date  # New York's
+    eps_estimate: Decimal | None
+    eps_actual: Decimal | None
+    surprise_pct: Decimal | None
+    price_before_close: Decimal
+    price_open: Decimal
+    price_close: Decimal
+    gap_pct: Decimal
+    move_pct: Decimal
+    reported_at: datetime
+    reaction_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One line of the earnings calendar."""
+
+    at: datetime
+    estimate: Decimal | None
+    actual: Decimal | None
+    surprise: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day."""
+
+    day: date
+    open: Decimal
+    close: Decimal
+
+
+def plan(run: Run) -> Iterator[Request]:
+    """The reports of a company; its prices follow, once for all of them."""
+    for symbol in run.values("members", "symbol"):
+        yield Request(
+            item=symbol,
+            path="/calendar/earnings",
+            params={"symbol": yahoo_symbol(symbol), "offset": "0", "size": str(PAGE_SIZE)},
+        )
+
+
+def follow(body: Json, request: Request, run: Run) -> Request | None:
+    """The prices of the time in which there were reports."""
+    if request.page:
+        return None
+    lines = [line for line in body["earningsCalendar"]["result"] if _is_past(line, run)]
+    if not lines:
+        return None
+    begin = run.slot - SINCE - BEFORE
+    return Request(
+        item=request.item,
+        path=f"/v8/finance/chart/{yahoo_symbol(request.item)}",
+        params={
+            "interval": "1d",
+            "period1": str(int(begin.timestamp())),
+            "period2": str(int(run.slot.timestamp())),
+        },
+        facts={"reports": json.dumps(lines, default=str)},
+        page=1,
+    )
+
+
+def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
+    """
+    Read the calendar's lines, which are no rows yet; then the prices, which make them rows.
+
+    {"earningsCalendar": {"result": [{"Earnings Date": "October 30, 2025 at 4 PM EDT",
+     "EPS Estimate": "1.77", "Reported EPS": "1.85", "Surprise (%)": "+4.54"}]}}
+    {"chart": {"result": [{"timestamp": [1577975400],
+     "indicators": {"quote": [{"open": [74.06], "close": [75.09]}]}}]}}
+    """
+    if request.page == 0:
+        yield from each(body["earningsCalendar"]["result"], _check)
+        return
+    sessions = _sessions(at(body, "chart", "result", 0))
+    for line in json.loads(request.facts["reports"]):
+        row = _reaction(request.item, _report(line), sessions)
+        if row is not None:
+            yield row
+
+
+def _check(line: Json) -> None:
+    """Read a line; it becomes a row with its prices."""
+    _report(line)
+
+
+def _is_past(line: Json, run: Run) -> bool:
+    try:
+        return run.slot - SINCE <= _report(line).at <= run.slot
+    except UNREADABLE:
+        return False  # `parse` sets it aside
+
+
+def _report(line: Json) -> Report:
+    return Report(
+        at=_moment(required(line["Earnings Date"])),
+        estimate=decimal(line.get("EPS Estimate")),
+        actual=decimal(line.get("Reported EPS")),
+        surprise=decimal(line.get("Surprise (%)")),
+    )
+
+
+def _moment(written: str) -> datetime:
+    """
+    Return the moment of "October 30, 2025 at 4 PM EDT".
+
+    Raises:
+        ValueError: If it is written in another way.
+    """
+    found = WRITTEN.fullmatch(written)
+    if found is None or found[5] not in ZONES:
+        raise ValueError(f"{written!r} is no moment")
+    local = datetime.strptime(  # noqa: DTZ007 - the zone is a name
+        f"{found[1]} {found[2]}:{found[3] or '00'} {found[4]}", "%B %d, %Y %I:%M %p"
+    )
+    return local.replace(tzinfo=ZONES[found[5]]).astimezone(UTC)
+
+
+def _sessions(chart: Mapping[str, Json] | None) -> list[Session]:
+    """Return the days that had a price, the oldest first."""
+    stamps = at(chart, "timestamp") or []
+    opens = at(chart, "indicators", "quote", 0, "open") or []
+    closes = at(chart, "indicators", "quote", 0, "close") or []
+    found = {}
+    for stamp, first, last in zip(stamps, opens, closes, strict=True):
+        if first and last:
+            day = datetime.fromtimestamp(int(stamp), MARKET).date()
+            found[day] = Session(day, Decimal(str(first)), Decimal(str(last)))
+    return [found[day] for day in sorted(found)]
+
+
+def _reaction(symbol: str, report: Report, sessions: Sequence[Session]) -> Reaction | None:
+    """Return what the first session did that knew the report; None before there was one."""
+    local = report.at.astimezone(MARKET)
+    days = [session.day for session in sessions]
+    after_close = local.time() >= CLOSE
+    index = (bisect_right if after_close else bisect_left)(days, local.date())
+    if not 0 < index < len(sessions):
+        return None
+    before, session = sessions[index - 1].close, sessions[index]
+    return Reaction(
+        symbol=symbol,
+        report_date=local.date(),
+        eps_estimate=report.estimate,
+        eps_actual=report.actual,
+        surprise_pct=report.surprise,
+        price_before_close=before,
+        price_open=session.open,
+        price_close=session.close,
+        gap_pct=_percent(session.open, before),
+        move_pct=_percent(session.close, before),
+        reported_at=report.at,
+        reaction_date=session.day,
+    )
+
+
+def _percent(price: Decimal, before: Decimal) -> Decimal:
+    return round((price - before) / before * 100, 6)
+
+
+SPEC = JobSpec(
+    name="earnings_history",
+    title="Earnings reports of the S&P 500's members, and the prices' reaction",
+    sources=(Source(YAHOO, plan, parse, follow=follow),),
+    tables=(
+        Table(
+            "earnings_history",
+            Reaction,
+            key=("symbol", "report_date"),
+            touched="updated_at",
+            fill=("eps_estimate", "eps_actual", "surprise_pct"),
+            ranges=(Range("move_pct", -60, 100),),
+        ),
+    ),
+    schedule=Cron("20 3 * * 0", NEW_YORK),
+    inputs=MEMBERS,
+    pages=2.0,
+    typical_items=503,
+    depends=("sp500_companies",),
+)

@@ -1,0 +1,64 @@
+"""The ids of the accounts on X, looked up by name, up to a hundred a call."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ray_pipeline.jobs._x_accounts import handles
+from ray_pipeline.providers import X
+from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.table import Table
+from ray_pipeline.values import required, text
+
+KNOWN = "SELECT lower(username) AS handle FROM x_user_profiles"
+MOST = 100  # names a call
+
+
+@dataclass(frozen=True, slots=True)
+class XUserProfile:
+    """An account."""
+
+    username: str
+    user_id: str
+    display_name: str | None
+    category: str | None
+    source: str
+
+
+def plan(run: Run) -> Iterator[Request]:
+    """Ask for all that are not known yet; one that does not exist is asked for again next time."""
+    known = set(run.values("known", "handle"))
+    missing = [handle for handle in handles() if handle.lower() not in known]
+    for begin in range(0, len(missing), MOST):
+        names = missing[begin : begin + MOST]
+        params = {
+            "usernames": ",".join(names),
+            "user.fields": "id,name,username,verified,public_metrics",
+        }
+        yield Request(f"names {begin // MOST + 1}", "/users/by", params)
+
+
+def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
+    """
+    Read accounts; those that do not exist are under `errors`.
+
+    {"data": [{"id": "44196397", "name": "Elon Musk", "username": "elonmusk"}, ...]}
+    """
+    spelt = {handle.lower(): (handle, category) for handle, category in handles().items()}
+    yield from each(body.get("data") or (), lambda user: _row(user, spelt))
+
+
+def _row(user: Json, spelt: dict[str, tuple[str, str]]) -> XUserProfile:
+    name = required(user["username"])
+    handle, category = spelt.get(name.lower(), (name, None))
+    return XUserProfile(handle, required(user["id"]), text(user.get("name")), category, "x")
+
+
+SPEC = JobSpec(
+    name="x_user_profiles",
+    title="Ids of the accounts on X",
+    sources=(Source(X, plan, parse),),
+    tables=(Table("x_user_profiles", XUserProfile, key=("username",)),),
+    schedule=Cron("15 0 * * *"),
+    inputs={"known": KNOWN},
+)
