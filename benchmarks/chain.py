@@ -148,12 +148,14 @@ One connection through simulator, producer, Apache Kafka, consumer, Postgres and
 raised while {least:.0%} of what is asked for is sent and the lag, which is what was sent and is not
 in Postgres, does not grow from one half of the time to the other by more than {flat_ms:.0f} ms.
 
-| asked per s | s | sent per s | stored per s | lag, ms | its growth, ms | busy | others | sustained |
+| asked per s | s | sent per s | stored per s | lag, ms | growth, ms | busy | others | sustained |
 |---|---|---|---|---|---|---|---|---|
 {steps}
 
 "busy" is the machine's CPU time that was used, "others" what of it was used by anything else: a
-rate that fails while others work says little. CPU while the last rate was held, in seconds per million records, children included:
+rate that fails while others work says little.
+
+CPU while the last rate was held, in seconds per million records, children included:
 
 | stage | CPU s |
 |---|---|

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from statistics import StatisticsError, fmean, linear_regression
 
@@ -34,7 +35,7 @@ HOLDERS = """
 
 @dataclass(frozen=True, slots=True)
 class ActorMemory:
-    """One actor's process, in MiB; NaN where it did not live long enough to say."""
+    """One actor's process, in MiB; the slope is NaN where it did not live long enough."""
 
     name: str
     first_minute_mib: float
@@ -43,9 +44,10 @@ class ActorMemory:
 
     def markdown(self) -> str:
         """Return the row of the table."""
+        slope = self.slope_mib_per_h
         return (
             f"| {self.name} | {self.first_minute_mib:.1f} | {self.last_minute_mib:.1f} | "
-            f"{self.slope_mib_per_h:+.1f} |"
+            f"{'' if isnan(slope) else f'{slope:+.1f}'} |"
         )
 
 

@@ -160,6 +160,26 @@ class JobSettings(Section):
     )
 
 
+class ApiSettings(Section):
+    """The API and its page."""
+
+    token: SecretStr | None = Field(
+        None, description="What clients must show. Unset: a random one, printed at the start."
+    )
+    host: str = Field("127.0.0.1", description="Where `ray-pipeline api` listens.")
+    port: int = Field(8000, ge=0, le=65_535, description="At which port; 0: any that is free.")
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Pages of other hosts that may ask, as a JSON list; empty: none."
+    )
+    push_interval_s: Seconds = Field(
+        1.0, description="Least time between two messages about a symbol, to one client."
+    )
+    max_clients: int = Field(2_000, ge=1, description="Most WebSocket clients at one time.")
+    ready_s: Seconds = Field(
+        300.0, description="/ready fails when no feed stored a record for so long."
+    )
+
+
 class RaySettings(Section):
     """The Ray cluster that is started when RAY_ADDRESS names none."""
 
@@ -200,6 +220,7 @@ class Settings(BaseSettings):
     streams: StreamSettings = StreamSettings()
     archive: ArchiveSettings = ArchiveSettings()
     jobs: JobSettings = JobSettings()
+    api: ApiSettings = ApiSettings()
     ray: RaySettings = RaySettings()
     finnhub: EndpointSettings = EndpointSettings()
     bithumb: EndpointSettings = EndpointSettings()

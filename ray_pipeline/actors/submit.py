@@ -33,7 +33,7 @@ class RaySubmitter:
     def _submit(self, job: str, slot: datetime, attempt: int) -> None:
         name = submission_id(job, slot, attempt)
         command = (
-            f"{sys.executable} -m ray_pipeline.cli run {job} --slot {slot.isoformat()} "
+            f"{sys.executable} -m ray_pipeline.commands.jobs {job} --slot {slot.isoformat()} "
             "--trigger schedule --json"
         )
         variables = {

@@ -364,3 +364,12 @@ def _key_counts(text: str) -> dict[str, int]:
             )
         found[match[1]] = int(match[2])
     return found
+
+
+def main() -> None:
+    """Run one job, as a scheduled process does: without the imports of all other commands."""
+    typer.run(run)
+
+
+if __name__ == "__main__":
+    main()

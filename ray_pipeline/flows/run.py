@@ -60,6 +60,9 @@ class Store(Protocol):
     async def prune(self) -> int:
         """Remove what the source no longer has."""
 
+    async def planned(self, items: int, sources: Sequence[str]) -> None:
+        """Say how much there is to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -85,6 +88,7 @@ class World:
     random: Random = field(default_factory=Random)
     progress: Callable[[Outcome], None] = lambda _outcome: None
     longest_wait_s: float = LONGEST_WAIT_S
+    speed: float = 1.0
 
 
 class Deferred(Exception):
@@ -101,34 +105,30 @@ class Sick(Exception):
 
 
 def usable_sources(spec: JobSpec, keys: Mapping[str, Sequence[str]]) -> list[Source]:
-    """Return the sources to ask: the first that has a key, or with `complete` all that have."""
-    able = [
+    """Return the sources that have a key or need none, in the order of preference."""
+    return [
         source
         for source in spec.sources
         if not source.provider.needs_key or keys.get(source.provider.name)
     ]
-    return able if spec.complete else able[:1]
 
 
 async def run_job(spec: JobSpec, run: Run, world: World) -> Outcome:
     """
     Run a job and return how it ended. What was stored until then stays, however it ends.
 
+    A source that refuses altogether, as a plan does that has not what was asked for, is followed
+    by the next one.
+
     Raises:
         DatabaseUnavailable: If Postgres is away; the run may be repeated.
     """
-    outcome = Outcome()
     if spec.derive is not None:
-        return await _derive(spec, run, world, outcome)
+        return await _derive(spec, run, world, Outcome())
     sources = usable_sources(spec, world.keys)
     if not sources:
-        names = " or ".join(source.provider.title for source in spec.sources)
-        outcome.state = "refused"
-        outcome.why = (
-            f"no key for {names}: add one to PIPELINE_API_KEYS as "
-            f"{{'{spec.sources[0].provider.name}': ['...']}}"
-        )
-        return outcome
+        return _no_key(spec)
+    outcome = Outcome()
     refusals: list[str] = []
     failures: list[str] = []
     for source in sources:
@@ -137,18 +137,28 @@ async def run_job(spec: JobSpec, run: Run, world: World) -> Outcome:
         try:
             await collector.run()
         except Deferred as deferred:
+            if deferred.until is None and source is not sources[-1]:
+                continue
             outcome.state = "deferred" if deferred.until is not None else "refused"
             outcome.not_before = deferred.until
             outcome.why = deferred.reason
             return outcome
         except Sick as sick:
             failures.append(str(sick))
-        refusals += collector.refusals
         failures += collector.failures
-    if not refusals and not failures and outcome.items_done == outcome.items:
+        refusals = collector.refusals if not spec.complete else refusals + collector.refusals
+        if not spec.complete and not (collector.refusals and outcome.items_done == 0):
+            break
+    if not refusals and not failures and outcome.items_failed == 0:
         outcome.counts.changed += await world.store.prune()
     judge(outcome, sweep=spec.sweep, refusals=refusals, failures=failures)
     return outcome
+
+
+def _no_key(spec: JobSpec) -> Outcome:
+    names = " or ".join(source.provider.title for source in spec.sources)
+    example = f'{{"{spec.sources[0].provider.name}": ["..."]}}'
+    return Outcome("refused", why=f"no key for {names}: add one to PIPELINE_API_KEYS, {example}")
 
 
 async def _derive(spec: JobSpec, run: Run, world: World, outcome: Outcome) -> Outcome:
@@ -189,6 +199,7 @@ class _Collector:
         known = await self._world.store.items(self._name)
         requests = pending(self._spec, self._source.plan(self._run), known, now=self._world.clock())
         self._outcome.items += len(requests)
+        await self._world.store.planned(self._outcome.items, self._outcome.sources)
         async with contextlib.aclosing(self._results(requests)) as results:
             async for some in results:
                 counts = await self._world.store.save(self._name, some)
@@ -321,7 +332,9 @@ class _Collector:
                 request, final.state, not_before=final.not_before, why=why, calls=calls
             )
         if kind is Refusal.RATE:
-            pause_s = verdict.retry_after_s if verdict.retry_after_s is not None else RATE_PAUSE_S
+            pause_s = verdict.retry_after_s
+            if pause_s is None:
+                pause_s = RATE_PAUSE_S / self._world.speed
             until = now + timedelta(seconds=pause_s)
             await limiter.rest(self._name, grant.key, until=until, reason=verdict.message)
         elif kind is Refusal.QUOTA:
@@ -361,7 +374,7 @@ class _Collector:
 
     async def _pause(self, attempt: int) -> None:
         bound_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**attempt)
-        await self._world.sleep(self._world.random.uniform(0, bound_s))
+        await self._world.sleep(self._world.random.uniform(0, bound_s) / self._world.speed)
 
     def _clean(self, text: str) -> str:
         return redact(text, self._secrets)

@@ -129,6 +129,7 @@ async def _work(
         clock=lambda: datetime.now(UTC),
         progress=on_progress,
         longest_wait_s=settings.jobs.longest_wait_s,
+        speed=settings.jobs.speed,
     )
     return await run_job(spec, run, world)
 

@@ -43,8 +43,10 @@ KNOWN_PAYLOAD = """
     AND body = %s LIMIT 1
 """
 PARK = """
-    INSERT INTO dead_letters (feed, topic, partition, "offset", key, payload, reason, detail)
-    SELECT %(job)s, %(topic)s, 0, %(payload)s, %(key)s, %(raw)s, %(reason)s, %(detail)s
+    INSERT INTO dead_letters
+        (feed, topic, partition, "offset", key, payload, reason, detail, parked_at)
+    SELECT %(job)s, %(topic)s, 0, %(payload)s, %(key)s, %(raw)s, %(reason)s, %(detail)s,
+           clock_timestamp()
     WHERE NOT EXISTS (
         SELECT FROM dead_letters WHERE topic = %(topic)s AND "offset" = %(payload)s
         AND payload = %(raw)s AND reason = %(reason)s AND state = 'open')
@@ -59,6 +61,7 @@ COUNT = """
         rows_changed = rows_changed + %(changed)s, rows_parked = rows_parked + %(parked)s
     WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
+PLANNED = "UPDATE job_runs SET items = %s, sources = %s WHERE job = %s AND slot = %s"
 COLUMN_TYPES = """
     SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
@@ -208,6 +211,11 @@ class JobStore:
         values = {"slot": self.run.slot, "job": self.spec.name, "batch": self.run.batch}
         cursor = await self.connection.execute(self.spec.prune.encode(), values)
         return max(cursor.rowcount, 0)
+
+    async def planned(self, items: int, sources: Sequence[str]) -> None:
+        """Say how much there is to do, in the book of runs."""
+        values = (items, list(sources), self.spec.name, self.run.slot)
+        await self.connection.execute(PLANNED, values)
 
     # What was wrong ----------------------------------------------------------------------------
 

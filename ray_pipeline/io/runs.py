@@ -1,6 +1,6 @@
 """The book of runs: who may run a slot, that it lives, and how it ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +36,6 @@ FINISH = """
         items = %(items)s, sources = %(sources)s, finished_at = now(), heartbeat_at = now()
     WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
-PLANNED = "UPDATE job_runs SET items = %s, sources = %s WHERE job = %s AND slot = %s"
 FORGET = "DELETE FROM job_items WHERE job = %s AND cycle = %s"
 
 
@@ -93,10 +92,6 @@ class RunBook:
         """Say that the run lives; False when another has taken it over."""
         cursor = await self._connection.execute(BEAT, (key.job, key.slot, key.holder))
         return cursor.rowcount == 1
-
-    async def planned(self, key: RunKey, *, items: int, sources: Sequence[str]) -> None:
-        """Say how much there is to do."""
-        await self._connection.execute(PLANNED, (items, list(sources), key.job, key.slot))
 
     async def finish(self, key: RunKey, outcome: Outcome) -> bool:
         """Write how it ended; False when another has taken it over."""

@@ -129,22 +129,27 @@ async def read_status(dsn: str, *, finnhub_keys: int) -> Status:
         DatabaseUnavailable: If Postgres cannot be reached.
     """
     async with session(dsn, name="status") as connection:
-        shards = await (
-            await connection.cursor(row_factory=class_row(ShardRow)).execute(SHARDS)
-        ).fetchall()
-        consumers = await (
-            await connection.cursor(row_factory=class_row(ConsumerRow)).execute(CONSUMERS)
-        ).fetchall()
-        letters = await (
-            await connection.cursor(row_factory=class_row(DeadLetterRow)).execute(DEAD_LETTERS)
-        ).fetchall()
-        return Status(
-            feeds=tuple(await read_feed_rows(connection)),
-            shards=tuple(shards),
-            consumers=tuple(consumers),
-            dead_letters=tuple(letters),
-            uncovered=tuple(await _uncovered(connection, shards, finnhub_keys=finnhub_keys)),
-        )
+        return await status_on(connection, finnhub_keys=finnhub_keys)
+
+
+async def status_on(connection: Connection, *, finnhub_keys: int) -> Status:
+    """Do as `read_status`, on a connection that is open."""
+    shards = await (
+        await connection.cursor(row_factory=class_row(ShardRow)).execute(SHARDS)
+    ).fetchall()
+    consumers = await (
+        await connection.cursor(row_factory=class_row(ConsumerRow)).execute(CONSUMERS)
+    ).fetchall()
+    letters = await (
+        await connection.cursor(row_factory=class_row(DeadLetterRow)).execute(DEAD_LETTERS)
+    ).fetchall()
+    return Status(
+        feeds=tuple(await read_feed_rows(connection)),
+        shards=tuple(shards),
+        consumers=tuple(consumers),
+        dead_letters=tuple(letters),
+        uncovered=tuple(await _uncovered(connection, shards, finnhub_keys=finnhub_keys)),
+    )
 
 
 async def _uncovered(

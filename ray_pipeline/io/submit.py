@@ -21,12 +21,12 @@ class ProcessSubmitter:
             PipelineError: If no process can be started.
         """
         del attempt  # the book of runs counts them
-        arguments = ("run", job, "--slot", slot.isoformat(), "--trigger", "schedule", "--json")
+        arguments = (job, "--slot", slot.isoformat(), "--trigger", "schedule", "--json")
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "ray_pipeline.cli",
+                "ray_pipeline.commands.jobs",
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,

@@ -80,7 +80,7 @@ SPEC = JobSpec(
             ranges=(Range("match_score", 1, 100),),
         ),
     ),
-    schedule=Cron("55 0 * * *"),
+    schedule=Cron("20 0 * * *"),
     inputs={
         "markets": "SELECT market_code, korean_name, english_name FROM market_code_bithumb "
         "WHERE market_code LIKE 'KRW-%' ORDER BY market_code",

@@ -10,7 +10,7 @@ from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.table import Table
 from ray_pipeline.values import from_unix, required, text
 
-COMPANIES = "SELECT symbol FROM sp500_companies ORDER BY symbol"
+COMPANIES = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
 WINDOW = timedelta(days=7)
 
 

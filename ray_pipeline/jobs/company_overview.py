@@ -11,7 +11,7 @@ from ray_pipeline.spec import JobSpec, Json, Request, Run, Source
 from ray_pipeline.table import Range, Table
 from ray_pipeline.values import decimal, integer, required, text
 
-COMPANIES = "SELECT symbol FROM sp500_companies ORDER BY symbol"
+COMPANIES = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ BEFORE = timedelta(days=14)
 EVENTS = """
     SELECT e.symbol, e.report_date, c.company_name
     FROM earnings_calendar AS e JOIN sp500_companies AS c USING (symbol)
+    WHERE c.is_member
     ORDER BY e.report_date, e.symbol
 """
 

@@ -211,7 +211,7 @@ SPEC = JobSpec(
             touched="fetched_at",
         ),
     ),
-    schedule=Cron("30 9 * * *"),
+    schedule=Cron("0 10 * * *", NEW_YORK),
     inputs={
         "known": "SELECT id, symbol, report_date FROM sp500_earnings_calendar",
         "events": f"{_EVENTS} ORDER BY report_date, symbol",
@@ -242,5 +242,12 @@ SPEC = JobSpec(
             FROM market_news WHERE published_at >= now() AT TIME ZONE 'UTC' - interval '23 days'
         """,
     },
-    depends=("earnings_calendar", "sp500_companies", "news_sentiment"),
+    depends=(
+        "earnings_calendar",
+        "sp500_companies",
+        "earnings_news_finnhub",
+        "company_news",
+        "market_news",
+        "news_sentiment",
+    ),
 )

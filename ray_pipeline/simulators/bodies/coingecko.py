@@ -108,6 +108,8 @@ def _coin(random: Random, coin: str) -> dict[str, object]:
 
 
 def _ticker(random: Random, coin: str, exchange: str) -> dict[str, object]:
+    # The same ticker in the answer to another question is the same ticker.
+    random = Random(f"{coin} {exchange}")
     moment = f"{moments(random, 1)[0]:%Y-%m-%dT%H:%M:%S+00:00}"
     korean = exchange in {"upbit", "bithumb"}
     symbol = COINS.get(coin, coin[:5]).upper()

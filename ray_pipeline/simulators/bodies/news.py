@@ -38,13 +38,14 @@ def newsapi(path: str, query: Mapping[str, str], random: Random) -> Body | None:
     if path not in {"/top-headlines", "/everything"}:
         return None
     about = query.get("q") or query.get("category") or query.get("sources", "news")
+    folder = f"{path}/{about.replace(' ', '-')}"
     articles = [
         {
             "source": {"id": None, "name": "Example Times"},
             "author": None if n % 3 else "B. Writer",
             "title": headline(random, about),
             "description": headline(random, about),
-            "url": f"https://newsapi.example.com/{about.replace(' ', '-')}/{moment:%Y%m%d}/{n}",
+            "url": f"https://newsapi.example.com{folder}/{moment:%Y%m%d}/{n}",
             "urlToImage": None,
             "publishedAt": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
             "content": "Content... [+1200 chars]",
