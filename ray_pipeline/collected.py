@@ -34,7 +34,7 @@ class Collected:
         rows: Rows of the job's tables.
         bad: Parts that are no rows.
         state: What becomes of the item.
-        text: The answer, kept only if a part of it was bad.
+        text: The answer; it is stored only if a part of it was bad.
         received_at: When it came.
         next: The item's next page, where there is one.
         not_before, why: Of an item that failed.

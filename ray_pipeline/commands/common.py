@@ -12,7 +12,7 @@ import psycopg
 import typer
 from rich.console import Console, RenderableType
 
-from ray_pipeline.catalog import FEEDS
+from ray_pipeline.catalog import FEEDS, all_jobs
 from ray_pipeline.errors import DatabaseUnavailable, MigrationError, PipelineError
 
 P = ParamSpec("P")
@@ -22,7 +22,9 @@ NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})  # no such table, column o
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Feed = Annotated[
     str | None,
-    typer.Option(help=f"Only this feed: {', '.join(spec.name for spec in FEEDS)}."),
+    typer.Option(
+        help=f"Only this feed, {', '.join(spec.name for spec in FEEDS)}, or this batch job."
+    ),
 ]
 
 
@@ -66,8 +68,8 @@ def check_feed(name: str | None) -> str | None:
         PipelineError: If there is no such feed.
     """
     names = [spec.name for spec in FEEDS]
-    if name is not None and name not in names:
-        raise PipelineError(f"no feed {name!r}", fix=f"one of {', '.join(names)}")
+    if name is not None and name not in names and name not in {spec.name for spec in all_jobs()}:
+        raise PipelineError(f"no feed {name!r}", fix=f"one of {', '.join(names)}, or a job's name")
     return name
 
 

@@ -17,6 +17,7 @@ from ray_pipeline.io.dlq import (
     replay_letters,
     unknown,
 )
+from ray_pipeline.io.payloads import letters_of_jobs, reread
 from ray_pipeline.io.postgres import session
 from ray_pipeline.settings import load
 
@@ -99,7 +100,7 @@ async def replay(
     ] = None,
 ) -> int:
     """
-    Send dead letters through Kafka again, after the cause was mended.
+    Send dead letters through Kafka again, or read a batch job's answers again, after a repair.
 
     They get a new identity, so that they are stored once however often this is cut off and
     repeated. What is still bad comes back as a new dead letter.
@@ -109,8 +110,19 @@ async def replay(
     if payload is not None and len(chosen) != 1:
         raise PipelineError("--with takes one letter", fix="name exactly one ID")
     content = None if payload is None else _read(payload)
-    count = await replay_letters(settings, chosen, payload=content) if chosen else 0
-    typer.echo(f"replayed {count} dead letters")
+    async with session(settings.postgres_dsn(), name="dlq") as connection:
+        of_jobs = await letters_of_jobs(connection, chosen)
+    if of_jobs and content is not None:
+        raise PipelineError(
+            "--with is for records of a feed", fix="mend the job, then replay without it"
+        )
+    records = [letter for letter in chosen if letter not in of_jobs]
+    count = await replay_letters(settings, records, payload=content) if records else 0
+    if records or not of_jobs:
+        typer.echo(f"replayed {count} dead letters")
+    if of_jobs:
+        stored, bad = await reread(settings.postgres_dsn(), list(of_jobs.values()))
+        typer.echo(f"read {len(set(of_jobs.values()))} answers again: {stored} rows, {bad} bad")
     return 0
 
 

@@ -70,7 +70,7 @@ def collected(
         state,
         rows=reading.rows,
         bad=reading.bad,
-        text=answer.text if reading.bad else "",
+        text=answer.text,
         received_at=answer.received_at,
         next=reading.next,
         why=why,

@@ -103,7 +103,7 @@ class JobStore:
         """Return what is known of the items of the run's cycle."""
         cursor = await self.connection.execute(ITEMS, (self.spec.name, self.cycle, source))
         return {
-            item: Item(state, attempts, done_at, not_before, _request(page))
+            item: Item(state, attempts, done_at, not_before, stored_request(page) if page else None)
             async for item, state, attempts, done_at, not_before, page in cursor
         }
 
@@ -395,8 +395,9 @@ def _as_json(request: Request) -> str:
     )
 
 
-def _request(stored: Mapping[str, Any] | None) -> Request | None:
-    return Request(**stored) if stored else None
+def stored_request(stored: Mapping[str, Any]) -> Request:
+    """Return a request that was stored as JSON."""
+    return Request(**stored)
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,8 @@ import pytest
 from ray_pipeline.catalog import job
 from ray_pipeline.errors import Overlap
 from ray_pipeline.io.collect_job import collect
+from ray_pipeline.io.payloads import letters_of_jobs, reread
+from ray_pipeline.io.postgres import session
 from ray_pipeline.outcome import Outcome
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings, load
@@ -290,3 +292,21 @@ async def test_a_plan_that_lacks_the_endpoint_is_followed_by_the_next_source(
     assert outcome.sources == ["fmp", "wikipedia"]
     sources = query(postgres_dsn, "SELECT DISTINCT source FROM sp500_companies")
     assert sources == [("wikipedia",)]
+
+
+async def test_parked_rows_are_stored_when_the_table_was_mended(settings, simulator, postgres_dsn):
+    """Their answer was kept, and is read again; what was stored before is left alone."""
+    query(postgres_dsn, "ALTER TABLE cpi ADD CONSTRAINT odd CHECK (extract(month FROM date) <> 3)")
+    await run(settings, "cpi")
+    parked = query(postgres_dsn, "SELECT id FROM dead_letters")
+    query(postgres_dsn, "ALTER TABLE cpi DROP CONSTRAINT odd")
+
+    async with session(postgres_dsn, name="test") as connection:
+        letters = await letters_of_jobs(connection, [letter for (letter,) in parked])
+    stored, bad = await reread(postgres_dsn, list(letters.values()))
+
+    assert (stored, bad) == (len(parked), 0)
+    assert query(postgres_dsn, "SELECT DISTINCT state FROM dead_letters") == [("replayed",)]
+    assert query(postgres_dsn, "SELECT count(*) FROM cpi WHERE extract(month FROM date) = 3") == [
+        (len(parked),)
+    ]
