@@ -48,7 +48,9 @@ PLAIN_TABLE_S = 5.0  # where nobody watches, such as a log file
 DEMO_KEYS = 12  # ten shards, the top gainers, and an eleventh shard for members past 500
 DEMO_FINNHUB_RATE = 400
 DEMO_BITHUMB_RATE = 60
-DEMO_JOB_SPEED = 600  # a day's quota in less than three minutes
+DEMO_JOB_SPEED = 10_000  # a day's quota in nine seconds
+DEMO_JOBS_AT_ONCE = 4
+DEMO_KEYS_EACH = 2  # of a provider of batch data
 SIMULATOR_READY_S = 20.0
 
 For = Annotated[
@@ -240,10 +242,15 @@ async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
     if bithumb:
         os.environ["PIPELINE_BITHUMB__REST_URL"] = bithumb  # which knows the same markets
     finnhub = json.loads(os.environ["PIPELINE_API_KEYS"])["finnhub"]
-    keys = {one.name: [f"simulated-{one.name}"] for one in PROVIDERS if one.needs_key}
+    keys = {
+        one.name: [f"simulated-{one.name}-{number}" for number in range(1, DEMO_KEYS_EACH + 1)]
+        for one in PROVIDERS
+        if one.needs_key
+    }
     os.environ["PIPELINE_API_KEYS"] = json.dumps(keys | {"finnhub": finnhub})
     os.environ.setdefault("PIPELINE_JOBS__SPEED", str(DEMO_JOB_SPEED))
     os.environ.setdefault("PIPELINE_JOBS__RETRY_PAUSE_S", "10")
+    os.environ.setdefault("PIPELINE_JOBS__AT_ONCE", str(DEMO_JOBS_AT_ONCE))
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ deferred, failed or fell silent is claimed again when its time has come.
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from ray_pipeline.errors import PipelineError
@@ -15,6 +15,8 @@ from ray_pipeline.schedules.due import Waiting, due_slots, in_order, retry_at
 from ray_pipeline.spec import JobSpec
 
 log = logging.getLogger(__name__)
+
+START = datetime.min.replace(tzinfo=UTC)
 
 
 class SlotBook(Protocol):
@@ -115,10 +117,16 @@ class Scheduler:
             for name in in_order(due, depends)
             if name not in busy and not self._held_back(name, due, busy, succeeded)
         ]
-        # Oldest first; where several are made up for, one at a time.
+        # What never ran comes after what is overdue, and the short before the long: where all jobs
+        # are new, a sweep of hours would keep the others from their first rows.
         return sorted(
             ((name, slots[name][0]) for name in ready),
-            key=lambda pair: (ready.index(pair[0]) if pair[0] not in newest else -1, pair[1]),
+            key=lambda pair: (
+                pair[0] not in newest,
+                pair[1] if pair[0] in newest else START,
+                self._specs[pair[0]].typical_items if pair[0] not in newest else 0,
+                ready.index(pair[0]),
+            ),
         )
 
     def _held_back(

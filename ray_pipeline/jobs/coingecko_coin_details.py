@@ -169,6 +169,6 @@ SPEC = JobSpec(
     },
     refresh=timedelta(days=30),
     batch=150,
-    typical_items=150,
+    typical_items=1000,
     depends=("coingecko_id_mapping",),
 )
