@@ -8,18 +8,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from rich.console import Group
 
+from ray_pipeline.catalog import all_jobs
 from ray_pipeline.commands.common import AsJson, Feed, check_feed, command, print_json, show
-from ray_pipeline.commands.tables import render_audit, render_gaps, render_status
+from ray_pipeline.commands.tables import (
+    render_audit,
+    render_gaps,
+    render_job_summary,
+    render_quotas,
+    render_status,
+)
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.flows import doctor as judge
 from ray_pipeline.flows.status import with_rates
 from ray_pipeline.io.audit import WAIT_S, run_audit
+from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.io.doctor import examine
 from ray_pipeline.io.gaps import list_gaps
 from ray_pipeline.io.migrations import migrate as apply_migrations
 from ray_pipeline.io.migrations import unapplied
 from ray_pipeline.io.postgres import session
+from ray_pipeline.io.quotas import read_quotas
+from ray_pipeline.io.runs import last_runs
 from ray_pipeline.io.status import feed_rows, read_status
 from ray_pipeline.local.stack import home
 from ray_pipeline.settings import load
@@ -59,7 +70,8 @@ async def audit(
 @command
 async def status(*, as_json: AsJson = False) -> int:
     """
-    Show one page: what runs, how fast, how far behind, and which symbols nobody collects and why.
+    Show one page: what runs, how fast, how far behind, and which symbols nobody collects and why;
+    how each batch job ended last, and what every key has used and has left.
 
     Rates are what was stored in one second, so the command takes about that long. It counts no
     history and may be called as often as you like.
@@ -70,10 +82,15 @@ async def status(*, as_json: AsJson = False) -> int:
     await asyncio.sleep(RATE_SAMPLE_S)
     page = await read_status(dsn, finnhub_keys=len(settings.keys("finnhub")))
     page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
+    async with session(dsn, name="status") as connection:
+        last = await last_runs(connection)
+        keys = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
     if as_json:
-        print_json(page.as_json())
+        batch = {"jobs": last, "quotas": [row.as_json() for row in keys]}
+        print_json(page.as_json() | batch)
     else:
-        show(render_status(page))
+        names = [spec.name for spec in all_jobs() if not spec.manual]
+        show(Group(render_status(page), render_job_summary(names, last), render_quotas(keys)))
     return 0
 
 

@@ -125,6 +125,27 @@ def test_status_prints_a_page_and_json(migrated):
     }
 
 
+def test_status_has_each_jobs_last_run_and_what_every_key_has_left(migrated, postgres_dsn):
+    """The key by its fingerprint only."""
+    execute(
+        postgres_dsn,
+        "INSERT INTO job_runs (job, slot, state, trigger, holder)"
+        " VALUES ('cpi', now(), 'succeeded', 'schedule', 'x')",
+    )
+    shell = migrated.but(PIPELINE_API_KEYS='{"alpha_vantage": ["planted-secret"]}')
+
+    page, data = shell("status"), shell("status", "--json")
+
+    assert "1 succeeded" in page.stdout
+    assert "25/day" in page.stdout
+    assert json.loads(data.stdout)["jobs"]["cpi"]["state"] == "succeeded"
+    quotas = [row for row in json.loads(data.stdout)["quotas"] if row["window"] == "25/day"]
+    assert [(row["provider"], row["used"], row["left"]) for row in quotas] == [
+        ("alpha_vantage", 0, 25)
+    ]
+    assert "planted-secret" not in page.output + data.output
+
+
 def test_gaps_can_be_narrowed_by_feed_and_time(migrated, postgres_dsn):
     execute(
         postgres_dsn,
