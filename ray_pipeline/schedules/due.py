@@ -25,15 +25,14 @@ def due_slots(
         schedule: When.
         catch_up: What to do about slots that nobody could claim when they were due: forget them
             (none), make up for the last one (latest), or for every one (all).
-        last: The newest slot that was ever claimed; None for a new job, which then begins with
-            the latest slot, or with the next one where there is no catch-up.
+        last: The newest slot that was ever claimed; None for a new job, which begins with the
+            latest slot whatever its policy: nothing was missed yet, and nothing is there yet.
         now: The time.
     """
     if last is None:
         latest = schedule.latest(now)
-        missed = [latest] if latest is not None else []
-    else:
-        missed = list(schedule.between(last, now)) if last < now else []
+        return [latest] if latest is not None else []
+    missed = list(schedule.between(last, now)) if last < now else []
     if catch_up == "all":
         return missed[-MISSED_LIMIT:]
     if catch_up == "none":

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +18,10 @@ MOMENTS = st.datetimes(
 )
 
 
-def test_a_new_job_begins_with_the_latest_slot():
-    """There is something to look at before the next day begins."""
-    assert due_slots(HOURLY, "latest", last=None, now=NOW) == [NOW.replace(minute=0)]
+@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+def test_a_new_job_begins_with_the_latest_slot(catch_up):
+    """There is something to look at before the next day begins, whatever the policy."""
+    assert due_slots(HOURLY, catch_up, last=None, now=NOW) == [NOW.replace(minute=0)]
 
 
 def test_missed_slots_are_made_up_for_as_the_job_wants():
