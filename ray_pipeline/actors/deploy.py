@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,10 @@ def start_ray(settings: Settings, *, home: Path) -> str:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if shutil.which("ray-pipeline") is None:
+        # For `ray job submit -- ray-pipeline run NAME`, also where nobody activated the venv.
+        here = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
     if os.environ.get("RAY_ADDRESS"):
         context = ray.init(
             namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
