@@ -3,7 +3,7 @@
 import typer
 
 from ray_pipeline import __version__
-from ray_pipeline.commands import archive, dlq, jobs, observe, run
+from ray_pipeline.commands import api, archive, dlq, jobs, observe, run
 from ray_pipeline.local.cli import local_app
 from ray_pipeline.simulators.cli import simulate_app
 
@@ -24,6 +24,7 @@ def version() -> None:
 
 app.command("up")(run.up)
 app.command("demo")(run.demo)
+app.command("api")(api.api)
 app.command("jobs")(jobs.jobs)
 app.command("run")(jobs.run)
 app.command("backfill")(jobs.backfill)

@@ -1,0 +1,1 @@
+"""The read side: what was collected, and how collecting goes, over HTTP and WebSocket."""

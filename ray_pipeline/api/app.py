@@ -1,0 +1,106 @@
+"""The application: routes behind the gate, and what runs beside them."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from ray_pipeline import __version__
+from ray_pipeline.api import feed_routes, state_routes
+from ray_pipeline.api.answers import add_handlers
+from ray_pipeline.api.gate import Gate
+from ray_pipeline.api.limits import Limits
+from ray_pipeline.api.services import Services, at_work, make
+from ray_pipeline.api.socket import POLICY, TRY_LATER, Conversation, turn_away
+from ray_pipeline.settings import Settings
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: Settings, *, token: str, limits: Limits | None = None) -> FastAPI:
+    """
+    Return the application. It starts without its stores, and answers 503 until they come.
+
+    Args:
+        settings: The settings; Postgres and Redis must be named.
+        token: What clients must show.
+        limits: Of WebSocket clients; None for the settings'.
+
+    Raises:
+        ConfigurationError: If Postgres or Redis is not named.
+    """
+    api = settings.api
+    services = make(
+        settings,
+        token=token,
+        limits=limits or Limits(clients=api.max_clients, interval_s=api.push_interval_s),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with at_work(services):
+            yield
+
+    app = FastAPI(
+        title="ray-pipeline",
+        version=__version__,
+        description="What was collected, and how collecting goes. Every request but /live needs "
+        "`Authorization: Bearer TOKEN`.",
+        lifespan=lifespan,
+        # The usual pages of documentation load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    # First of all routes, and so the fastest to be found.
+    app.router.routes.append(
+        Route("/v1/feeds/{feed}/latest/{symbol}", feed_routes.latest_of_one, methods=["GET"])
+    )
+    app.include_router(feed_routes.router)
+    app.include_router(state_routes.router)
+    app.add_api_websocket_route("/ws/{feed}", _push)
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    add_handlers(app)
+    app.add_middleware(Gate, keeper=services.keeper)
+    if api.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=api.cors_origins,
+            allow_methods=["GET"],
+            allow_headers=["Authorization"],
+            expose_headers=["X-Source", "Retry-After"],
+        )
+    return app
+
+
+async def _page() -> Response:
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _icon() -> Response:
+    return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
+
+
+async def _push(socket: WebSocket, feed: str) -> None:
+    services: Services = socket.app.state.services
+    hub = services.hubs.get(feed)
+    if hub is None:
+        await turn_away(socket, POLICY, "no such feed")
+        return
+    if services.clients >= services.limits.clients:
+        await turn_away(socket, TRY_LATER, "too many clients; try again later")
+        return
+    services.clients += 1
+    try:
+        conversation = Conversation(socket, hub, feed=feed, limits=services.limits)
+        await conversation.hold(services.keeper)
+    finally:
+        services.clients -= 1

@@ -1,0 +1,95 @@
+"""Before any route: sizes and the token; after it: the headers that protect a browser."""
+
+import hmac
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ray_pipeline.api.answers import refusal
+
+URL_LIMIT_BYTES = 8 * 1024
+BODY_LIMIT_BYTES = 16 * 1024
+OPEN = frozenset({"/", "/live", "/favicon.ico"})
+OPEN_BELOW = "/static/"
+SECURITY_HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; object-src 'none'; base-uri 'none'; "
+     b"form-action 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]  # fmt: skip
+NO_STORE = (b"cache-control", b"no-store")
+
+
+class Keeper:
+    """Knows the token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def accepts(self, offered: str) -> bool:
+        """Tell whether it is the token, in a time that does not depend on how much of it is."""
+        return hmac.compare_digest(offered.encode("utf-8", "replace"), self._token)
+
+    def admits(self, scope: Scope) -> bool | None:
+        """Tell whether a request may pass; None where it shows no token."""
+        offered = shown(scope)
+        return None if offered is None else self.accepts(offered)
+
+
+def shown(scope: Scope) -> str | None:
+    """Return the token of the Authorization header or, for a WebSocket, of `?token=`."""
+    kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return token.strip()
+    if scope["type"] == "websocket":
+        values = parse_qs(scope["query_string"].decode("latin-1")).get("token")
+        return values[0] if values else None
+    return None
+
+
+class Gate:
+    """ASGI middleware. WebSockets pass: their route asks for the token itself."""
+
+    def __init__(self, app: ASGIApp, *, keeper: Keeper) -> None:
+        self._app = app
+        self._keeper = keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what may not pass; hand on the rest."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        public = path in OPEN or path.startswith(OPEN_BELOW)
+
+        async def protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", ()), *SECURITY_HEADERS]
+                if not public:
+                    headers.append(NO_STORE)
+                message["headers"] = headers
+            await send(message)
+
+        target = _too_large(scope)
+        if target is None and not public and not self._keeper.admits(scope):
+            target = refusal(
+                401, "a valid token is needed", "send the header Authorization: Bearer TOKEN"
+            )
+        await (target or self._app)(scope, receive, protected)
+
+
+def _too_large(scope: Scope) -> ASGIApp | None:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
+        return refusal(414, f"the URL is longer than {URL_LIMIT_BYTES} bytes")
+    headers = Headers(scope=scope)
+    if "transfer-encoding" in headers:
+        return refusal(411, "a body needs a Content-Length")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > BODY_LIMIT_BYTES:
+        return refusal(413, f"the body is longer than {BODY_LIMIT_BYTES} bytes")
+    return None

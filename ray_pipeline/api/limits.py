@@ -1,0 +1,49 @@
+"""What one client may do."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    Limits of a WebSocket client.
+
+    Attributes:
+        clients: At one time.
+        interval_s: Least time between two messages of values.
+        heartbeat_s: Longest silence.
+        slow_s: A client that takes longer than this to accept a message is let go.
+        token_s: How long a client may take to show its token.
+        symbols: Most subscriptions.
+        message_bytes: Largest message it may send.
+        messages_per_s, messages_burst: Most messages it may send.
+    """
+
+    clients: int = 2_000
+    interval_s: float = 1.0
+    heartbeat_s: float = 15.0
+    slow_s: float = 5.0
+    token_s: float = 5.0
+    symbols: int = 500
+    message_bytes: int = 16 * 1024
+    messages_per_s: float = 10.0
+    messages_burst: int = 50
+
+
+class Allowance:
+    """A bucket of messages that fills with time."""
+
+    def __init__(self, *, per_s: float, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._left = float(burst)
+        self._at_s = 0.0
+
+    def take(self, *, now_s: float) -> bool:
+        """Take one; False when there is none."""
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
