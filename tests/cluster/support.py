@@ -1,0 +1,112 @@
+"""What the cluster's tests share: a run of `ray-pipeline`, with a process group and a home."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+
+COMMAND = [sys.executable, "-m", "ray_pipeline.cli"]
+
+
+class Run:
+    """One `ray-pipeline` process with a home of its own."""
+
+    def __init__(
+        self, home: Path, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self.home = home
+        self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.log"
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("PIPELINE_") or name == "PIPELINE_KAFKA_LIBS"
+        }
+        self.environment = {
+            **inherited,
+            "PIPELINE_HOME": str(home),
+            "PIPELINE_STREAMS__SP500_SHARDS": "2",
+            "PIPELINE_STREAMS__LEASE_TTL_S": "3",
+            # Forty Ray jobs beside what is tested would be most of the machine's work.
+            "PIPELINE_JOBS__ENABLED": "false",
+            "RAY_AUTH_MODE": "disabled",
+            **(environment or {}),
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=home.parent,
+            )
+
+    def text(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def wait(self, timeout_s: float = 150) -> int:
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end:\n{self.text()[-3000:]}") from None
+
+    def kill_everything(self) -> None:
+        """Kill -9 of the command, of Ray, of every server: a power cut."""
+        parent = psutil.Process(self.process.pid)
+        mine = [parent, *parent.children(recursive=True), *servers(self.home)]
+        for process in mine:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self.process.wait(30)
+        psutil.wait_procs(mine, timeout=30)
+
+    def dsn(self) -> str:
+        return local_env(self)["PIPELINE_POSTGRES__DSN"]
+
+    def rows(self, query: str) -> list[tuple]:
+        try:
+            with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=5) as connection:
+                return connection.execute(query).fetchall()
+        except (psycopg.Error, KeyError):
+            return []
+
+    def stored(self) -> int:
+        found = self.rows("SELECT coalesce(sum(stored), 0)::bigint FROM stream_sequences")
+        return found[0][0] if found else 0
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.kill_everything()
+        subprocess.run(
+            [*COMMAND, "local", "down"], env=self.environment, check=False, capture_output=True
+        )
+
+
+def servers(home: Path) -> list[psutil.Process]:
+    """Return the embedded servers of a home, by the paths they were started with."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(home) in argument for argument in process.info["cmdline"] or ()):
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def local_env(run: Run) -> dict[str, str]:
+    done = subprocess.run(
+        [*COMMAND, "local", "env"], env=run.environment, capture_output=True, text=True, check=False
+    )
+    pairs = re.findall(r"^export (\w+)=(.*)$", done.stdout, re.MULTILINE)
+    return {name: value.strip("'") for name, value in pairs}
+
+
+def actors(run: Run, kind: str) -> list[psutil.Process]:
+    """Return the processes of a kind of actor, found below the command that started them."""
+    children = psutil.Process(run.process.pid).children(recursive=True)
+    return [child for child in children if f"ray::{kind}" in " ".join(child.cmdline())]

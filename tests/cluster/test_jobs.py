@@ -1,0 +1,100 @@
+"""Batch jobs on a real Ray: each run is a Ray job, by schedule or by hand; none outlives it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from ray.job_submission import JobSubmissionClient
+
+from tests.cluster.support import COMMAND, Run, local_env
+from tests.support import eventually_sync
+
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def dashboard(run: Run) -> str:
+    found = eventually_sync(
+        lambda: re.findall(r"Ray dashboard: (http\S+)", run.text()),
+        timeout_s=90,
+        what="the dashboard's address",
+    )
+    return found[0].rstrip(".")
+
+
+def states(run: Run) -> dict[str, str]:
+    return dict(run.rows("SELECT job, state FROM job_runs WHERE trigger = 'schedule'"))
+
+
+def left_behind(run: Run) -> list[str]:
+    """Return the processes that have this run's home in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PIPELINE_HOME") == str(run.home):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_run_is_a_ray_job_with_its_log_by_schedule_and_by_hand(start):
+    """The dashboard lists it under its slot, with what it is; `ray job submit` does the same."""
+    run = start(
+        "jobs",
+        "demo",
+        PIPELINE_JOBS__ENABLED="true",
+        PIPELINE_JOBS__ONLY='["cpi", "etf_basic_info"]',
+    )
+    url = dashboard(run)
+    wanted = {"cpi": "succeeded", "etf_basic_info": "succeeded"}
+    eventually_sync(lambda: states(run) == wanted, timeout_s=240, what="both runs")
+    client = JobSubmissionClient(url)
+
+    jobs = {job.metadata["job"]: job for job in client.list_jobs() if job.metadata}
+    assert set(jobs) == {"cpi", "etf_basic_info"}
+    for name, job in jobs.items():
+        assert job.submission_id.startswith(f"{name}-")
+        eventually_sync(lambda job=job: client.get_job_status(job.submission_id) == "SUCCEEDED")
+        assert '"state": "succeeded"' in client.get_job_logs(job.submission_id)
+
+    by_hand = subprocess.run(
+        [*RAY, "job", "submit", "--address", url, "--", "ray-pipeline", "run", "cpi", "--json"],
+        capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "RAY_AUTH_MODE": "disabled"},
+    )  # fmt: skip
+
+    assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
+    assert '"state": "nothing_new"' in by_hand.stdout
+    assert run.rows("SELECT state FROM job_runs WHERE trigger = 'hand'") == [("nothing_new",)]
+    status = subprocess.run(
+        [*COMMAND, "status", "--json"],
+        env={**run.environment, **local_env(run)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(status.stdout)["jobs"]["cpi"]["state"] == "nothing_new"
+
+
+def test_ctrl_c_leaves_no_process_of_a_run_behind(start):
+    """A sweep is at work when everything is asked to end; the next run goes on behind it."""
+    run = start(
+        "interrupted-jobs", "demo", PIPELINE_JOBS__ENABLED="true",
+        PIPELINE_JOBS__ONLY='["sp500_companies", "company_news"]', PIPELINE_JOBS__SPEED="200",
+    )  # fmt: skip
+    eventually_sync(
+        lambda: run.rows(
+            "SELECT 1 FROM job_runs WHERE job = 'company_news' AND state = 'running'"
+            " AND items_done > 0"
+        ),
+        timeout_s=240,
+        what="a sweep at work",
+    )
+
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.wait() == 0, run.text()[-3000:]
+    eventually_sync(lambda: not left_behind(run), timeout_s=15, what=f"an end: {left_behind(run)}")
