@@ -58,10 +58,6 @@ class Pace:
         self._owed -= whole
         return whole
 
-    def skip(self, *, now_s: float) -> None:
-        """Let time pass in which nothing is due."""
-        self._at_s = now_s
-
 
 def chunks(count: int, random: Random) -> Iterator[int]:
     """Split a number of trades into frames: one to ten a frame, more when there are many."""
