@@ -69,6 +69,7 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     add_handlers(app)
+    _describe_token(app)
     app.add_middleware(Gate, keeper=services.keeper)
     if api.cors_origins:
         app.add_middleware(
@@ -79,6 +80,15 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
             expose_headers=["X-Source", "Retry-After"],
         )
     return app
+
+
+def _describe_token(app: FastAPI) -> None:
+    """Say in the document what the gate asks for; the gate stands before all routes."""
+    document = app.openapi()
+    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes["token"] = {"type": "http", "scheme": "bearer"}
+    document["security"] = [{"token": []}]
+    document["paths"]["/live"]["get"]["security"] = []
 
 
 async def _page() -> Response:

@@ -80,7 +80,7 @@ async def feeds(services: Used) -> Response:
 @router.get(
     "/{feed}/symbols",
     summary="The symbols that have a value",
-    responses=shows({"feed": "sp500", "symbols": ["AAPL", "MSFT"]}, 404, 503),
+    responses=shows({"feed": "sp500", "symbols": ["AAPL", "MSFT"]}, 404, 422, 503),
 )
 async def symbols(feed: Feed, services: Used) -> Response:
     """Every symbol of which a value was ever stored, in order."""

@@ -89,7 +89,9 @@ async def throughput(services: Used) -> Response:
 
 
 @router.get(
-    "/v1/gaps", summary="What could not be collected", responses=shows({"rows": [GAP]}, 404, 503)
+    "/v1/gaps",
+    summary="What could not be collected",
+    responses=shows({"rows": [GAP]}, 404, 422, 503),
 )
 async def gaps(
     services: Used, feed: MaybeFeed, after: Before = None, limit: Limit = 100
@@ -102,7 +104,9 @@ async def gaps(
 
 
 @router.get(
-    "/v1/dead-letters", summary="Records set aside", responses=shows({"rows": [LETTER]}, 404, 503)
+    "/v1/dead-letters",
+    summary="Records set aside",
+    responses=shows({"rows": [LETTER]}, 404, 422, 503),
 )
 async def dead_letters(
     services: Used,
@@ -143,7 +147,7 @@ async def jobs(services: Used) -> Response:
     return answer({"jobs": rows})
 
 
-@router.get("/v1/runs", summary="The newest runs", responses=shows({"runs": [RUN]}, 404, 503))
+@router.get("/v1/runs", summary="The newest runs", responses=shows({"runs": [RUN]}, 404, 422, 503))
 async def runs(
     services: Used,
     job: Annotated[str | None, Query(max_length=64, description="Only this job's.")] = None,
