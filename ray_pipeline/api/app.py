@@ -101,16 +101,18 @@ async def _icon() -> Response:
 
 async def _push(socket: WebSocket, feed: str) -> None:
     services: Services = socket.app.state.services
+    limits = services.limits
     hub = services.hubs.get(feed)
     if hub is None:
-        await turn_away(socket, POLICY, "no such feed")
+        await turn_away(socket, POLICY, "no such feed", within_s=limits.close_s)
         return
-    if services.clients >= services.limits.clients:
-        await turn_away(socket, TRY_LATER, "too many clients; try again later")
+    if services.clients >= limits.clients:
+        reason = "too many clients; try again later"
+        await turn_away(socket, TRY_LATER, reason, within_s=limits.close_s)
         return
     services.clients += 1
     try:
-        conversation = Conversation(socket, hub, feed=feed, limits=services.limits)
+        conversation = Conversation(socket, hub, feed=feed, limits=limits)
         await conversation.hold(services.keeper)
     finally:
         services.clients -= 1

@@ -13,6 +13,7 @@ class Limits:
         interval_s: Least time between two messages of values.
         heartbeat_s: Longest silence.
         slow_s: A client that takes longer than this to accept a message is let go.
+        close_s: How long a client may take to hear why it is let go.
         token_s: How long a client may take to show its token.
         symbols: Most subscriptions.
         message_bytes: Largest message it may send.
@@ -23,6 +24,7 @@ class Limits:
     interval_s: float = 1.0
     heartbeat_s: float = 15.0
     slow_s: float = 5.0
+    close_s: float = 10.0
     token_s: float = 5.0
     symbols: int = 500
     message_bytes: int = 16 * 1024

@@ -1,6 +1,7 @@
 """The WebSocket: a client says what it wants, and hears what changes."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Coroutine
@@ -14,8 +15,9 @@ from ray_pipeline.api.hub import Client, Hub, status
 from ray_pipeline.api.limits import Allowance, Limits
 from ray_pipeline.api.outbox import Full
 
+log = logging.getLogger(__name__)
+
 SYMBOL = re.compile(r"[A-Z0-9.:\-]{1,32}")
-CLOSE_S = 10.0  # how long a client may take to hear why it is let go
 POLICY, TOO_BIG, TRY_LATER = 1008, 1009, 1013
 BAD_TOKEN = "a valid token is needed"  # noqa: S105 - what is said where there is none
 
@@ -58,13 +60,19 @@ class Conversation:
             await self._admit(keeper)
             await _first_of(self._listen(), self._talk())
         except Bye as bye:
-            await _close(self._socket, bye)
+            await self._let_go(bye)
         except Full:
-            await _close(self._socket, Bye(TRY_LATER, "too slow: replies were not read"))
+            await self._let_go(Bye(TRY_LATER, "too slow: replies were not read"))
         except (WebSocketDisconnect, OSError):
             pass
         finally:
             self._hub.leave(self._client)
+
+    async def _let_go(self, bye: Bye) -> None:
+        # First of all: nothing shall be collected for a client that takes its time to go.
+        self._hub.leave(self._client)
+        log.info("push of %s: a client is let go: %s", self._feed, bye.reason)
+        await _close(self._socket, bye, within_s=self._limits.close_s)
 
     async def _admit(self, keeper: Keeper) -> None:
         admitted, first = keeper.admits(self._socket.scope), None
@@ -168,18 +176,18 @@ def _loop_time(monotonic_s: float) -> float:
     return asyncio.get_running_loop().time() + monotonic_s - time.monotonic()
 
 
-async def _close(socket: WebSocket, bye: Bye) -> None:
+async def _close(socket: WebSocket, bye: Bye, *, within_s: float) -> None:
     try:
-        async with asyncio.timeout(CLOSE_S):
+        async with asyncio.timeout(within_s):
             await socket.close(bye.code, bye.reason)
     except (TimeoutError, RuntimeError, OSError, WebSocketDisconnect):
         pass  # gone, or not listening: the server drops it
 
 
-async def turn_away(socket: WebSocket, code: int, reason: str) -> None:
+async def turn_away(socket: WebSocket, code: int, reason: str, *, within_s: float) -> None:
     """Accept a client only to tell it why it cannot stay."""
     await socket.accept()
-    await _close(socket, Bye(code, reason))
+    await _close(socket, Bye(code, reason), within_s=within_s)
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:

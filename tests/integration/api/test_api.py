@@ -150,9 +150,7 @@ async def test_history_from_a_moment_on(configured):
     assert later["next"] is None
 
 
-@pytest.mark.parametrize(
-    ("interval", "seconds"), [("1s", 1), ("1m", 60), ("5m", 300), ("1h", 3600)]
-)
+@pytest.mark.parametrize(("interval", "seconds"), INTERVALS.items())
 async def test_bars_add_up_to_the_trades_page_by_page(configured, interval, seconds):
     """Each trade is in one bar of each interval, and bars come in order, once."""
     at_ms = int(datetime(2024, 11, 4, 12, tzinfo=UTC).timestamp() * 1000)
