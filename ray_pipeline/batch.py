@@ -8,6 +8,7 @@ happen to it, unless its number has arrived before: then it is a repeat, and cou
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Generic, TypeVar
 
@@ -189,8 +190,10 @@ class Preparer(Generic[T]):
         decode, take = self._decoder.decode, self._take
         layout = self._layout
         event_ms_of, price_of, line_of = layout.event_ms, layout.price, layout.line
-        volume_of = layout.volume
+        volume_of, kind = layout.volume, layout.kind
         items = batch.items
+        received_at: datetime | None = None
+        received = ""
         last: Message | None = None
         latest_ms = now_ms + self._rules.future_tolerance_ms
         last_year = str(from_ms(now_ms).year + 1)
@@ -207,13 +210,17 @@ class Preparer(Generic[T]):
             tally = take(message, record, batch)
             if tally is None:
                 continue
-            if isinstance(record, Gap | Reject):
+            # The first test alone is enough, and ten times as fast as the second.
+            if type(record) is not kind and isinstance(record, Gap | Reject):
                 self._note(message, record, tally, batch)
                 continue
             try:
-                if not OLDEST_MS <= event_ms_of(record) <= latest_ms:
-                    raise bad_event_time(event_ms_of(record), now_ms=now_ms)
-                received = received_text(record.created_at, message.timestamp_ms)
+                if not OLDEST_MS <= (event_ms := event_ms_of(record)) <= latest_ms:
+                    raise bad_event_time(event_ms, now_ms=now_ms)
+                # The records of a frame were received in one moment.
+                if (created_at := record.created_at) is None or created_at != received_at:
+                    received = received_text(created_at, message.timestamp_ms)
+                    received_at = created_at
                 if not "2000" <= received[:4] <= last_year:
                     raise BadRecord(f"received at {received}", reason="bad_time")
                 if (price := price_of(record)) is not None:

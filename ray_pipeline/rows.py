@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -240,10 +241,10 @@ SP500: Layout[Trade] = Layout(
     ),
     line=_sp500_line,
     value=_sp500_value,
-    symbol=lambda trade: trade.symbol,
-    event_ms=lambda trade: trade.timestamp_ms,
-    price=lambda trade: trade.price,
-    volume=lambda trade: trade.volume,
+    symbol=attrgetter("symbol"),
+    event_ms=attrgetter("timestamp_ms"),
+    price=attrgetter("price"),
+    volume=attrgetter("volume"),
 )
 
 TOP_GAINERS: Layout[Trade] = Layout(
@@ -259,10 +260,10 @@ TOP_GAINERS: Layout[Trade] = Layout(
     ),
     line=_top_gainers_line,
     value=_top_gainers_value,
-    symbol=lambda trade: trade.symbol,
-    event_ms=lambda trade: trade.timestamp_ms,
-    price=lambda trade: trade.price,
-    volume=lambda trade: trade.volume,
+    symbol=attrgetter("symbol"),
+    event_ms=attrgetter("timestamp_ms"),
+    price=attrgetter("price"),
+    volume=attrgetter("volume"),
 )
 
 BITHUMB: Layout[Ticker] = Layout(
@@ -270,8 +271,8 @@ BITHUMB: Layout[Ticker] = Layout(
     columns=TICKER_COLUMNS,
     line=_ticker_line,
     value=_ticker_value,
-    symbol=lambda ticker: ticker.market,
-    event_ms=lambda ticker: ticker.timestamp_field,
-    price=lambda ticker: ticker.trade_price,
-    volume=lambda ticker: ticker.trade_volume,
+    symbol=attrgetter("market"),
+    event_ms=attrgetter("timestamp_field"),
+    price=attrgetter("trade_price"),
+    volume=attrgetter("trade_volume"),
 )
