@@ -37,6 +37,7 @@ def run_consumer(options: argparse.Namespace) -> tuple[str, str]:
             slow_trades=options.slow_trades,
             symbols=options.symbols,
             without_quix=options.without_quix,
+            repeat=options.repeat,
         )
     return consumers.TITLE, consumers.section(rows)
 
@@ -90,6 +91,7 @@ def arguments() -> argparse.Namespace:
         "--slow-trades", type=int, default=20_000, help="consumer: for the row-at-a-time one"
     )
     parser.add_argument("--without-quix", action="store_true", help="consumer: leave Quix out")
+    parser.add_argument("--repeat", type=int, default=3, help="consumer: rounds; their median")
     parser.add_argument("--latency-rate", type=int, default=1_000, help="latency: records a second")
     parser.add_argument("--latency-s", type=float, default=30.0, help="latency: how long")
     parser.add_argument("--chain-step", type=int, default=5_000, help="chain: rise of the rate")
