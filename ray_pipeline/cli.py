@@ -3,7 +3,7 @@
 import typer
 
 from ray_pipeline import __version__
-from ray_pipeline.commands import api, archive, dlq, jobs, observe, run
+from ray_pipeline.commands import api, archive, deploy, dlq, jobs, observe, run
 from ray_pipeline.local.cli import local_app
 from ray_pipeline.simulators.cli import simulate_app
 
@@ -42,6 +42,7 @@ app.add_typer(dlq.dlq_app, name="dlq")
 app.command("migrate")(observe.migrate)
 app.command("doctor")(observe.doctor)
 app.command("replay")(archive.replay)
+app.add_typer(deploy.deploy_app, name="deploy")
 app.add_typer(local_app, name="local")
 app.add_typer(simulate_app, name="simulate")
 

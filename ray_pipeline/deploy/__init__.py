@@ -1,0 +1,1 @@
+"""Put the manifests on a Kubernetes cluster: compare, apply, wait, explain, and go back."""

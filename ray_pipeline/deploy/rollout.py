@@ -1,0 +1,243 @@
+"""Apply in waves, wait for each, and say what happens; delete the other way round."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ray_pipeline.deploy.explain import explain
+from ray_pipeline.deploy.failures import Refused, UnknownKind
+from ray_pipeline.deploy.gather import gather
+from ray_pipeline.deploy.kube import Kube
+from ray_pipeline.deploy.needs import installs_kinds
+from ray_pipeline.deploy.objects import Json, Ref, ref_of, text
+from ray_pipeline.deploy.order import KEPT, Wave, waves
+from ray_pipeline.deploy.plan import must_replace
+from ray_pipeline.deploy.pods import Finding
+from ray_pipeline.deploy.readiness import Readiness, readiness
+from ray_pipeline.errors import PipelineError
+
+POLL_S = 2.0
+EXPLAIN_AFTER_S = 20.0  # of waiting: a pod that is merely starting needs no explanation yet
+
+
+class NotReady(PipelineError):
+    """
+    Something did not become ready.
+
+    Attributes:
+        findings: Why, each with its fix.
+    """
+
+    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        why = "\n".join(f"- {finding}" for finding in self.findings)
+        super().__init__(f"{message}\n{why}")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a rollout is; told after Ctrl-C."""
+
+    applied: list[Ref] = field(default_factory=list)
+    total: int = 0
+    wave: str = ""
+    waiting: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Rollout:
+    """
+    One apply or delete on a cluster.
+
+    Attributes:
+        say: Told each step, one line.
+        deadline_s: By `clock`; after it, what is not ready is explained and given up.
+        force: Take over fields that other managers own.
+    """
+
+    kube: Kube
+    say: Callable[[str], None]
+    deadline_s: float
+    force: bool = False
+    poll_s: float = POLL_S
+    explain_after_s: float = EXPLAIN_AFTER_S
+    pause: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    progress: Progress = field(default_factory=Progress)
+
+    def apply(self, objects: Sequence[Json]) -> None:
+        """
+        Apply the objects, wave by wave; each wave must be ready before the next.
+
+        Raises:
+            UnknownKind: Before anything was applied, if a kind is missing and nothing brings it.
+            NotReady: If a wave is not ready in time, or cannot become ready. What was applied
+                stays, and the cluster goes on with it.
+        """
+        self.progress.total = len(objects)
+        unknown = self._unknown_kinds(objects)
+        if unknown and not installs_kinds(objects):
+            raise unknown[0]
+        for wave in waves(objects):
+            self._apply_wave(wave)
+            self._wait(wave)
+            if wave.name == "operators":
+                self._wait_for_kinds(objects)
+
+    def remove(self, refs: Sequence[Ref]) -> None:
+        """Delete objects that the manifests no longer have, but for those that hold data."""
+        for ref in refs:
+            if ref.kind not in KEPT:
+                self.say(f"delete {ref}: no longer in the manifests")
+                self._delete(ref)
+
+    def delete(self, refs: Sequence[Ref]) -> None:
+        """
+        Delete the objects, last wave first; each wave must be gone before the next.
+
+        So operators are there until they have cleaned up behind their own objects.
+
+        Raises:
+            NotReady: If something is not gone in time.
+        """
+        named: list[Json] = [
+            {"apiVersion": r.api_version, "kind": r.kind, "metadata": _named(r)} for r in refs
+        ]
+        self.progress.total = len(refs)
+        for wave in reversed(waves(named)):
+            self.progress.wave = wave.name
+            for obj in wave.objects:
+                self.say(f"delete {ref_of(obj)}")
+                self._delete(ref_of(obj))
+            self._until(
+                {ref_of(obj): self._gone for obj in wave.objects}, done="missing", what="gone"
+            )
+
+    def _apply_wave(self, wave: Wave) -> None:
+        self.progress.wave = wave.name
+        self.say(f"{wave.name}: {len(wave.objects)} to apply")
+        for obj in wave.objects:
+            self._apply_one(obj)
+            self.progress.applied.append(ref_of(obj))
+
+    def _apply_one(self, obj: Json) -> None:
+        ref = ref_of(obj)
+        if must_replace(self.kube.get(ref)):
+            self._make_anew(ref)
+        try:
+            self.kube.apply(obj, force=self.force)
+        except Refused as error:
+            if ref.kind != "Job" or not error.immutable:
+                raise
+            self._make_anew(ref)
+            self.kube.apply(obj, force=self.force)
+
+    def _make_anew(self, ref: Ref) -> None:
+        self.say(f"{ref}: deleted, to be made anew")
+        self._delete(ref)
+        self._until({ref: self._gone}, done="missing", what="gone")
+
+    def _delete(self, ref: Ref) -> None:
+        try:
+            self.kube.delete(ref)
+        except UnknownKind:
+            return  # with its kind, the object is gone too
+
+    def _gone(self, ref: Ref) -> Readiness:
+        try:
+            return readiness(self.kube.get(ref))
+        except UnknownKind:
+            return readiness(None)
+
+    def _wait(self, wave: Wave) -> None:
+        probes: dict[Ref, Callable[[Ref], Readiness]] = {
+            ref_of(obj): self._state for obj in wave.objects
+        }
+        self._until(probes, done="ready", what="ready")
+
+    def _state(self, ref: Ref) -> Readiness:
+        live = self.kube.get(ref)
+        state = readiness(live)
+        if ref.kind == "HelmChart" and state.state == "ready":
+            return self._of_its_job(
+                Ref("batch/v1", "Job", ref.namespace, text(live, "status", "jobName"))
+            )
+        return state
+
+    def _of_its_job(self, job: Ref) -> Readiness:
+        live = self.kube.get(job)
+        return readiness(live) if live else Readiness("ready", "installed")  # its job is cleared
+
+    def _until(
+        self, probes: dict[Ref, Callable[[Ref], Readiness]], *, done: str, what: str
+    ) -> None:
+        """Wait until all are `done`; say each change, and explain what takes long."""
+        said: dict[Ref, str] = {}
+        told: set[Finding] = set()
+        explain_at_s = self.clock() + self.explain_after_s
+        while True:
+            states = {ref: probe(ref) for ref, probe in probes.items()}
+            late = {ref: state for ref, state in states.items() if state.state != done}
+            self.progress.waiting = [f"{ref}: {state.detail}" for ref, state in late.items()]
+            self._say_news(states, late, said)
+            if not late:
+                return
+            failed = [ref for ref, state in late.items() if state.state == "failed"]
+            if failed or self.clock() >= self.deadline_s:
+                raise self._not_ready(failed or list(late), what, failed=bool(failed))
+            if self.clock() >= explain_at_s:
+                explain_at_s = self.clock() + self.explain_after_s
+                self._tell(list(late), told)
+            self.pause(self.poll_s)
+
+    def _say_news(
+        self, states: dict[Ref, Readiness], late: dict[Ref, Readiness], said: dict[Ref, str]
+    ) -> None:
+        for ref, state in states.items():
+            # What was ready when first looked at is no news.
+            if said.get(ref) != state.detail and (ref in late or ref in said):
+                self.say(f"{'  ...' if ref in late else '  ok '} {ref}: {state.detail}")
+            if ref in late or ref in said:
+                said[ref] = state.detail
+
+    def _tell(self, late: Sequence[Ref], told: set[Finding]) -> None:
+        for finding in self._findings(late):
+            if finding not in told:
+                told.add(finding)
+                self.say(f"  still waiting; {finding}")
+
+    def _findings(self, refs: Sequence[Ref]) -> list[Finding]:
+        found = [
+            finding
+            for ref in refs
+            for finding in explain(gather(self.kube, ref, self.kube.get(ref)))
+        ]
+        return list(dict.fromkeys(found))
+
+    def _not_ready(self, refs: Sequence[Ref], what: str, *, failed: bool) -> NotReady:
+        names = ", ".join(str(ref) for ref in refs)
+        why = "cannot become" if failed else "did not become"
+        return NotReady(
+            f"{names} {why} {what}{'' if failed else ' in time'}:", self._findings(refs)
+        )
+
+    def _unknown_kinds(self, objects: Sequence[Json]) -> list[UnknownKind]:
+        unknown: list[UnknownKind] = []
+        for version, kind in sorted({(ref_of(o).api_version, ref_of(o).kind) for o in objects}):
+            try:
+                self.kube.resource(version, kind)
+            except UnknownKind as error:
+                unknown.append(error)
+        return unknown
+
+    def _wait_for_kinds(self, objects: Sequence[Json]) -> None:
+        while unknown := self._unknown_kinds(objects):
+            if self.clock() >= self.deadline_s:
+                raise unknown[0]
+            self.progress.waiting = [one.args[0] for one in unknown]
+            self.pause(self.poll_s)
+
+
+def _named(ref: Ref) -> Json:
+    named: Json = {"name": ref.name}
+    return named | {"namespace": ref.namespace} if ref.namespace else named
