@@ -178,6 +178,9 @@ class ApiSettings(Section):
     ready_s: Seconds = Field(
         300.0, description="/ready fails when no feed stored a record for so long."
     )
+    simulated: tuple[str, ...] = Field(
+        (), description="What is simulated, as a JSON list; pages say so. `up` and `demo` set it."
+    )
 
 
 class RaySettings(Section):

@@ -1,4 +1,4 @@
-"""The API on a Ray cluster of its own: `python -m tests.serve_process HOME PORT`, until stdin ends."""
+"""The API on a Ray cluster: `python -m tests.serve_process HOME PORT`, until stdin ends."""
 
 import sys
 from pathlib import Path

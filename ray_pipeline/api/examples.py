@@ -62,6 +62,8 @@ HEALTH = {
     "consumers": [],
     "dead_letters": [],
     "uncovered": [],
+    "clients": 2,
+    "simulated": [],
 }
 SAMPLE = {
     "at_s": 1672348887.6,

@@ -75,7 +75,8 @@ async def health(services: Used) -> Response:
     assert isinstance(feeds, dict)
     for name, row in feeds.items():
         row["records_per_s"] = rates.get(name)
-    return answer(page | {"clients": services.clients})
+    simulated = services.settings.api.simulated
+    return answer(page | {"clients": services.clients, "simulated": simulated})
 
 
 @router.get(

@@ -1,20 +1,40 @@
 """`ray-pipeline api`: the API and its page, without Ray."""
 
+import asyncio
 import gc
+import json
+import os
+import socket
+import sys
 from typing import Annotated
 
 import typer
+import uvicorn
 
 from ray_pipeline.api.server import server, token_of
 from ray_pipeline.commands.common import command
-from ray_pipeline.settings import ApiSettings, Settings, load
+from ray_pipeline.errors import ServerError
+from ray_pipeline.settings import Settings, load
 
 Host = Annotated[str | None, typer.Option(help="Where to listen; PIPELINE_API__HOST.")]
 Port = Annotated[int | None, typer.Option(help="At which port; PIPELINE_API__PORT.")]
+AnyPort = Annotated[bool, typer.Option(help="Another port where that one is taken.")]
+UntilStdinEnds = Annotated[
+    bool,
+    typer.Option(
+        help="End when standard input does, and print the address as JSON: for programs that "
+        "start this one."
+    ),
+]
 
 
 @command
-async def api(host: Host = None, port: Port = None) -> int:
+async def api(
+    host: Host = None,
+    port: Port = None,
+    any_port: AnyPort = False,
+    until_stdin_ends: UntilStdinEnds = False,
+) -> int:
     """
     Serve the API and its page until Ctrl-C, in this process.
 
@@ -22,20 +42,63 @@ async def api(host: Host = None, port: Port = None) -> int:
     random token is made and printed where PIPELINE_API__TOKEN is not set.
     """
     settings = load()
-    values = settings.api.model_dump() | {
-        name: value for name, value in (("host", host), ("port", port)) if value is not None
-    }
-    return await serve_locally(settings.model_copy(update={"api": ApiSettings(**values)}))
+    listener = listen(
+        settings.api.host if host is None else host,
+        settings.api.port if port is None else port,
+        or_any=any_port,
+    )
+    with listener:
+        return await _serve(settings, listener, until_stdin_ends=until_stdin_ends)
 
 
-async def serve_locally(settings: Settings) -> int:
-    """Serve until the process is told to stop; print where, and a token that was made up."""
+def listen(host: str, port: int, *, or_any: bool) -> socket.socket:
+    """
+    Return a socket that listens; with `or_any` at another port where that one is taken.
+
+    Raises:
+        ServerError: If nobody can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for wanted in (port, 0) if or_any else (port,):
+        try:
+            return socket.create_server((host, wanted), family=family, backlog=2048)
+        except OSError as error:
+            refused = error
+    raise ServerError(
+        f"cannot listen at {host} port {port}: {refused.strerror or refused}",
+        fix="another --port (0: any that is free) or --host",
+    )
+
+
+async def _serve(settings: Settings, listener: socket.socket, *, until_stdin_ends: bool) -> int:
     token, made_up = token_of(settings)
     serving = server(settings, token=token)
-    at = f"http://{settings.api.host}:{settings.api.port}/"
-    typer.echo(f"page and API at {at}", err=True)
-    if made_up:
-        typer.echo(f"token, for this run only: {token}", err=True)
+    if until_stdin_ends:
+        asyncio.get_running_loop().add_reader(sys.stdin, _read_stdin, serving)
     gc.freeze()  # what was imported stays; a collection need not walk through it
-    await serving.serve()
+    # It listens already: whoever comes before the server is ready waits for it.
+    _tell(_url(listener), token if made_up else None, as_json=until_stdin_ends)
+    await serving.serve(sockets=[listener])
     return 0 if serving.started else 1
+
+
+def _tell(url: str, token: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"url": url, "token": token}), flush=True)
+        return
+    # Behind the # a browser keeps it to itself: it is in no request and in no server's log.
+    typer.echo(f"page and API: {url}" + (f"#token={token}" if token else ""), err=True)
+    if token:
+        typer.echo(f"token, for this run only: {token}", err=True)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not to bind to
+    return f"http://[{here}]:{port}/" if ":" in here else f"http://{here}:{port}/"
+
+
+def _read_stdin(serving: uvicorn.Server) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        serving.should_exit = True

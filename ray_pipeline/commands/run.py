@@ -51,7 +51,7 @@ DEMO_BITHUMB_RATE = 60
 DEMO_JOB_SPEED = 10_000  # a day's quota in nine seconds
 DEMO_JOBS_AT_ONCE = 4
 DEMO_KEYS_EACH = 2  # of a provider of batch data
-SIMULATOR_READY_S = 20.0
+CHILD_READY_S = 30.0
 
 For = Annotated[
     float | None,
@@ -102,6 +102,7 @@ class Stage:
     settings: Settings
     supervisor: Supervisor
     dashboard: str
+    page: str
     simulated: tuple[str, ...]
 
 
@@ -164,6 +165,9 @@ async def _start(
             f"[bold yellow]simulated data:[/] {', '.join(simulated)} - "
             + ("the demo always simulates" if demo else "no key is set for Finnhub")
         )
+    os.environ["PIPELINE_API__SIMULATED"] = json.dumps(simulated)
+    page = await _serve_page(cleanup)
+    say(f"page: {page}", soft_wrap=True)
     say("starting Ray")
     # On the main thread: Ray sets signal handlers, and nothing else runs yet.
     dashboard = deploy.start_ray(settings, home=home)
@@ -177,7 +181,7 @@ async def _start(
     supervisor = Supervisor(settings, list(actors))
     if simulated:
         await seed_top_gainers(settings.postgres_dsn())
-    return Stage(settings, supervisor, dashboard, tuple(simulated))
+    return Stage(settings, supervisor, dashboard, page, tuple(simulated))
 
 
 async def _start_servers(
@@ -253,22 +257,40 @@ async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
     os.environ.setdefault("PIPELINE_JOBS__AT_ONCE", str(DEMO_JOBS_AT_ONCE))
 
 
-@contextlib.asynccontextmanager
-async def _simulator(provider: str, *options: str) -> AsyncIterator[dict[str, Any]]:
+async def _serve_page(cleanup: contextlib.AsyncExitStack) -> str:
+    """
+    Serve the API and its page beside the pipeline, and return the page's address.
+
+    A token that was made up for this run is in it, behind the #, which browsers send to nobody.
+    """
+    command = ("ray_pipeline.cli", "api", "--any-port")
+    found = await cleanup.enter_async_context(_child(*command, fix="run `ray-pipeline api`"))
+    return f"{found['url']}#token={found['token']}" if found["token"] else str(found["url"])
+
+
+def _simulator(
+    provider: str, *options: str
+) -> contextlib.AbstractAsyncContextManager[dict[str, Any]]:
     """Run a simulator as a process of its own; yield what it printed when it was listening."""
+    fix = f"run `ray-pipeline simulate {provider}`"
+    return _child("ray_pipeline.simulators", provider, *options, fix=fix)
+
+
+@contextlib.asynccontextmanager
+async def _child(module: str, *arguments: str, fix: str) -> AsyncIterator[dict[str, Any]]:
+    """Run a module as a process of its own; yield what it printed when it was listening."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ray_pipeline.simulators", provider, *options,
-        "--until-stdin-ends",
+        sys.executable, "-m", module, *arguments, "--until-stdin-ends",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         stdin=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), SIMULATOR_READY_S)
+        line = await asyncio.wait_for(process.stdout.readline(), CHILD_READY_S)
         if not line:
             raise ServerError(
-                f"the {provider} simulator ended while starting",
-                fix=f"run `ray-pipeline simulate {provider}` to see why",
+                f"`{' '.join((module, *arguments))}` ended while starting",
+                fix=f"{fix} to see why",
             )
         yield json.loads(line)
     finally:
@@ -330,7 +352,8 @@ def _console(*, stderr: bool) -> Console:
 
 def _caption(stage: Stage) -> str:
     simulated = f"SIMULATED: {', '.join(stage.simulated)}. " if stage.simulated else ""
-    return f"{simulated}Ray dashboard: {stage.dashboard or 'none'}. Ctrl-C ends it."
+    page, _, _ = stage.page.partition("#")
+    return f"{simulated}Page: {page} Ray dashboard: {stage.dashboard or 'none'}. Ctrl-C ends it."
 
 
 async def _finish(stage: Stage, console: Console) -> Audit:

@@ -1,9 +1,11 @@
 """The whole pipeline as a user runs it: one command, real Ray, simulated feeds, things killed."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from urllib.request import Request, urlopen
 
 from tests.cluster.support import COMMAND, actors, local_env, servers
 from tests.support import eventually_sync
@@ -14,6 +16,10 @@ def test_a_demo_stores_audits_and_cleans_up_while_actors_are_killed(start, tmp_p
     report = tmp_path / "report.json"
     run = start("demo", "demo", "--for", "50", "--report", str(report))
     eventually_sync(lambda: run.stored() > 500, timeout_s=90, what="rows")
+    assert asked(run, "ready")["ready"]
+    assert asked(run, "v1/health")["simulated"] == [
+        "sp500", "top_gainers", "bithumb", "batch datasets",
+    ]  # fmt: skip
 
     for kind in ("Producer", "Consumer"):
         victims = eventually_sync(lambda kind=kind: actors(run, kind), what=f"{kind} processes")
@@ -32,6 +38,14 @@ def test_a_demo_stores_audits_and_cleans_up_while_actors_are_killed(start, tmp_p
     assert servers(run.home) == []
     assert "SIMULATED" in run.text()
     assert "Ray dashboard: http" in run.text()
+
+
+def asked(run, path: str) -> dict:
+    """Return what the API that runs beside the pipeline answers."""
+    url, token = re.search(r"page: (http://127\S+)#token=(\S+)", run.text()).groups()
+    request = Request(url + path, headers={"Authorization": f"Bearer {token}"})
+    with urlopen(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 def test_ctrl_c_ends_it_with_a_summary(start):

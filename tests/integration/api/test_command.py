@@ -1,0 +1,99 @@
+"""`ray-pipeline api` as a process of its own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+
+import aiohttp
+import pytest
+
+from tests.integration.api.serving import TOKEN
+
+COMMAND = (sys.executable, "-m", "ray_pipeline.cli", "api")
+
+
+@contextlib.asynccontextmanager
+async def running(tmp_path, *options: str, **environment: str):
+    """The command, with its standard streams; ended by its standard input."""
+    inherited = {name: value for name, value in os.environ.items() if "PIPELINE" not in name}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *options, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path,
+        env=inherited | environment,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.fixture
+def stores(postgres_dsn, redis_url):
+    """The settings that name this test's stores."""
+    return {"PIPELINE_POSTGRES__DSN": postgres_dsn, "PIPELINE_REDIS__URL": redis_url}
+
+
+async def ends(process) -> tuple[int, str]:
+    """End its standard input; return the exit code and what was said on stderr."""
+    process.stdin.close()
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode, said.decode()
+
+
+async def test_it_serves_until_standard_input_ends(stores, tmp_path):
+    """The address and a token of this run only, as JSON; then an end without complaint."""
+    options = ("--port", "0", "--until-stdin-ends")
+    async with running(tmp_path, *options, **stores) as process:
+        found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        headers = {"Authorization": f"Bearer {found['token']}"}
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{found['url']}v1/runs", headers=headers) as reply:
+                assert reply.status == 200
+            async with session.get(f"{found['url']}v1/runs") as reply:
+                assert reply.status == 401
+
+        assert await ends(process) == (0, "")
+
+
+async def test_a_token_that_is_set_is_used_and_never_printed(stores, tmp_path):
+    """Whoever set it knows it."""
+    options = ("--port", "0", "--until-stdin-ends")
+    async with running(tmp_path, *options, **stores, PIPELINE_API__TOKEN=TOKEN) as process:
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        found = json.loads(line)
+        assert found["token"] is None
+        assert TOKEN.encode() not in line
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{found['url']}v1/runs", headers=headers) as reply,
+        ):
+            assert reply.status == 200
+
+
+async def test_a_port_that_is_taken_is_told_or_another_is_found(stores, tmp_path):
+    """Exit code 2 and what to do; with --any-port it serves elsewhere."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with running(tmp_path, "--port", port, **stores) as process:
+            code, said = await ends(process)
+        assert code == 2
+        assert f"port {port}" in said
+        assert "fix:" in said
+        options = ("--port", port, "--any-port", "--until-stdin-ends")
+        async with running(tmp_path, *options, **stores) as process:
+            found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+            assert f":{port}/" not in found["url"]
+
+
+async def test_without_a_store_it_says_which(tmp_path):
+    """A setting that is missing is told before anything listens."""
+    async with running(tmp_path, "--port", "0") as process:
+        code, said = await ends(process)
+    assert code == 2
+    assert "PIPELINE_POSTGRES__DSN is not set" in said
