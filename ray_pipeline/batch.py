@@ -178,15 +178,21 @@ class Preparer(Generic[T]):
         return Prepared([], [], [], {}, {}, {}, {}, {}, {}, {})
 
     def finish(self, batch: Prepared[T]) -> Prepared[T]:
-        """Return the batch with its numbers, bars and newest values."""
+        """Return the batch with the numbers that arrived in it."""
         for owner, tally in batch.tallies.items():
             tally.ranges = self._arrivals[owner].cut()
-        batch.bars, batch.newest = summarise(self._layout, batch.items)
         self._mark_symbols(batch)
         return batch
 
-    def extend(self, batch: Prepared[T], messages: Iterable[Message], *, now_ms: int) -> None:
-        """Put messages into a batch."""
+    def extend(
+        self, batch: Prepared[T], messages: Iterable[Message], *, now_ms: int
+    ) -> dict[BarKey, T]:
+        """Put messages into a batch; return the values that are newest in it since they came."""
+        before = len(batch.items)
+        self._read(batch, messages, now_ms=now_ms)
+        return summarise(self._layout, batch.items[before:], batch.bars, batch.newest)
+
+    def _read(self, batch: Prepared[T], messages: Iterable[Message], *, now_ms: int) -> None:
         decode, take = self._decoder.decode, self._take
         layout = self._layout
         event_ms_of, price_of, line_of = layout.event_ms, layout.price, layout.line
@@ -318,11 +324,15 @@ class Preparer(Generic[T]):
 
 
 def summarise(
-    layout: Layout[T], items: Iterable[Item[T]]
-) -> tuple[dict[BarKey, Bar], dict[BarKey, T]]:
-    """Return the bars of one second of `items`, and the newest record of each symbol and second."""
-    bars: dict[BarKey, Bar] = {}
-    newest: dict[BarKey, T] = {}
+    layout: Layout[T], items: Iterable[Item[T]], bars: dict[BarKey, Bar], newest: dict[BarKey, T]
+) -> dict[BarKey, T]:
+    """
+    Add `items` to the bars of one second, and to the newest record of each symbol and second.
+
+    Returns:
+        What is newest because of them.
+    """
+    fresh: dict[BarKey, T] = {}
     symbol_of, time_of = layout.symbol, layout.event_ms
     price_of, volume_of = layout.price, layout.volume
     for item in items:
@@ -335,12 +345,13 @@ def summarise(
         bar = bars.get(key)
         if bar is None:
             bars[key] = Bar(price, volume_of(record) or ZERO, event_ms)
-            newest[key] = record
+            fresh[key] = record
         else:
             if event_ms >= bar.close_ms:
-                newest[key] = record
+                fresh[key] = record
             bar.add(price, volume_of(record) or ZERO, event_ms)
-    return bars, newest
+    newest |= fresh
+    return fresh
 
 
 def _parked(

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from ray_pipeline.bars import BarKey
 from ray_pipeline.batch import Message, Prepared, Preparer, Rules, ShardEpoch
 from ray_pipeline.errors import (
     BrokerUnavailable,
@@ -33,6 +34,7 @@ T = TypeVar("T", Trade, Ticker)
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
 REDIS_PAUSE_S = 0.5
+POLL_S = 0.2
 # Small: between two slices the last batch goes on to Postgres, which would wait otherwise.
 DECODE_SLICE = 100
 
@@ -210,6 +212,8 @@ class Consumer(Generic[T]):
         self._batch_rows = batch_rows
         self._status = status
         self._clock = clock
+        self._news = asyncio.Event()  # a poll has ended, the store is idle, or it is time to stop
+        self._idle = False  # whether the store waits for a batch
         self._preparer: Preparer[T] = Preparer(
             layout,
             rules,
@@ -226,7 +230,8 @@ class Consumer(Generic[T]):
         """
         Store what comes until `stop` is set, then finish the batches at hand.
 
-        The next batch is read and prepared while Postgres works on the last one.
+        Reading never waits for Postgres, but for the room of a batch: what comes while the last
+        batch is stored goes to Redis at once, and into the next batch.
 
         Raises:
             OwnershipLost: If another consumer claimed a partition; nothing of ours stayed.
@@ -235,46 +240,81 @@ class Consumer(Generic[T]):
         ready: asyncio.Queue[Prepared[T] | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as group:
             storing = group.create_task(self._store_all(ready))
-            await self._prepare_all(ready, stop, storing)
+            await self._read_all(ready, stop, storing)
             await ready.put(None)
 
-    async def _prepare_all(
+    async def _read_all(
         self,
         ready: "asyncio.Queue[Prepared[T] | None]",
         stop: asyncio.Event,
         storing: "asyncio.Task[None]",
     ) -> None:
+        batch = self._preparer.begin()
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(self._wake)
+        polling: asyncio.Task[Sequence[Message]] | None = None
+        try:
+            while not stop.is_set() and not storing.done():
+                if polling is None:
+                    polling = asyncio.create_task(self._poll(self._batch_rows - batch.size))
+                    polling.add_done_callback(self._wake)
+                await self._news.wait()
+                self._news.clear()
+                if polling.done():
+                    messages, polling = polling.result(), None
+                    self._status.lag = dict(self._topic.lag())
+                    await self._take_in(batch, messages)
+                if batch.size and (self._idle or batch.size >= self._batch_rows):
+                    batch = await self._hand_over(batch, ready)
+        finally:
+            stopping.cancel()
+            if polling is not None:
+                polling.cancel()
+        if batch.size:
+            await self._hand_over(batch, ready)
+
+    def _wake(self, _: object) -> None:
+        self._news.set()
+
+    async def _poll(self, max_records: int) -> Sequence[Message]:
+        """Return what comes next; an outage of the broker is waited out."""
         pause_s = RETRY_FIRST_S
-        while not stop.is_set() and not storing.done():
+        while True:
             try:
-                messages = await self._topic.poll(timeout_s=0.2, max_records=self._batch_rows)
+                return await self._topic.poll(timeout_s=POLL_S, max_records=max_records)
             except LogReplaced:
                 raise
             except BrokerUnavailable as error:
                 self._set_state("waiting for kafka", str(error))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_LAST_S)
-                continue
-            pause_s = RETRY_FIRST_S
-            self._status.lag = dict(self._topic.lag())
-            if not messages:
-                continue
-            batch = await self._prepare(messages)
-            self._cache.offer(self._entries(batch))
-            await ready.put(batch)
 
-    async def _prepare(self, messages: Sequence[Message]) -> Prepared[T]:
+    async def _take_in(self, batch: Prepared[T], messages: Sequence[Message]) -> None:
+        """Put messages into the open batch, and what is newest of them into the cache."""
+        fresh: dict[BarKey, T] = {}
         # In slices, so that the last batch keeps flowing to Postgres meanwhile.
-        slices = self._preparer.begin()
         for start in range(0, len(messages), DECODE_SLICE):
-            self._preparer.extend(
-                slices, messages[start : start + DECODE_SLICE], now_ms=int(self._clock() * 1000)
-            )
+            some = messages[start : start + DECODE_SLICE]
+            fresh |= self._preparer.extend(batch, some, now_ms=int(self._clock() * 1000))
             await asyncio.sleep(0)
-        return self._preparer.finish(slices)
+        if fresh:
+            self._cache.offer(self._entries(fresh.items()))
+
+    async def _hand_over(
+        self, batch: Prepared[T], ready: "asyncio.Queue[Prepared[T] | None]"
+    ) -> Prepared[T]:
+        """Give a batch to who stores; return the next one, empty."""
+        self._idle = False
+        await ready.put(self._preparer.finish(batch))
+        return self._preparer.begin()
 
     async def _store_all(self, ready: "asyncio.Queue[Prepared[T] | None]") -> None:
-        while (batch := await ready.get()) is not None:
+        while True:
+            self._idle = ready.empty()
+            self._news.set()
+            batch = await ready.get()
+            if batch is None:
+                return
             await self._put(batch)
             self._status.stored += len(batch.items)
             self._status.parked += len(batch.parked)
@@ -296,10 +336,10 @@ class Consumer(Generic[T]):
                 self._set_state("storing", "")
                 return
 
-    def _entries(self, batch: Prepared[T]) -> list[Entry]:
+    def _entries(self, newest: Iterable[tuple[BarKey, T]]) -> list[Entry]:
         layout = self._layout
         entries = []
-        for (symbol, _), record in batch.newest.items():
+        for (symbol, _), record in newest:
             value = layout.value(record)
             if value is not None:
                 entries.append(Entry(symbol, layout.event_ms(record), value))

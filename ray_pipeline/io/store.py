@@ -327,7 +327,8 @@ class Store(Generic[T]):
             rejected = tally.stored - by_owner.get(owner, 0)
             tally.stored -= rejected
             tally.parked += rejected
-        batch.bars, batch.newest = summarise(self._layout, batch.items)
+        batch.bars, batch.newest = {}, {}
+        summarise(self._layout, batch.items, batch.bars, batch.newest)
 
     async def _halve(
         self,
