@@ -1,6 +1,7 @@
 """Kill, freeze and double everything around a consumer: nothing lost, nothing twice."""
 
 import asyncio
+import json
 import signal
 from random import Random
 
@@ -165,6 +166,37 @@ async def test_redis_killed_while_records_flow(postgres_dsn, own_redis, kafka_se
         own_redis.start()
         await eventually(lambda: service.status.redis_state == "writing", what="Redis back")
         await check(configured, sent)
+
+
+async def test_redis_does_not_wait_for_postgres(
+    postgres_dsn, own_redis, kafka_server, topic_prefix
+):
+    """A lock holds every row back: the latest values go on, batch after batch."""
+    configured = make_settings(
+        postgres_dsn, own_redis.url, kafka_server.bootstrap_servers, topic_prefix
+    )
+    sent = trades(6_000)
+    await publish(configured, sent[:3_000])
+    with (
+        psycopg.connect(postgres_dsn) as connection,
+        redis.Redis.from_url(own_redis.url) as client,
+    ):
+        async with consuming(configured):
+            await wait_stored(postgres_dsn, 3_000)
+            connection.execute("LOCK TABLE sp500_websocket_trades IN SHARE MODE")
+            for start in range(3_000, 6_000, 300):
+                await publish(configured, sent[start : start + 300])
+                newest = sent[start + 299]
+                await eventually(
+                    lambda newest=newest: (
+                        json.loads(client.get(f"latest:stocks:sp500:{newest.symbol}"))["timestamp"]
+                        >= newest.timestamp_ms
+                    ),
+                    what="the newest trade in Redis",
+                )
+            assert stored(postgres_dsn) == 3_000
+            connection.commit()
+            await check(configured, sent)
 
 
 async def test_redis_that_refuses_writes_is_waited_out(
