@@ -12,7 +12,7 @@ OPERATORS = {
     "helm.cattle.io": "K3s, which brings it; elsewhere install the operators with Helm "
     "and leave the HelmChart objects out",
 }
-INVALID = 422
+MISTYPED = "failed to create typed patch object"
 CONFLICT = 409
 FORBIDDEN = 403
 UNAUTHORIZED = 401
@@ -110,6 +110,9 @@ def failure(status: int, body: Mapping[str, object], *, verb: str, ref: Ref) -> 
             f"{ref}: there is no namespace {ref.namespace}",
             fix=f"`kubectl create namespace {ref.namespace}`, or add it to the manifests",
         )
+    if MISTYPED in message:
+        # Said with status 500, though it is the manifest that is wrong.
+        return Refused(ref, message.partition("): ")[2] or message)
     if status >= 500 or status == TOO_MANY:
         return ClusterUnavailable(f"the API server cannot answer: {message}", fix="try again")
     return Refused(ref, message)

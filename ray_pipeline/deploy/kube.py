@@ -11,7 +11,6 @@ from kubernetes import client, config
 from kubernetes.config import ConfigException
 
 from ray_pipeline.deploy.failures import (
-    INVALID,
     NOT_FOUND,
     ClusterUnavailable,
     NoKubeconfig,
@@ -230,6 +229,3 @@ def _unreachable(host: str, error: urllib3.exceptions.HTTPError) -> ClusterUnava
     else:
         fix = "is the server up, and its port open from here? `kubectl cluster-info` asks the same"
     return ClusterUnavailable(f"the API server {host} cannot be reached: {text}", fix=fix)
-
-
-__all__ = ["INVALID", "Kube", "Resource", "connect"]

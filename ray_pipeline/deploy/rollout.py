@@ -122,7 +122,7 @@ class Rollout:
 
     def _apply_one(self, obj: Json) -> None:
         ref = ref_of(obj)
-        if must_replace(self.kube.get(ref)):
+        if ref.kind == "Job" and must_replace(self.kube.get(ref)):
             self._make_anew(ref)
         try:
             self.kube.apply(obj, force=self.force)

@@ -9,6 +9,7 @@ import pytest
 
 from ray_pipeline.deploy.kube import Kube, connect
 from tests.k8s.apiserver import ApiServer, start
+from tests.k8s.world import World
 
 _numbers = itertools.count(1)
 
@@ -39,3 +40,9 @@ def kube(kubeconfig: Path) -> Iterator[Kube]:
 def namespace() -> str:
     """A namespace of this test's own, not made yet."""
     return f"t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def world(kube: Kube, api_server: ApiServer) -> World:
+    """The cluster as everybody else sees it."""
+    return World(kube, api_server)
