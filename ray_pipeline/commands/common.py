@@ -28,9 +28,13 @@ Feed = Annotated[
 ]
 
 
-def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
+def command(
+    function: Callable[P, Coroutine[Any, Any, int]],
+    *,
+    runner: Callable[[Coroutine[Any, Any, int]], int] = asyncio.run,
+) -> Callable[P, None]:
     """
-    Make an async function that returns an exit code into a command.
+    Make an async function that returns an exit code into a command; `runner` has the event loop.
 
     A PipelineError becomes its text and its fix on stderr, without a traceback, and exit code 2.
     """
@@ -38,7 +42,7 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            code = asyncio.run(function(*args, **kwargs))
+            code = runner(function(*args, **kwargs))
         except PipelineError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(FAILED) from None

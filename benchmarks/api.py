@@ -1,0 +1,392 @@
+"""One API process on one core: latest values over HTTP, and the push to many clients."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeVar, cast
+
+import psutil
+import uvloop
+from websockets.asyncio.client import ClientConnection, connect
+
+from benchmarks.latency import quantile
+from benchmarks.processes import Usage, say, started
+from benchmarks.servers import temporary_home
+from ray_pipeline.catalog import feed
+from ray_pipeline.io.migrations import migrate
+from ray_pipeline.io.redis import LatestCache
+from ray_pipeline.latest import Entry
+from ray_pipeline.local.servers import PostgresServer, ValkeyServer
+from ray_pipeline.records import Trade
+from ray_pipeline.rows import SP500
+
+TITLE = "API"
+TOKEN = "benchmark"
+SYMBOLS = [f"S{number}" for number in range(500)]
+WANTED = 10  # symbols a push client
+CONNECTIONS = 32
+WARM_UP_S = 2.0
+PER_S = 2_000  # the aim
+CLIENTS = 1_000  # the aim
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Latest values that were asked for; `asked_per_s` None: as fast as the answers came."""
+
+    asked_per_s: int | None
+    answered_per_s: float
+    p50_ms: float
+    p99_ms: float
+    core: float  # share of the API's core that it used
+    elsewhere: float  # share of the machine that was none of ours
+
+    def markdown(self) -> str:
+        """Return the row of the table."""
+        asked = "as fast as answered" if self.asked_per_s is None else f"{self.asked_per_s:,}"
+        return (
+            f"| {asked} | {self.answered_per_s:,.0f} | {self.p50_ms:.1f} | {self.p99_ms:.1f} "
+            f"| {self.core:.0%} | {self.elsewhere:.0%} |"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Updates that all clients should have heard, at a push interval."""
+
+    interval_s: float
+    clients: int
+    updates: int
+    missed: int
+    p50_ms: float
+    p99_ms: float
+    core: float
+    elsewhere: float
+
+    def markdown(self) -> str:
+        """Return the row of the table."""
+        return (
+            f"| {self.interval_s:g} | {self.clients:,} | {self.updates} | {self.missed:,} "
+            f"| {self.p50_ms:,.0f} | {self.p99_ms:,.0f} | {self.core:.0%} | {self.elsewhere:.0%} |"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The API under test, alone on its core, and where Redis is."""
+
+    url: str
+    pid: int
+    redis_url: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.url.removeprefix("http://").rstrip("/").partition(":")
+        return host, int(port)
+
+
+def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
+    """Measure requests at the aim and at the most, then the push at two intervals."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[1:] or cores)  # servers and clients inherit it
+    try:
+        with _stores() as (home, dsn, redis_url):
+            settings = {"PIPELINE_POSTGRES__DSN": dsn, "PIPELINE_REDIS__URL": redis_url}
+            requests, pushes = [], []
+            for interval_s in (1.0, 0.25):
+                own = settings | {
+                    "PIPELINE_API__TOKEN": TOKEN,
+                    "PIPELINE_API__PUSH_INTERVAL_S": str(interval_s),
+                }
+                command = ["-m", "ray_pipeline.cli", "api", "--port", "0", "--until-stdin-ends"]
+                with started(command, own, home=home) as process:
+                    psutil.Process(process.pid).cpu_affinity(cores[:1])
+                    assert process.stdout is not None
+                    url = json.loads(process.stdout.readline())["url"]
+                    server = Server(url, process.pid, redis_url)
+                    if not requests:
+                        requests = [
+                            _run(_requests(server, per_s=per_s, seconds=seconds))
+                            for per_s in (PER_S, None)
+                        ]
+                    pushes.append(_run(_push(server, interval_s=interval_s, seconds=seconds)))
+    finally:
+        os.sched_setaffinity(0, cores)
+    return requests, pushes
+
+
+@contextlib.contextmanager
+def _stores() -> Iterator[tuple]:
+    with temporary_home() as home, contextlib.ExitStack() as cleanup:
+        postgres, valkey = PostgresServer(home / "postgres"), ValkeyServer(home / "valkey")
+        for server in (postgres, valkey):
+            cleanup.callback(server.stop)  # before the start, which may be interrupted
+            server.start()
+        asyncio.run(migrate(postgres.dsn))
+        yield home, postgres.dsn, valkey.url
+
+
+def _run(work: Coroutine[object, object, T]) -> T:
+    return uvloop.run(work)
+
+
+# Requests ----------------------------------------------------------------------------------------
+
+
+class Caller(asyncio.Protocol):
+    """A keep-alive connection; it asks when it is told to and notes how long the answer took."""
+
+    def __init__(self, request: bytes, answered: Callable[["Caller"], None]) -> None:
+        self._request = request
+        self._answered = answered
+        self._transport: asyncio.Transport | None = None
+        self._heard = b""
+        self.since_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one but in name
+
+    def ask(self, *, since_s: float) -> None:
+        """Send the request; it counts as waiting since then."""
+        assert self._transport is not None
+        self.since_s = since_s
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take an answer in, and check that it is one."""
+        self._heard += data
+        head, end, body = self._heard.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        if len(body) < length:
+            return
+        if not head.startswith(b"HTTP/1.1 200") or b'"price"' not in body:
+            raise RuntimeError(f"not an answer: {self._heard[:200]!r}")
+        self._heard = b""
+        self._answered(self)
+
+    def close(self) -> None:
+        """Hang up."""
+        assert self._transport is not None
+        self._transport.close()
+
+
+@dataclass(slots=True)
+class Load:
+    """Who waits for an answer, who could ask, and what was due before anybody could."""
+
+    taken_s: list[float] = field(default_factory=list)
+    idle: list[Caller] = field(default_factory=list)
+    due_s: list[float] = field(default_factory=list)
+    open_loop: bool = True
+
+    def answered(self, caller: Caller) -> None:
+        """Note an answer, and ask the next question at once if one is due."""
+        now_s = time.perf_counter()
+        self.taken_s.append(now_s - caller.since_s)
+        if not self.open_loop:
+            caller.ask(since_s=now_s)
+        elif self.due_s:
+            caller.ask(since_s=self.due_s.pop(0))
+        else:
+            self.idle.append(caller)
+
+
+async def _requests(server: Server, *, per_s: int | None, seconds: float) -> Requests:
+    cache = LatestCache(server.redis_url, feed("sp500"), ttl_s=3600, publishes_per_s=2)
+    await cache.write(_entries(1))
+    load = Load(open_loop=per_s is not None)
+    loop = asyncio.get_running_loop()
+    callers: list[Caller] = []
+    for number in range(CONNECTIONS):
+        request = (
+            f"GET /v1/feeds/sp500/latest/{SYMBOLS[number]} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {TOKEN}\r\n\r\n"
+        ).encode()
+        _, caller = await loop.create_connection(
+            lambda request=request: Caller(request, load.answered), *server.address
+        )
+        callers.append(caller)
+    ask = _steadily(load, per_s) if per_s else _at_once(callers)
+    load.idle += callers if per_s else []
+    asking = asyncio.create_task(ask)
+    await asyncio.sleep(WARM_UP_S)
+    load.taken_s.clear()
+    say(f"api: {per_s or 'as many as possible'} requests a second for {seconds:g} s")
+    used = Usage({"api": server.pid, "rest": os.getpid()})
+    used.begin()
+    await asyncio.sleep(seconds)
+    used.finish()
+    taken = sorted(one * 1000 for one in load.taken_s)
+    asking.cancel()
+    load.open_loop = True
+    for caller in callers:
+        caller.close()
+    await cache.close()
+    return Requests(
+        per_s,
+        len(taken) / seconds,
+        quantile(taken, 0.5),
+        quantile(taken, 0.99),
+        used.by_stage["api"] / seconds,
+        used.other_s / (seconds * (psutil.cpu_count() or 1)),
+    )
+
+
+async def _at_once(callers: Sequence[Caller]) -> None:
+    for caller in callers:
+        caller.ask(since_s=time.perf_counter())
+
+
+async def _steadily(load: Load, per_s: int) -> None:
+    """Ask at a rate, whatever the answers do; what nobody could ask waits, and the wait counts."""
+    next_s = time.perf_counter()
+    while True:
+        now_s = time.perf_counter()
+        while next_s <= now_s:
+            if load.idle:
+                load.idle.pop().ask(since_s=next_s)
+            else:
+                load.due_s.append(next_s)
+            next_s += 1 / per_s
+        await asyncio.sleep(next_s - now_s)
+
+
+# Push --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Ear:
+    """What a client heard: when, by the number of the update."""
+
+    heard_s: dict[int, float] = field(default_factory=dict)
+
+
+async def _push(server: Server, *, interval_s: float, seconds: float) -> Push:
+    cache = LatestCache(server.redis_url, feed("sp500"), ttl_s=3600, publishes_per_s=2)
+    await cache.write(_entries(1))
+    ears = [Ear() for _ in range(CLIENTS)]
+    async with contextlib.AsyncExitStack() as stack:
+        listening: list[asyncio.Task[None]] = []
+        for number, ear in enumerate(ears):
+            wire = await stack.enter_async_context(
+                connect(
+                    server.url.replace("http:", "ws:") + f"ws/sp500?token={TOKEN}",
+                    compression=None, ping_interval=None,
+                )  # fmt: skip
+            )
+            await wire.send(json.dumps({"subscribe": _wanted(number)}))
+            listening.append(asyncio.create_task(_listen(wire, ear)))
+        say(f"api: {CLIENTS:,} clients, an update a second, push interval {interval_s:g} s")
+        await asyncio.sleep(WARM_UP_S + interval_s)
+        used = Usage({"api": server.pid, "rest": os.getpid()})
+        used.begin()
+        sent_s = await _update(cache, seconds=seconds)
+        used.finish()
+        await asyncio.sleep(2 * interval_s + 1)  # the last one's way
+        for task in listening:
+            task.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
+    await cache.close()
+    lags = sorted(
+        (ear.heard_s[number] - at_s) * 1000
+        for ear in ears
+        for number, at_s in sent_s.items()
+        if number in ear.heard_s
+    )
+    return Push(
+        interval_s,
+        CLIENTS,
+        len(sent_s),
+        CLIENTS * len(sent_s) - len(lags),
+        quantile(lags, 0.5),
+        quantile(lags, 0.99),
+        used.by_stage["api"] / seconds,
+        used.other_s / (seconds * (psutil.cpu_count() or 1)),
+    )
+
+
+def _wanted(number: int) -> list[str]:
+    return [SYMBOLS[(number * 7 + step * 50) % len(SYMBOLS)] for step in range(WANTED)]
+
+
+async def _listen(wire: ClientConnection, ear: Ear) -> None:
+    async for text in wire:
+        now_s = time.perf_counter()
+        message = json.loads(text)
+        if message["type"] == "values":
+            for value in message["values"]:
+                ear.heard_s.setdefault(value["volume"], now_s)
+
+
+async def _update(cache: LatestCache, *, seconds: float) -> dict[int, float]:
+    """Change every symbol once a second; return when Redis had each update, by its number."""
+    sent_s: dict[int, float] = {}
+    next_s = time.perf_counter()
+    for number in range(2, int(seconds) + 2):
+        await cache.write(_entries(number))
+        sent_s[number] = time.perf_counter()
+        next_s += 1
+        await asyncio.sleep(max(0.0, next_s - time.perf_counter()))
+    return sent_s
+
+
+def _entries(number: int) -> list[Entry]:
+    """Return the values of every symbol; the volume is the number of the update."""
+    at_ms = int(time.time() * 1000)
+    found = []
+    for symbol in sorted(SYMBOLS):
+        trade = Trade(symbol, Decimal("129.575"), Decimal(number), at_ms, epoch=1, seq=number)
+        value = SP500.value(trade)
+        assert value is not None
+        found.append(Entry(symbol, at_ms, value))
+    return found
+
+
+def section(requests: Sequence[Requests], pushes: Sequence[Push]) -> str:
+    """Return the section of RESULTS.md."""
+    return TEXT.format(
+        requests="\n".join(one.markdown() for one in requests),
+        pushes="\n".join(one.markdown() for one in pushes),
+        connections=CONNECTIONS,
+        wanted=WANTED,
+        symbols=len(SYMBOLS),
+        per_s=PER_S,
+        clients=CLIENTS,
+    )
+
+
+TEXT = """\
+One process of `ray-pipeline api`, alone on one core; Redis, Postgres and all clients share the
+others.
+
+Latest values, `GET /v1/feeds/sp500/latest/SYMBOL`, over {connections} connections that are kept
+alive. At a given rate a request counts as waiting from the moment at which it was due. The aim is
+{per_s:,} a second with a p99 under 15 ms.
+
+| asked per s | answered per s | p50, ms | p99, ms | of the core | others |
+|---|---|---|---|---|---|
+{requests}
+
+The push, every one of {symbols} symbols changed once a second, {wanted} of them wanted by each
+client. The lag is from Redis' answer to the writer until the client has the message parsed, and so
+holds the push interval: the API reads Redis once an interval, and sends a client at most one message
+of values in that time. The aim is {clients:,} clients that hear each update. At an interval of a
+second, which is the default, two updates may fall between two readings; then the later counts.
+
+| interval, s | clients | updates | missed, of all | lag p50, ms | lag p99, ms | of the core | others |
+|---|---|---|---|---|---|---|---|
+{pushes}
+
+"others" is the machine's CPU time that was used by anything but this.
+"""
