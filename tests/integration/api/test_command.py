@@ -10,6 +10,7 @@ import sys
 import aiohttp
 import pytest
 
+from ray_pipeline.commands.api import listen
 from tests.integration.api.serving import TOKEN
 
 COMMAND = (sys.executable, "-m", "ray_pipeline.cli", "api")
@@ -97,3 +98,14 @@ async def test_without_a_store_it_says_which(tmp_path):
         code, said = await ends(process)
     assert code == 2
     assert "PIPELINE_POSTGRES__DSN is not set" in said
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement():
+    """Connections are told to send what they have, whatever the event loop does about it."""
+    with (
+        listen("127.0.0.1", 0, or_any=False) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
