@@ -282,8 +282,9 @@ async def _push(server: Server, *, interval_s: float, seconds: float) -> Push:
             wire = await stack.enter_async_context(
                 connect(
                     server.url.replace("http:", "ws:") + f"ws/sp500?token={TOKEN}",
-                    compression=None, ping_interval=None,
-                )  # fmt: skip
+                    compression=None,
+                    ping_interval=None,
+                )
             )
             await wire.send(json.dumps({"subscribe": _wanted(number)}))
             listening.append(asyncio.create_task(_listen(wire, ear)))
@@ -380,11 +381,11 @@ alive. At a given rate a request counts as waiting from the moment at which it w
 
 The push, every one of {symbols} symbols changed once a second, {wanted} of them wanted by each
 client. The lag is from Redis' answer to the writer until the client has the message parsed, and so
-holds the push interval: the API reads Redis once an interval, and sends a client at most one message
-of values in that time. The aim is {clients:,} clients that hear each update. At an interval of a
+holds the push interval: the API reads Redis once an interval, and sends a client at most one
+message of values in that time. The aim is {clients:,} clients that hear each update. At an interval of a
 second, which is the default, two updates may fall between two readings; then the later counts.
 
-| interval, s | clients | updates | missed, of all | lag p50, ms | lag p99, ms | of the core | others |
+| interval, s | clients | updates | missed, of all | p50, ms | p99, ms | of the core | others |
 |---|---|---|---|---|---|---|---|
 {pushes}
 

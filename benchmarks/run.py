@@ -5,6 +5,7 @@ consumer   consumers of one full topic: ours, a row-at-a-time one, Quix Streams
 latency    from the provider's socket to Redis and Postgres, at a steady rate
 chain      the highest rate that the whole chain sustains, and its CPU by stage
 memory     the actors of the demo over time
+api        one API process: latest values a second, and the push to a thousand clients
 
 A section is written as soon as it is measured; those that are not run stay as they are. Everything
 that is started is ended, also on failure, Ctrl-C and SIGTERM.
@@ -21,7 +22,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import chain, consumers, latency, memory, report
+from benchmarks import api, chain, consumers, latency, memory, report
 from benchmarks.processes import say
 from benchmarks.servers import running
 
@@ -61,13 +62,19 @@ def run_memory(options: argparse.Namespace) -> tuple[str, str]:
     return memory.TITLE, memory.section(memory.measure(seconds=options.memory_s))
 
 
+def run_api(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure the API."""
+    return api.TITLE, api.section(*api.measure(seconds=options.api_s))
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], tuple[str, str]]] = {
     "consumer": run_consumer,
     "latency": run_latency,
     "chain": run_chain,
     "memory": run_memory,
+    "api": run_api,
 }
-ORDER = [consumers.TITLE, latency.TITLE, chain.TITLE, memory.TITLE]
+ORDER = [consumers.TITLE, latency.TITLE, chain.TITLE, memory.TITLE, api.TITLE]
 
 
 def chosen(text: str) -> list[str]:
@@ -97,6 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--chain-step", type=int, default=5_000, help="chain: rise of the rate")
     parser.add_argument("--chain-s", type=float, default=60.0, help="chain: the last rate's time")
     parser.add_argument("--memory-s", type=float, default=600.0, help="memory: how long")
+    parser.add_argument("--api-s", type=float, default=20.0, help="api: each part")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
