@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from ray_pipeline.deploy.objects import Json, ref_of
 
+NAMESPACES = "namespaces"
 # Each wave is applied as one, and must be ready before the next begins.
 WAVES: tuple[tuple[str, frozenset[str]], ...] = (
-    ("namespaces", frozenset({"Namespace", "PriorityClass", "StorageClass"})),
+    (NAMESPACES, frozenset({"Namespace", "PriorityClass", "StorageClass"})),
     ("operators", frozenset({"CustomResourceDefinition", "HelmChart", "HelmChartConfig"})),
     (
         "accounts and secrets",

@@ -10,7 +10,7 @@ from ray_pipeline.deploy.gather import gather
 from ray_pipeline.deploy.kube import Kube
 from ray_pipeline.deploy.needs import installs_kinds
 from ray_pipeline.deploy.objects import Json, Ref, ref_of, text
-from ray_pipeline.deploy.order import KEPT, Wave, waves
+from ray_pipeline.deploy.order import KEPT, NAMESPACES, Wave, waves
 from ray_pipeline.deploy.plan import must_replace
 from ray_pipeline.deploy.pods import Finding
 from ray_pipeline.deploy.readiness import Readiness, readiness
@@ -81,6 +81,8 @@ class Rollout:
         for wave in waves(objects):
             self._apply_wave(wave)
             self._wait(wave)
+            if wave.name == NAMESPACES:
+                self._check(objects)
             if wave.name == "operators":
                 self._wait_for_kinds(objects)
 
@@ -119,6 +121,17 @@ class Rollout:
         for obj in wave.objects:
             self._apply_one(obj)
             self.progress.applied.append(ref_of(obj))
+
+    def _check(self, objects: Sequence[Json]) -> None:
+        """Ask for a dry run of all, now that their namespaces are there, before any is applied."""
+        for obj in objects:
+            try:
+                self.kube.apply(obj, dry_run=True, force=self.force)
+            except UnknownKind:
+                continue  # an operator of this release brings it
+            except Refused as error:
+                if ref_of(obj).kind != "Job" or not error.immutable:
+                    raise
 
     def _apply_one(self, obj: Json) -> None:
         ref = ref_of(obj)

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CRDS = REPOSITORY.parent / "shared" / "crds"
 PROGRAM = REPOSITORY / ".setup" / "bin" / "apiextensions-apiserver"
 JSON = "application/json"
-START_S = 90.0
+START_S = 180.0
 # The server reads /namespaces/NAME in any path as where something is, so not what it is.
 SPACES = "spaces"
 ONE_SPACE = re.compile(r"^(/api/v1)/namespaces((/[^/?]+)?(\?.*)?)$")
@@ -215,7 +215,7 @@ class ApiServer:
         self, method: str, path: str, body: object = None, *, content: str = "application/json"
     ) -> dict:
         """Send one request through the proxy; fails the test where it is refused."""
-        answer = urllib3.request(
+        answer = self.pool.request(
             method, self.url + path,
             body=None if body is None else json.dumps(body), headers={"Content-Type": content},
         )  # fmt: skip

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from ray_pipeline.deploy.failures import FieldConflict, Forbidden, MissingNamespace, UnknownKind
+from ray_pipeline.deploy.failures import (
+    FieldConflict,
+    Forbidden,
+    MissingNamespace,
+    Refused,
+    UnknownKind,
+)
 from ray_pipeline.deploy.kube import Kube, connect
 from ray_pipeline.deploy.objects import FIELD_MANAGER, Json, items, ref_of, text
 from ray_pipeline.deploy.plan import missing_secrets, plan
@@ -129,6 +135,20 @@ def test_what_the_server_refuses_is_in_the_plan(
     assert why in found["RayService"].note
     assert "fix:" in found["RayService"].note
     assert found["ConfigMap"].state == "created"
+
+
+def test_a_new_release_is_checked_as_soon_as_its_namespace_is_there(
+    kube: Kube, namespace: str
+) -> None:
+    """No server checks what is in a namespace that is not: the plan cannot, the apply does."""
+    wrong = changed(ray_service(namespace), ("spec", "rayClusterConfigs"), {})
+    objects = [a_namespace(namespace), config(namespace), wrong]
+    assert set(states(kube, objects).values()) == {"created"}
+
+    with pytest.raises(Refused, match="rayClusterConfigs: field not declared"):
+        a_rollout(kube).apply(objects)
+
+    assert kube.get(ref_of(objects[1])) is None
 
 
 def test_fields_of_somebody_else_are_a_conflict(world: World, namespace: str) -> None:
