@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BENCH  := .venv-bench
 JARS   := .setup/kafka-jars
+# The part of Kubernetes that serves custom resources; the tests play the operators.
+API_SERVER := .setup/bin/apiextensions-apiserver
+API_SERVER_VERSION := v0.34.2
 # How many processes run the unit and integration tests. Each starts servers of its own.
 WORKERS ?= 2
 # Arguments for pytest or for the benchmark: make test-unit ARGS="-k lease -x"
@@ -19,7 +22,7 @@ export RAY_AUTH_MODE ?= disabled
 .DELETE_ON_ERROR:
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
-.PHONY: help setup demo test test-unit test-integration test-cluster check format bench docs clean
+.PHONY: help setup demo test test-unit test-integration test-cluster test-k8s check format bench docs clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +42,9 @@ test-integration: .setup/dev $(JARS) ## Run the tests against real servers.
 
 test-cluster: .setup/dev $(JARS) ## Run the tests on a real Ray cluster, one after the other.
 	$(call pytest,tests/cluster)
+
+test-k8s: .setup/dev $(API_SERVER) ## Run the tests of deploying on a real API server (needs Go and etcd).
+	$(call pytest,tests/k8s)
 
 check: .setup/dev ## Check style, types, layers and the generated pages.
 	$(BIN)/ruff check .
@@ -79,6 +85,9 @@ clean: ## Remove the virtual environments and what tools left behind. Data and j
 $(JARS): ray_pipeline/local/kafka/pom.xml | .setup/local
 	$(BIN)/python -m ray_pipeline.local.kafka.jars
 	@touch $@
+
+$(API_SERVER):
+	GOBIN=$(CURDIR)/.setup/bin go install k8s.io/apiextensions-apiserver@$(API_SERVER_VERSION)
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

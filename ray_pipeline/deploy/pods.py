@@ -91,6 +91,8 @@ def _of_containers(pod: Json, what: str) -> Iterator[Finding]:
 
 
 def _of_container(status: Json, where: str, pod: Json) -> Finding | None:
+    if status.get("ready") is True:
+        return None  # whatever happened before
     waiting = mapping(status, "state", "waiting")
     reason, message = text(waiting, "reason"), text(waiting, "message")
     if reason in PULLING or reason == "InvalidImageName":
