@@ -15,7 +15,7 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.latency import quantile
-from benchmarks.processes import Usage, say, started
+from benchmarks.processes import CORES, Usage, say, started
 from benchmarks.servers import temporary_home
 from ray_pipeline.catalog import feed
 from ray_pipeline.io.migrations import migrate
@@ -33,6 +33,8 @@ CONNECTIONS = 32
 WARM_UP_S = 2.0
 PER_S = 2_000  # the aim
 CLIENTS = 1_000  # the aim
+RATES = (PER_S, None)
+ATTEMPTS = 3
 
 T = TypeVar("T")
 
@@ -113,14 +115,17 @@ def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
                     url = json.loads(process.stdout.readline())["url"]
                     server = Server(url, process.pid, redis_url)
                     if not requests:
-                        requests = [
-                            _run(_requests(server, per_s=per_s, seconds=seconds))
-                            for per_s in (PER_S, None)
-                        ]
+                        requests = [_requests_undisturbed(server, one, seconds) for one in RATES]
                     pushes.append(_run(_push(server, interval_s=interval_s, seconds=seconds)))
     finally:
         os.sched_setaffinity(0, cores)
     return requests, pushes
+
+
+def _requests_undisturbed(server: Server, per_s: int | None, seconds: float) -> Requests:
+    """Return the measurement, of a few, beside which the machine did least of anything else."""
+    found = [_run(_requests(server, per_s=per_s, seconds=seconds)) for _ in range(ATTEMPTS)]
+    return min(found, key=lambda one: one.elsewhere)
 
 
 @contextlib.contextmanager
@@ -220,14 +225,16 @@ async def _requests(server: Server, *, per_s: int | None, seconds: float) -> Req
     ask = _steadily(load, per_s) if per_s else _at_once(callers)
     load.idle += callers if per_s else []
     asking = asyncio.create_task(ask)
-    await asyncio.sleep(WARM_UP_S)
-    load.taken_s.clear()
     say(f"api: {per_s or 'as many as possible'} requests a second for {seconds:g} s")
     used = Usage({"api": server.pid, "rest": os.getpid()})
+    # Looking at the processes takes this one a while: what is asked meanwhile is not counted.
     used.begin()
+    await asyncio.sleep(WARM_UP_S)
+    load.taken_s.clear()
     await asyncio.sleep(seconds)
-    used.finish()
     taken = sorted(one * 1000 for one in load.taken_s)
+    used.finish()
+    whole_s = WARM_UP_S + seconds
     asking.cancel()
     load.open_loop = True
     for caller in callers:
@@ -238,8 +245,8 @@ async def _requests(server: Server, *, per_s: int | None, seconds: float) -> Req
         len(taken) / seconds,
         quantile(taken, 0.5),
         quantile(taken, 0.99),
-        used.by_stage["api"] / seconds,
-        used.other_s / (seconds * (psutil.cpu_count() or 1)),
+        used.by_stage["api"] / whole_s,
+        used.other_s / (whole_s * CORES),
     )
 
 
@@ -313,7 +320,7 @@ async def _push(server: Server, *, interval_s: float, seconds: float) -> Push:
         quantile(lags, 0.5),
         quantile(lags, 0.99),
         used.by_stage["api"] / seconds,
-        used.other_s / (seconds * (psutil.cpu_count() or 1)),
+        used.other_s / (seconds * CORES),
     )
 
 
@@ -363,6 +370,7 @@ def section(requests: Sequence[Requests], pushes: Sequence[Push]) -> str:
         wanted=WANTED,
         symbols=len(SYMBOLS),
         per_s=PER_S,
+        attempts=ATTEMPTS,
         clients=CLIENTS,
     )
 
@@ -373,7 +381,8 @@ others.
 
 Latest values, `GET /v1/feeds/sp500/latest/SYMBOL`, over {connections} connections that are kept
 alive. At a given rate a request counts as waiting from the moment at which it was due. The aim is
-{per_s:,} a second with a p99 under 15 ms.
+{per_s:,} a second with a p99 under 15 ms. Of {attempts} measurements this is the one that was
+disturbed least.
 
 | asked per s | answered per s | p50, ms | p99, ms | of the core | others |
 |---|---|---|---|---|---|
@@ -382,8 +391,9 @@ alive. At a given rate a request counts as waiting from the moment at which it w
 The push, every one of {symbols} symbols changed once a second, {wanted} of them wanted by each
 client. The lag is from Redis' answer to the writer until the client has the message parsed, and so
 holds the push interval: the API reads Redis once an interval, and sends a client at most one
-message of values in that time. The aim is {clients:,} clients that hear each update. At an interval of a
-second, which is the default, two updates may fall between two readings; then the later counts.
+message of values in that time. The aim is {clients:,} clients that hear each update. At an
+interval of a second, which is the default, two updates may fall between two readings; then the
+later counts.
 
 | interval, s | clients | updates | missed, of all | p50, ms | p99, ms | of the core | others |
 |---|---|---|---|---|---|---|---|
