@@ -25,7 +25,7 @@ export RAY_AUTH_MODE ?= disabled
 .PHONY: help setup demo test test-unit test-integration test-cluster test-k8s check format bench docs clean
 
 help: ## List these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .setup/dev ## Make .venv with everything but Kafka's jars (needs neither Java nor Maven).
 
