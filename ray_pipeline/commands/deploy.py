@@ -38,7 +38,7 @@ from ray_pipeline.deploy.revisions import dropped, latest, target
 from ray_pipeline.deploy.rollout import Progress, Rollout
 from ray_pipeline.deploy.sizing import needs
 from ray_pipeline.deploy.source import NAMESPACE, read
-from ray_pipeline.errors import ConfigurationError, PipelineError
+from ray_pipeline.errors import ConfigurationError, MissingDependency, PipelineError
 
 P = ParamSpec("P")
 FAILED = 1
@@ -59,7 +59,7 @@ Overlay = Annotated[
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="The release's namespace. Default: the manifests'."),
+    typer.Option("--namespace", "-n", help="For objects that name none. Default: where Ray is."),
 ]
 OfRelease = Annotated[
     str, typer.Option("--namespace", "-n", help="The namespace that was deployed to.")
@@ -261,7 +261,13 @@ def sizing(
 
 
 def _build(folder: Path) -> list[Json]:
-    module = import_module("ray_pipeline.manifests.build")
+    try:
+        module = import_module("ray_pipeline.manifests.build")
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"{folder} cannot be built: {error}",
+            fix=f"`kubectl kustomize {folder} > manifests.yaml`, and give that file",
+        ) from error
     return list(module.build(folder))
 
 
