@@ -75,8 +75,11 @@ class NotBefore:
 class Limiter(Protocol):
     """Counts calls against every quota before they are made. It answers at once."""
 
-    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
-        """Return leave for one call, counted and committed; or when to ask again."""
+    async def acquire(
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+    ) -> Grant | NotBefore:
+        """Return leave for up to `calls` calls of one key, counted and committed; or when to ask
+        again. They are to be made within the second."""
 
     async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
         """Leave a key alone until a moment; None: until it is changed."""

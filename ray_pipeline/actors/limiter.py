@@ -23,6 +23,7 @@ class LimiterActor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._keys = fingerprints(settings)
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._granted = 0
@@ -32,13 +33,12 @@ class LimiterActor:
     def __repr__(self) -> str:
         return f"Limiter({self._granted} calls granted)"
 
-    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
-        """Return leave for one call, counted and committed; or when to ask again."""
-        return await self.lease(provider, calls=1, job=job, sweep=sweep)
-
-    async def lease(self, provider: str, *, calls: int, job: str, sweep: bool) -> Grant | NotBefore:
+    async def acquire(
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+    ) -> Grant | NotBefore:
         """
-        Return leave for up to `calls` calls of one key, to be made within the second.
+        Return leave for up to `calls` calls of one key, to be made within the second, counted and
+        committed; or when to ask again.
 
         Raises:
             DatabaseUnavailable: If the ledger cannot be reached; nothing was granted.
@@ -46,7 +46,7 @@ class LimiterActor:
         async with self._turn:
             for attempt in range(TRIES):
                 try:
-                    found = await (await self._ledger()).acquire_many(
+                    found = await (await self._ledger()).acquire(
                         provider, calls=calls, job=job, sweep=sweep
                     )
                     break
@@ -77,8 +77,7 @@ class LimiterActor:
     async def _ledger(self) -> Ledger:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._settings.postgres_dsn(), name="limiter")
-        keys = fingerprints(self._settings)
-        return Ledger(self._connection, keys, speed=self._settings.jobs.speed)
+        return Ledger(self._connection, self._keys, speed=self._settings.jobs.speed)
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -21,9 +21,11 @@ class RemoteLimiter:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
-        """Return leave for one call, counted and committed; or when to ask again."""
-        reference = self._actor.acquire.remote(provider, job=job, sweep=sweep)
+    async def acquire(
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+    ) -> Grant | NotBefore:
+        """Return leave for up to `calls` calls of one key; or when to ask again."""
+        reference = self._actor.acquire.remote(provider, job=job, sweep=sweep, calls=calls)
         return cast(Grant | NotBefore, await _answer(reference))
 
     async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:

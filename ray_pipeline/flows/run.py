@@ -17,6 +17,7 @@ from typing import Protocol
 from ray_pipeline.collected import Collected, Counts
 from ray_pipeline.errors import PipelineError, ProviderUnavailable
 from ray_pipeline.flows.answer import Reading, collected, read, refused
+from ray_pipeline.flows.leaves import Leaves
 from ray_pipeline.outcome import Outcome, judge
 from ray_pipeline.ports import Grant, Limiter, NotBefore
 from ray_pipeline.progress import Item, pending
@@ -191,6 +192,7 @@ class _Collector:
         self._by_fingerprint = {fingerprint(key): key for key in world.keys.get(self._name, ())}
         self._secrets = [key for keys in world.keys.values() for key in keys]
         self._calls: dict[str, int] = {}  # made for an item and not yet counted
+        self._leaves = Leaves(self._ask_limiter)
         self._sick = 0
         self.refusals: list[str] = []
         self.failures: list[str] = []
@@ -357,9 +359,7 @@ class _Collector:
         if not self._source.provider.quota.windows and not self._by_fingerprint:
             return Grant("")
         while True:
-            leave = await self._world.limiter.acquire(
-                self._name, job=self._spec.name, sweep=self._spec.sweep
-            )
+            leave = await self._leaves.take()
             if isinstance(leave, Grant):
                 return leave
             if leave.moment is None:
@@ -368,6 +368,11 @@ class _Collector:
             if wait_s > self._world.longest_wait_s:
                 raise Deferred(leave.moment, self._stuck(leave))
             await self._world.sleep(max(0.0, wait_s))
+
+    async def _ask_limiter(self, calls: int) -> Grant | NotBefore:
+        return await self._world.limiter.acquire(
+            self._name, job=self._spec.name, sweep=self._spec.sweep, calls=calls
+        )
 
     def _stuck(self, leave: NotBefore) -> str:
         return f"{self._source.provider.title}: {self._clean(leave.reason)}"

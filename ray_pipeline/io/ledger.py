@@ -49,27 +49,24 @@ class Ledger:
         self._providers = {one.name: one for one in PROVIDERS}
         self._speed = speed
 
-    async def acquire(self, provider: str, *, job: str, sweep: bool) -> Grant | NotBefore:
-        """Return leave for one call, counted and committed; or when to ask again."""
-        return await self.acquire_many(provider, calls=1, job=job, sweep=sweep)
-
-    async def acquire_many(
+    async def acquire(
         self,
         provider: str,
         *,
-        calls: int,
         job: str,
         sweep: bool,
+        calls: int = 1,
         moment: datetime | None = None,
     ) -> Grant | NotBefore:
         """
-        Return leave for up to `calls` calls of one key.
+        Return leave for up to `calls` calls of one key, counted and committed; or when to ask
+        again.
 
         Args:
             provider: Its name.
-            calls: Most calls that are wanted.
             job: Who asks, for the ledger.
             sweep: Whether the provider's reserve is left to others.
+            calls: Most calls that are wanted.
             moment: The time, where it is not the database's.
 
         Raises:

@@ -51,9 +51,7 @@ def test_no_window_ever_holds_more_than_its_limit(provider, postgres_dsn, steps)
             now = START
             for step_s, wanted, _crashed in steps:
                 now += timedelta(seconds=step_s)
-                await book.acquire_many(
-                    "alpha_vantage", calls=wanted, job="j", sweep=False, moment=now
-                )
+                await book.acquire("alpha_vantage", calls=wanted, job="j", sweep=False, moment=now)
             cursor = await connection.execute(
                 "SELECT granted_at, calls FROM quota_grants ORDER BY granted_at, id"
             )
@@ -75,9 +73,7 @@ async def test_nothing_is_wasted(provider, postgres_dsn):
         now, granted, asked = START, 0, 0
         end = DAY.end(START)
         while now < end:
-            answer = await book.acquire_many(
-                "alpha_vantage", calls=1, job="j", sweep=False, moment=now
-            )
+            answer = await book.acquire("alpha_vantage", calls=1, job="j", sweep=False, moment=now)
             asked += 1
             if isinstance(answer, Grant):
                 granted += 1
@@ -114,7 +110,7 @@ async def test_a_sweep_leaves_the_reserve_to_others(provider, postgres_dsn):
 
         async def ask(minute: int, *, sweep: bool) -> bool:
             moment = START.replace(hour=12) + timedelta(minutes=minute)
-            answer = await book.acquire_many(
+            answer = await book.acquire(
                 "alpha_vantage", calls=1, job="j", sweep=sweep, moment=moment
             )
             return isinstance(answer, Grant)
