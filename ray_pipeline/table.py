@@ -1,10 +1,12 @@
 """A table is a value: its rows' type, its key, and what a second writing of a key means."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Protocol
 
 
@@ -59,15 +61,28 @@ class Table:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a row gives, in the order of its fields."""
-        return tuple(field.name for field in dataclasses.fields(self.row))
+        return _columns(self.row)
 
     def values(self, row: object) -> tuple[object, ...]:
         """Return a row's values in the order of `columns`."""
-        return tuple(getattr(row, name) for name in self.columns)
+        return _getter(self.columns)(row)
 
     def key_of(self, row: object) -> tuple[object, ...]:
         """Return a row's key."""
-        return tuple(getattr(row, name) for name in self.key)
+        return _getter(self.key)(row)
+
+
+@functools.cache
+def _columns(row: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(row))
+
+
+@functools.cache
+def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+    """Return what gets these attributes of a row: it is asked for every row of a sweep."""
+    if len(names) == 1:
+        return lambda row: (getattr(row, names[0]),)
+    return attrgetter(*names)
 
 
 @dataclass(frozen=True, slots=True)

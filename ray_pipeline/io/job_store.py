@@ -1,7 +1,7 @@
 """Where runs keep rows and progress: one transaction for both, so that neither is ahead."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -305,19 +305,19 @@ async def upsert(
             stage, columns, sql.Identifier(table.name)
         )
     )
-    jsons = [types.get(name) in {"jsonb", "json"} for name in table.columns]
-    naive = [types.get(name) == "timestamp without time zone" for name in table.columns]
+    converters = [
+        (index, _CONVERTERS[kind])
+        for index, name in enumerate(table.columns)
+        if (kind := types.get(name, "text")) in _CONVERTERS
+    ]
     async with connection.cursor() as cursor:
         async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)) as copy:
             for row in rows:
-                await copy.write_row(
-                    [
-                        _plain(value, as_json=as_json, naive=is_naive)
-                        for value, as_json, is_naive in zip(
-                            table.values(row), jsons, naive, strict=True
-                        )
-                    ]
-                )
+                values = list(table.values(row))
+                for index, convert in converters:
+                    if (value := values[index]) is not None:
+                        values[index] = convert(value)
+                await copy.write_row(values)
         await cursor.execute(_upsert_statement(table, stage, columns))
         counted = await cursor.fetchone()
     await connection.execute(sql.SQL("DROP TABLE {}").format(stage))
@@ -362,17 +362,31 @@ def _upsert_statement(table: Table, stage: sql.Identifier, columns: sql.Composab
     )
 
 
-def _plain(value: object, *, as_json: bool, naive: bool) -> object:
-    if value is None:
-        return None
-    if as_json:
-        return _encode(value).decode().replace("\\u0000", "")
-    if naive and isinstance(value, datetime) and value.tzinfo is not None:
-        # A zone's offset would be cut off, not applied.
+def _json_text(value: object) -> str:
+    return _encode(value).decode().replace("\\u0000", "")
+
+
+def _naive_utc(value: object) -> object:
+    """A zone's offset would be cut off, not applied."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
-    if isinstance(value, str) and "\x00" in value:
-        return value.replace("\x00", "")
     return value
+
+
+def _storable_text(value: object) -> object:
+    """Postgres has no NUL."""
+    return value.replace("\x00", "") if isinstance(value, str) and "\x00" in value else value
+
+
+# By a column's type; the others take what Python has.
+_CONVERTERS: Mapping[str, Callable[[object], object]] = {
+    "json": _json_text,
+    "jsonb": _json_text,
+    "timestamp without time zone": _naive_utc,
+    "text": _storable_text,
+    "character varying": _storable_text,
+    "character": _storable_text,
+}
 
 
 def _raw(value: object) -> bytes:
