@@ -136,6 +136,10 @@ class ProviderUnavailable(Unavailable):
     """A provider of batch data cannot be reached, or does not answer in time."""
 
 
+class AnswerTooLarge(ProviderUnavailable):
+    """A provider's answer is larger than what was to be taken; the rest of it was not read."""
+
+
 class Overlap(PipelineError):
     """Another run of the same job is at work; this one would ask everything twice."""
 

@@ -15,7 +15,7 @@ from random import Random
 from typing import Protocol
 
 from ray_pipeline.collected import Collected, Counts
-from ray_pipeline.errors import PipelineError, ProviderUnavailable
+from ray_pipeline.errors import AnswerTooLarge, PipelineError, ProviderUnavailable
 from ray_pipeline.flows.answer import Reading, collected, read, refused
 from ray_pipeline.flows.leaves import Leaves
 from ray_pipeline.outcome import Outcome, judge
@@ -37,6 +37,11 @@ BLOCKED_PAUSE = timedelta(hours=1)
 SICK_LIMIT = 5  # items in a row that an ill provider did not give: the rest would not be either
 CONCURRENCY = 8  # where calls are plenty
 SAVED_TOGETHER = 16  # answers in one transaction
+# An answer and its rows take up to eight times its size, and the largest recorded one has 0.3 MB.
+LARGEST_BYTES = 8 * 2**20
+# Up to 32 answers are in memory where several are asked for at once: a larger one is asked for
+# again when it is alone, which is what keeps a run below 250 MB.
+SMALL_BYTES = 2**19
 STALE_QUOTA = timedelta(hours=6)
 
 Batches = AsyncGenerator[list[Collected], None]
@@ -45,8 +50,10 @@ Batches = AsyncGenerator[list[Collected], None]
 class Fetcher(Protocol):
     """Makes calls."""
 
-    async def fetch(self, provider: Provider, request: Request, *, key: str) -> Answer:
-        """Make one call and return the answer, whatever its status."""
+    async def fetch(
+        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+    ) -> Answer:
+        """Make one call and return the answer, whatever its status, if it is not too large."""
 
 
 class Store(Protocol):
@@ -193,6 +200,8 @@ class _Collector:
         self._secrets = [key for keys in world.keys.values() for key in keys]
         self._calls: dict[str, int] = {}  # made for an item and not yet counted
         self._leaves = Leaves(self._ask_limiter)
+        self._largest_bytes = LARGEST_BYTES
+        self._set_aside: list[Request] = []  # too large to be one of several
         self._sick = 0
         self.refusals: list[str] = []
         self.failures: list[str] = []
@@ -228,16 +237,26 @@ class _Collector:
 
     async def _results(self, requests: Sequence[Request]) -> Batches:
         """Yield answers as they come, some at once where they come faster than they are stored."""
-        if scarce(self._source.provider):
+        if scarce(self._source.provider) or len(requests) == 1:
             # Calls that a day counts are not risked: the next is made when this one is stored.
-            for request in requests:
-                async with contextlib.aclosing(self._pages(request)) as pages:
-                    async for result in pages:
-                        yield [result]
+            async with contextlib.aclosing(self._one_by_one(requests)) as batches:
+                async for batch in batches:
+                    yield batch
             return
+        self._largest_bytes = SMALL_BYTES
         async with contextlib.aclosing(self._concurrently(requests)) as batches:
             async for batch in batches:
                 yield batch
+        self._largest_bytes = LARGEST_BYTES
+        async with contextlib.aclosing(self._one_by_one(self._set_aside)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _one_by_one(self, requests: Sequence[Request]) -> Batches:
+        for request in requests:
+            async with contextlib.aclosing(self._pages(request)) as pages:
+                async for result in pages:
+                    yield [result]
 
     async def _concurrently(
         self, requests: Sequence[Request]
@@ -283,14 +302,20 @@ class _Collector:
             raise deferred[0]
 
     async def _pages(self, request: Request | None) -> AsyncGenerator[Collected, None]:
-        """Yield an item's pages, each as it arrives."""
+        """Yield an item's pages, each as it arrives, up to one that is to be asked for alone."""
         while request is not None:
             result = await self._ask(request)
+            if result is None:
+                self._set_aside.append(request)
+                return
             yield result
             request = result.next
 
-    async def _ask(self, request: Request) -> Collected:
-        """Make one call, again where that helps, and return what it brought."""
+    async def _ask(self, request: Request) -> Collected | None:
+        """
+        Make one call, again where that helps, and return what it brought; None for an answer that
+        is too large to be one of several.
+        """
         problem, attempt = "", 0
         while attempt < ATTEMPTS:
             if attempt:
@@ -299,8 +324,16 @@ class _Collector:
             self._calls[request.item] = self._calls.get(request.item, 0) + 1
             try:
                 answer = await self._world.fetcher.fetch(
-                    self._source.provider, request, key=self._by_fingerprint.get(grant.key, "")
+                    self._source.provider,
+                    request,
+                    key=self._by_fingerprint.get(grant.key, ""),
+                    largest_bytes=self._largest_bytes,
                 )
+            except AnswerTooLarge as error:
+                if self._largest_bytes < LARGEST_BYTES:
+                    return None
+                calls = self._calls.pop(request.item)
+                return Collected(request, "failed", why=str(error), calls=calls)
             except ProviderUnavailable as error:
                 problem = self._clean(str(error))
                 attempt += 1

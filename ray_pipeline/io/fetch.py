@@ -35,11 +35,15 @@ class Clients:
         """Close it."""
         await self._http.__aexit__(kind, error, trace)
 
-    async def fetch(self, provider: Provider, request: Request, *, key: str) -> Answer:
+    async def fetch(
+        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+    ) -> Answer:
         """
         Make one call and return the answer, whatever its status.
 
         Raises:
+            AnswerTooLarge: If its body is larger than that. The libraries that know Yahoo and Truth
+                Social read their pages whole.
             ProviderUnavailable: If there is none in time; the text names no URL and no key.
         """
         if provider.client == "truth_social":
@@ -48,4 +52,4 @@ class Clients:
             return await fetch_yahoo(
                 request, base_url=self._base_urls.get(provider.name), timeout_s=TIMEOUT_S
             )
-        return await self._http.fetch(provider, request, key=key)
+        return await self._http.fetch(provider, request, key=key, largest_bytes=largest_bytes)

@@ -7,15 +7,13 @@ from typing import Self
 
 import aiohttp
 
-from ray_pipeline.errors import ProviderUnavailable
+from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable
 from ray_pipeline.provider import Provider
 from ray_pipeline.refusals import Answer
 from ray_pipeline.spec import Request
 
 TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
-# The largest recorded answer has 3 MB; parsing takes about ten times a body's size in memory.
-LARGEST_BODY_BYTES = 16 * 2**20
 CHUNK_BYTES = 2**16
 
 
@@ -43,11 +41,14 @@ class HttpClient:
         """Close it."""
         await self._session.close()
 
-    async def fetch(self, provider: Provider, request: Request, *, key: str) -> Answer:
+    async def fetch(
+        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+    ) -> Answer:
         """
         Make one call and return the answer, whatever its status.
 
         Raises:
+            AnswerTooLarge: If its body, unpacked, is larger than that.
             ProviderUnavailable: If there is none in time; the text names no URL and no key.
         """
         params, headers = dict(request.params), dict(provider.headers)
@@ -58,7 +59,9 @@ class HttpClient:
             headers[provider.auth_name] = key
         elif provider.auth == "bearer" and key:
             headers["Authorization"] = f"Bearer {key}"
-        return await self._get(provider, request.path, params=params, headers=headers)
+        return await self._get(
+            provider, request.path, params=params, headers=headers, largest_bytes=largest_bytes
+        )
 
     async def _get(
         self,
@@ -67,11 +70,12 @@ class HttpClient:
         *,
         params: Mapping[str, str],
         headers: Mapping[str, str],
+        largest_bytes: int,
     ) -> Answer:
         url = self._base_urls.get(provider.name, provider.base_url).rstrip("/") + path
         try:
             async with self._session.get(url, params=params, headers=headers) as response:
-                text = await _text(response)
+                text = await _text(response, provider, largest_bytes=largest_bytes)
                 return Answer(
                     response.status,
                     {name.lower(): value for name, value in response.headers.items()},
@@ -89,20 +93,21 @@ class HttpClient:
             ) from None
 
 
-async def _text(response: aiohttp.ClientResponse) -> str:
+async def _text(response: aiohttp.ClientResponse, provider: Provider, *, largest_bytes: int) -> str:
     """
-    Read the body.
+    Read the body, chunk by chunk as it is unpacked: a small one may stand for a very large one.
 
     Raises:
-        ProviderUnavailable: If it is larger than we take.
+        AnswerTooLarge: If it is larger than that; the connection is closed, not read to its end.
     """
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_chunked(CHUNK_BYTES):
         parts.append(part)
         size += len(part)
-        if size > LARGEST_BODY_BYTES:
-            raise ProviderUnavailable(
-                f"an answer of more than {LARGEST_BODY_BYTES / 2**20:g} MiB was broken off"
+        if size > largest_bytes:
+            raise AnswerTooLarge(
+                f"{provider.title} answered with more than {largest_bytes / 2**20:g} MiB, "
+                "which is not taken"
             )
     return b"".join(parts).decode(response.charset or "utf-8", "replace")
