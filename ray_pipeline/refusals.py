@@ -8,7 +8,7 @@ sees for months.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -62,15 +62,18 @@ class Answer:
     headers: Mapping[str, str]
     text: str
     received_at: datetime
+    _parsed: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def body(self) -> Any:
         """
-        Return the body as JSON.
+        Return the body as JSON: the same object to all who ask, so that it is read only once.
 
         Raises:
             ValueError: If it is none.
         """
-        return json.loads(self.text, parse_float=Decimal)
+        if not self._parsed:
+            self._parsed.append(json.loads(self.text, parse_float=Decimal))
+        return self._parsed[0]
 
 
 Classify = Callable[[Answer], Verdict | None]

@@ -39,7 +39,7 @@ CONCURRENCY = 8  # where calls are plenty
 SAVED_TOGETHER = 16  # answers in one transaction
 # An answer and its rows take up to eight times its size, and the largest recorded one has 0.3 MB.
 LARGEST_BYTES = 8 * 2**20
-# Up to 32 answers are in memory where several are asked for at once: a larger one is asked for
+# Up to 40 answers are in memory where several are asked for at once: a larger one is asked for
 # again when it is alone, which is what keeps a run below 250 MB.
 SMALL_BYTES = 2**19
 STALE_QUOTA = timedelta(hours=6)
@@ -262,7 +262,7 @@ class _Collector:
         self, requests: Sequence[Request]
     ) -> AsyncGenerator[list[Collected], None]:
         waiting = iter(requests)
-        answers: asyncio.Queue[Collected | None] = asyncio.Queue(CONCURRENCY)
+        answers: asyncio.Queue[Collected | None] = asyncio.Queue(SAVED_TOGETHER)
         deferred: list[Deferred] = []
 
         async def work() -> None:

@@ -22,11 +22,13 @@ ITEMS = """
     SELECT item, state, attempts, done_at, not_before, next FROM job_items
     WHERE job = %s AND cycle = %s AND source = %s
 """
-SAVE_ITEM = """
+SAVE_ITEMS = """
     INSERT INTO job_items AS kept
-        (job, cycle, source, item, state, attempts, rows, next, done_at, not_before, why)
-    VALUES (%(job)s, %(cycle)s, %(source)s, %(item)s, %(state)s, %(attempts)s, %(rows)s, %(next)s,
-            CASE WHEN %(finished)s THEN now() END, %(not_before)s, %(why)s)
+        (job, cycle, source, item, state, attempts, rows, next, not_before, why, done_at)
+    SELECT %s, %s, %s, saved.*, CASE WHEN state NOT IN ('paging', 'failed') THEN now() END
+    FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bigint[], %s::jsonb[],
+                %s::timestamptz[], %s::text[])
+        AS saved (item, state, attempts, rows, next, not_before, why)
     ON CONFLICT (job, cycle, source, item) DO UPDATE
     SET state = excluded.state, rows = excluded.rows, next = excluded.next, why = excluded.why,
         attempts = CASE WHEN excluded.attempts = 0 THEN 0 ELSE kept.attempts + 1 END,
@@ -88,6 +90,18 @@ class Refused:
     detail: str
 
 
+def _by_item(results: Sequence[Collected]) -> Iterator[list[Collected]]:
+    """Yield the results in order, in parts that have no item twice, as pages of one may come."""
+    part: dict[str, Collected] = {}
+    for result in results:
+        if result.request.item in part:
+            yield list(part.values())
+            part = {}
+        part[result.request.item] = result
+    if part:
+        yield list(part.values())
+
+
 @dataclass(slots=True)
 class JobStore:
     """Rows and progress of one job's runs, on a connection of its own."""
@@ -121,8 +135,8 @@ class JobStore:
             rows = [row for result in results for row in result.rows]
             refused = await self._store_rows(rows, counts)
             await self._park(source, results, refused, counts)
-            for result in results:
-                await self._save_item(source, result)
+            for some in _by_item(results):
+                await self._save_items(source, some)
             for finding in self._findings(rows):
                 await self._find(finding)
             cursor = await self.connection.execute(
@@ -141,23 +155,17 @@ class JobStore:
                 raise OwnershipLost(f"another process has taken over job {self.spec.name}")
         return counts
 
-    async def _save_item(self, source: str, result: Collected) -> None:
-        await self.connection.execute(
-            SAVE_ITEM,
-            {
-                "job": self.spec.name,
-                "cycle": self.cycle,
-                "source": source,
-                "item": result.request.item,
-                "state": result.state,
-                "attempts": int(result.state == "failed"),
-                "finished": result.state not in {"paging", "failed"},
-                "rows": len(result.rows),
-                "next": _as_json(result.next) if result.next else None,
-                "not_before": result.not_before,
-                "why": result.why,
-            },
+    async def _save_items(self, source: str, results: Sequence[Collected]) -> None:
+        columns = (
+            [result.request.item for result in results],
+            [result.state for result in results],
+            [int(result.state == "failed") for result in results],
+            [len(result.rows) for result in results],
+            [_as_json(result.next) if result.next else None for result in results],
+            [result.not_before for result in results],
+            [result.why for result in results],
         )
+        await self.connection.execute(SAVE_ITEMS, (self.spec.name, self.cycle, source, *columns))
 
     # Rows --------------------------------------------------------------------------------------
 
@@ -293,7 +301,8 @@ async def upsert(
     Write rows of distinct keys; return how many are new and how many changed.
 
     A row that is there with the same values is not touched. COPY into a temporary table first:
-    the types are then the table's own, and a row costs microseconds.
+    the types are then the table's own, and a row costs microseconds. The temporary table stays for
+    the next call of this connection, empty.
 
     Raises:
         psycopg.Error: If one is refused; nothing of the call is stored then.
@@ -301,9 +310,10 @@ async def upsert(
     stage = sql.Identifier(f"stage_{table.name}")
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     await connection.execute(
-        sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-            stage, columns, sql.Identifier(table.name)
-        )
+        sql.SQL(
+            "CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} "
+            "WITH NO DATA"
+        ).format(stage, columns, sql.Identifier(table.name))
     )
     converters = [
         (index, _CONVERTERS[kind])
@@ -320,7 +330,7 @@ async def upsert(
                 await copy.write_row(values)
         await cursor.execute(_upsert_statement(table, stage, columns))
         counted = await cursor.fetchone()
-    await connection.execute(sql.SQL("DROP TABLE {}").format(stage))
+    await connection.execute(sql.SQL("DELETE FROM {}").format(stage))
     assert counted is not None
     return int(counted[0]), int(counted[1])
 
