@@ -9,7 +9,7 @@ counts them, refusals have its own words, and faults come on request through the
 import asyncio
 import json
 import logging
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from ray_pipeline.simulators.recorded import Recording, find, read_recordings
 
 log = logging.getLogger(__name__)
 
+ARRIVALS_KEPT = 20_000  # of one key; more than any window holds
 FAULTS = ("refuse", "quota", "slow", "broken", "truncated", "error", "bad_key", "clear")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -85,7 +86,7 @@ class RestSimulator:
         self.port = self.control_port = 0
         self.stats: dict[str, ProviderStats] = {one.name: ProviderStats() for one in PROVIDERS}
         self._faults: dict[str, Fault] = {}
-        self._arrivals: dict[tuple[str, str], deque[float]] = {}
+        self._arrivals: dict[tuple[str, str], list[float]] = {}
         self._recordings: list[Recording] = (
             read_recordings(self.options.payloads) if self.options.payloads else []
         )
@@ -192,15 +193,16 @@ class RestSimulator:
     def _over_quota(self, provider: Provider, key: str) -> bool:
         """Count this call as the provider would, by arrival, and say whether it is one too many."""
         now_s = asyncio.get_running_loop().time()
-        arrivals = self._arrivals.setdefault((provider.name, key), deque(maxlen=20_000))
+        arrivals = self._arrivals.setdefault((provider.name, key), [])
         over = False
         for window in provider.quota.windows:
             period_s = window.period.total_seconds() if window.reset == "sliding" else 86_400.0
             # The provider's own period: ours has a margin on top of it.
             period_s = period_s / 1.01 - 0.2 if window.reset == "sliding" else period_s
-            recent = sum(arrival > now_s - period_s for arrival in arrivals)
+            recent = len(arrivals) - bisect_right(arrivals, now_s - period_s)
             over = over or recent >= window.limit
         arrivals.append(now_s)
+        del arrivals[:-ARRIVALS_KEPT]
         return over
 
     # Faults ------------------------------------------------------------------------------------
