@@ -6,6 +6,10 @@ latency    from the provider's socket to Redis and Postgres, at a steady rate
 chain      the highest rate that the whole chain sustains, and its CPU by stage
 memory     the actors of the demo over time
 api        one API process: latest values a second, and the push to a thousand clients
+limiter    grants of the batch jobs' limiter
+sweep      a batch job over 500 companies, against plain aiohttp
+wide       storing 100,000 rows, against a bare COPY and upsert
+slots      how late forty jobs of one minute are started
 
 A section is written as soon as it is measured; those that are not run stay as they are. Everything
 that is started is ended, also on failure, Ctrl-C and SIGTERM.
@@ -22,7 +26,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import api, chain, consumers, latency, memory, report
+from benchmarks import api, batch, chain, consumers, latency, memory, report
 from benchmarks.processes import say
 from benchmarks.servers import running
 
@@ -67,14 +71,24 @@ def run_api(options: argparse.Namespace) -> tuple[str, str]:
     return api.TITLE, api.section(*api.measure(seconds=options.api_s))
 
 
+def run_batch(title: str, section: Callable[[batch.World], str]) -> tuple[str, str]:
+    """Measure a part of the batch half."""
+    with batch.running() as world:
+        return title, section(world)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], tuple[str, str]]] = {
     "consumer": run_consumer,
     "latency": run_latency,
     "chain": run_chain,
     "memory": run_memory,
     "api": run_api,
+    "limiter": lambda _: run_batch(batch.LIMITER, batch.limiter),
+    "sweep": lambda _: run_batch(batch.SWEEP, batch.sweep),
+    "wide": lambda _: run_batch(batch.WIDE, batch.wide),
+    "slots": lambda _: run_batch(batch.SLOTS, batch.slots),
 }
-ORDER = [consumers.TITLE, latency.TITLE, chain.TITLE, memory.TITLE, api.TITLE]
+ORDER = [consumers.TITLE, latency.TITLE, chain.TITLE, memory.TITLE, api.TITLE, *batch.TITLES]
 
 
 def chosen(text: str) -> list[str]:

@@ -24,11 +24,7 @@ class Servers:
 
     def database(self, name: str) -> str:
         """Make an empty database with the schema and return its connection string."""
-        with psycopg.connect(self.postgres.database("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        dsn = self.postgres.database(name)
-        asyncio.run(migrate(dsn))
-        return dsn
+        return database(self.postgres, name)
 
     def settings(self, dsn: str) -> dict[str, str]:
         """Return the settings that point at them."""
@@ -39,6 +35,15 @@ class Servers:
             "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "PIPELINE_ARCHIVE__ENABLED": "false",
         }
+
+
+def database(postgres: PostgresServer, name: str) -> str:
+    """Make an empty database with the schema and return its connection string."""
+    with psycopg.connect(postgres.database("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    dsn = postgres.database(name)
+    asyncio.run(migrate(dsn))
+    return dsn
 
 
 @contextlib.contextmanager
