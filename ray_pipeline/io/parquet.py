@@ -24,7 +24,9 @@ from ray_pipeline.batch import Message
 from ray_pipeline.errors import OwnershipLost, PipelineError
 from ray_pipeline.flows.archive import Part, Place, part_of, places, runs
 
-BYTES_PER_FILE = 32 * 2**20  # of keys and values: bounds the memory, whatever a record weighs
+# Of keys and values: bounds the memory, whatever a record weighs. As objects they take two to three
+# times that, and once more while a file is made.
+BYTES_PER_FILE = 8 * 2**20
 READ_ROWS = 5_000
 MANIFEST = "manifest.jsonl"
 TEMPORARY = ".tmp"
@@ -147,6 +149,7 @@ class Archive:
             for run in list(runs(records)):
                 part = part_of(topic, run, log=log, missing=missing)
                 await asyncio.to_thread(write_part, self._directory, part, run)
+                pa.default_memory_pool().release_unused()
                 written.append(part)
                 missing = self._missing[partition] = 0
                 self._forget(topic, run)
