@@ -44,6 +44,8 @@ class Table:
         replace: False: a key that is there already is left alone.
         own: A column that says where a row came from; a row from elsewhere is left alone.
         ranges: What the values should be.
+        event: The column that says when what a row tells of happened, for tables that always go
+            on: a newest event that is far older than usual is a finding. None: not checked.
         fresh: How old the newest row may be before the table counts as stale; None: by schedule.
     """
 
@@ -56,6 +58,7 @@ class Table:
     replace: bool = True
     own: str | None = None
     ranges: tuple[Range, ...] = ()
+    event: str | None = None
     fresh: timedelta | None = None
 
     @property

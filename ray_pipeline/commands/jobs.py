@@ -18,6 +18,7 @@ from ray_pipeline.commands import skeleton
 from ray_pipeline.commands.common import AsJson, command, print_json, show
 from ray_pipeline.commands.tables import (
     render_breaches,
+    render_findings,
     render_jobs,
     render_plans,
     render_quotas,
@@ -29,6 +30,7 @@ from ray_pipeline.flows.why import explain
 from ray_pipeline.io.collect_job import collect, fingerprints
 from ray_pipeline.io.job_store import read_inputs
 from ray_pipeline.io.postgres import session
+from ray_pipeline.io.quality import recent_findings
 from ray_pipeline.io.quotas import read_quotas
 from ray_pipeline.io.runs import last_runs, recent_runs
 from ray_pipeline.outcome import Outcome
@@ -242,6 +244,25 @@ async def runs(
         print_json(rows)
     else:
         show(render_runs(rows))
+    return 0
+
+
+@command
+async def findings(
+    name: Annotated[str | None, typer.Argument(help="Only this job's.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 30,
+    as_json: AsJson = False,
+) -> int:
+    """List what checks of the stored data found: keys, ranges, few rows, nothing new for long."""
+    if name is not None:
+        job(name)
+    async with session(load().postgres_dsn(), name="findings") as connection:
+        rows = await recent_findings(connection, job=name, limit=limit)
+    if as_json:
+        print_json(rows)
+    else:
+        show(render_findings(rows))
     return 0
 
 

@@ -214,6 +214,15 @@ def render_runs(rows: Iterable[Mapping[str, Any]]) -> Table:
     return made
 
 
+def render_findings(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return one line per finding."""
+    made = table("Findings", "found (UTC)", "job", "slot (UTC)", "table", "check", "what")
+    for row in rows:
+        found_at, slot = f"{row['found_at']:%m-%d %H:%M:%S}", f"{row['slot']:%m-%d %H:%M:%S}"
+        made.add_row(found_at, row["job"], slot, row["table"], row["check"], row["detail"])
+    return made
+
+
 def render_quotas(rows: Iterable[QuotaRow]) -> Table:
     """Return one line per window of a key."""
     made = table(

@@ -8,12 +8,15 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 
+import psycopg
+
 from ray_pipeline.errors import OwnershipLost, PipelineError
 from ray_pipeline.flows.run import Fetcher, World, run_job
 from ray_pipeline.io.fetch import Clients
 from ray_pipeline.io.job_store import JobStore, next_batch, read_inputs
 from ray_pipeline.io.ledger import Ledger
 from ray_pipeline.io.postgres import Connection, session
+from ray_pipeline.io.quality import findings_of_run
 from ray_pipeline.io.runs import RunBook, RunKey
 from ray_pipeline.outcome import Outcome
 from ray_pipeline.ports import Limiter
@@ -121,8 +124,9 @@ async def _work(
         batch=await next_batch(connection, spec, slot),
         inputs=await read_inputs(connection, spec.inputs),
     )
+    store = JobStore(connection, spec, run, cycle_of(spec, slot), holder=holder_name())
     world = World(
-        store=JobStore(connection, spec, run, cycle_of(spec, slot), holder=holder_name()),
+        store=store,
         limiter=limiter,
         fetcher=fetcher,
         keys=plain_keys(settings),
@@ -131,7 +135,18 @@ async def _work(
         longest_wait_s=settings.jobs.longest_wait_s,
         speed=settings.jobs.speed,
     )
-    return await run_job(spec, run, world)
+    outcome = await run_job(spec, run, world)
+    if outcome.state in {"succeeded", "nothing_new"}:
+        await _check(connection, store, spec, slot)
+    return outcome
+
+
+async def _check(connection: Connection, store: JobStore, spec: JobSpec, slot: datetime) -> None:
+    """Record what is odd about the run; what was stored is stored, also if that fails."""
+    try:
+        await store.find(await findings_of_run(connection, spec, slot))
+    except psycopg.Error as error:
+        log.warning("job %s could not be checked: %s", spec.name, _one_line(error))
 
 
 async def _heartbeaten(

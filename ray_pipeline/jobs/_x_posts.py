@@ -158,7 +158,16 @@ def spec(name: str, title: str, accounts: tuple[Account, ...], origin: str, cron
         name=name,
         title=title,
         sources=(Source(X, plan(accounts, origin), parse, follow=follow),),
-        tables=(Table("x_posts", XPost, key=("tweet_id",), keep=FIRST_SEEN, touched="updated_at"),),
+        tables=(
+            Table(
+                "x_posts",
+                XPost,
+                key=("tweet_id",),
+                keep=FIRST_SEEN,
+                touched="updated_at",
+                event="created_at",
+            ),
+        ),
         schedule=cron,
         inputs={"profiles": PROFILES, "newest": NEWEST},
         typical_items=4,

@@ -66,7 +66,15 @@ SPEC = JobSpec(
     name="company_news",
     title="News of every S&P 500 company, twice a day",
     sources=(Source(FINNHUB, plan, parse),),
-    tables=(Table("company_news", CompanyNews, key=("symbol", "url"), touched="fetched_at"),),
+    tables=(
+        Table(
+            "company_news",
+            CompanyNews,
+            key=("symbol", "url"),
+            touched="fetched_at",
+            event="published_at",
+        ),
+    ),
     schedule=Cron("0 3,15 * * *"),
     inputs={"companies": COMPANIES},
     refresh=timedelta(hours=11),

@@ -41,6 +41,7 @@ SPEC = JobSpec(
             "cpi",
             Cpi,
             key=("date",),
+            event="date",
             touched="updated_at",
             ranges=(Range("cpi_value", 0, 1000),),
         ),

@@ -41,6 +41,7 @@ SPEC = JobSpec(
             "federal_funds_rate",
             FederalFundsRate,
             key=("date",),
+            event="date",
             touched="updated_at",
             ranges=(Range("rate", -1, 30),),
         ),

@@ -41,6 +41,7 @@ SPEC = JobSpec(
             "inflation",
             Inflation,
             key=("date",),
+            event="date",
             touched="updated_at",
             ranges=(Range("inflation_rate", -20, 50),),
         ),

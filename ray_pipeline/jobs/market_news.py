@@ -90,7 +90,15 @@ SPEC = JobSpec(
     name="market_news",
     title="Market news by category, theme and publisher",
     sources=(Source(NEWSAPI, plan, parse),),
-    tables=(Table("market_news", MarketNews, key=("source", "url"), touched="fetched_at"),),
+    tables=(
+        Table(
+            "market_news",
+            MarketNews,
+            key=("source", "url"),
+            touched="fetched_at",
+            event="published_at",
+        ),
+    ),
     schedule=Cron("0 4 * * *"),
     typical_items=26,
 )

@@ -73,7 +73,11 @@ SPEC = JobSpec(
     sources=(Source(FINNHUB, plan, parse),),
     tables=(
         Table(
-            "market_news_finnhub", FinnhubNews, key=("category", "news_id"), touched="fetched_at"
+            "market_news_finnhub",
+            FinnhubNews,
+            key=("category", "news_id"),
+            touched="fetched_at",
+            event="datetime",
         ),
     ),
     schedule=Cron("30 * * * *"),

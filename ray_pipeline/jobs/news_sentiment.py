@@ -101,6 +101,7 @@ SPEC = JobSpec(
             Article,
             key=("url",),
             keep=FIRST,
+            event="time_published",
             ranges=(Range("overall_sentiment_score", -1, 1),),
         ),
         Table("market_news_sentiment_queries", Found, key=("url", "query_type"), replace=False),

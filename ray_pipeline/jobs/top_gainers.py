@@ -84,6 +84,7 @@ SPEC = JobSpec(
             "top_gainers",
             TopGainer,
             key=("batch_id", "symbol", "category"),
+            event="last_updated",
             ranges=(Range("price", 0),),
         ),
     ),

@@ -91,6 +91,7 @@ SPEC = JobSpec(
             "treasury_yield",
             TreasuryYield,
             key=("date", "maturity", "interval_type"),
+            event="date",
             touched="updated_at",
             ranges=(Range("yield_rate", -5, 30),),
         ),

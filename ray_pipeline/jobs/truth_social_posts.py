@@ -167,6 +167,7 @@ SPEC = JobSpec(
             key=("id",),
             keep=("created_at", "username", "account_id"),
             touched="updated_at",
+            event="created_at",
         ),
     ),
     schedule=Cron("5 * * * *"),
