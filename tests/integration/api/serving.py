@@ -165,10 +165,10 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def serving(
-    configured: Settings, *, limits: Limits = QUICK, token: str = TOKEN
+    configured: Settings, *, limits: Limits = QUICK, token: str = TOKEN, port: int = 0
 ) -> AsyncIterator[Client]:
-    """The API in this process, at a free port, and a client."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    """The API in this process, at a free port unless told otherwise, and a client."""
+    listener = socket.create_server(("127.0.0.1", port))
     port = listener.getsockname()[1]
     running = server(configured, token=token, limits=limits)
     task = asyncio.create_task(running.serve(sockets=[listener]))

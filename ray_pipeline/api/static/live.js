@@ -1,0 +1,95 @@
+// Latest values, and the chart of one symbol.
+
+import { get } from "./api.js";
+import { Chart } from "./chart.js";
+import { byId, clock, count, el } from "./dom.js";
+import { Push } from "./push.js";
+
+const MOST = 500; // symbols that one client may follow
+
+export class Live {
+  #push = null;
+  #rows = new Map();
+  #feed = "";
+  #symbols = [];
+  #chart = new Chart();
+
+  constructor(changed) {
+    this.changed = changed;
+    byId("feed").addEventListener("change", () => this.open(byId("feed").value));
+    byId("filter").addEventListener("input", () => this.#show());
+    byId("interval").addEventListener("change", () => this.#chart.reload());
+  }
+
+  async start() {
+    const { feeds } = await get("/v1/feeds");
+    byId("feed").replaceChildren(...feeds.map((feed) => el("option", { value: feed.name }, feed.name)));
+    await this.open(feeds[0].name);
+  }
+
+  async open(feed) {
+    this.#push?.close();
+    this.#feed = feed;
+    this.#rows.clear();
+    this.#symbols = [];
+    byId("values").replaceChildren();
+    this.#push = new Push(feed, {
+      heard: (values) => values.forEach((value) => this.#update(value)),
+      changed: this.changed,
+    });
+    await this.refresh();
+    this.#choose(this.#symbols[0]);
+  }
+
+  /** Look for symbols that had no value before. */
+  async refresh() {
+    const feed = this.#feed;
+    const { symbols } = await get(`/v1/feeds/${feed}/symbols`);
+    if (feed !== this.#feed || symbols.join() === this.#symbols.join()) return;
+    this.#symbols = symbols;
+    const none = byId("no-values");
+    none.hidden = symbols.length > 0;
+    none.textContent = `Nothing of ${feed} has been collected yet; the first record will stand here.`;
+    this.#show();
+  }
+
+  #show() {
+    const text = byId("filter").value.trim().toUpperCase();
+    const shown = this.#symbols.filter((symbol) => symbol.includes(text)).slice(0, MOST);
+    byId("values").replaceChildren(...shown.map((symbol) => this.#row(symbol).node));
+    byId("count").textContent = `${shown.length} of ${this.#symbols.length} symbols`;
+    this.#push.want(shown);
+  }
+
+  #row(symbol) {
+    let row = this.#rows.get(symbol);
+    if (!row) {
+      const cells = ["price", "change", "volume", "time"].map(() => el("td", { class: "number" }));
+      const button = el("button", { type: "button", click: () => this.#choose(symbol) }, symbol);
+      row = { node: el("tr", {}, el("td", {}, button), ...cells), cells, first: null };
+      this.#rows.set(symbol, row);
+    }
+    return row;
+  }
+
+  #update(value) {
+    const row = this.#row(value.symbol);
+    row.first ??= value.price;
+    const [price, change, volume, time] = row.cells;
+    const moved = row.first ? (value.price / row.first - 1) * 100 : 0;
+    const sign = moved > 0 ? "▲" : moved < 0 ? "▼" : "";
+    price.textContent = count(value.price);
+    change.textContent = `${sign} ${Math.abs(moved).toFixed(2)} %`;
+    change.className = `number ${moved > 0 ? "good" : moved < 0 ? "bad" : "soft"}`;
+    volume.textContent = value.volume === undefined ? "" : count(value.volume);
+    time.textContent = clock(value.timestamp);
+    if (value.symbol === this.#chart.symbol) this.#chart.trade(value.price, value.timestamp);
+  }
+
+  #choose(symbol) {
+    if (!symbol) return;
+    this.#rows.get(this.#chart.symbol)?.node.removeAttribute("aria-current");
+    this.#row(symbol).node.setAttribute("aria-current", "true");
+    this.#chart.open(this.#feed, symbol);
+  }
+}
