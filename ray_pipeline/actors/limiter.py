@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import TypeVar
 
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.io.ledger import Ledger
-from ray_pipeline.io.postgres import Connection, connect
+from ray_pipeline.io.postgres import Connection, connect, outages
 from ray_pipeline.ports import Grant, NotBefore
 from ray_pipeline.settings import Settings
+
+T = TypeVar("T")
 
 NAME = "limiter"
 PRUNE_S = 3600.0
@@ -43,25 +47,21 @@ class LimiterActor:
         Raises:
             DatabaseUnavailable: If the ledger cannot be reached; nothing was granted.
         """
-        async with self._turn:
-            for attempt in range(TRIES):
-                try:
-                    found = await (await self._ledger()).acquire(
-                        provider, calls=calls, job=job, sweep=sweep
-                    )
-                    break
-                except DatabaseUnavailable:
-                    await self._drop()
-                    if attempt + 1 == TRIES:
-                        raise
+        found = await self._use(
+            lambda ledger: ledger.acquire(provider, job=job, sweep=sweep, calls=calls)
+        )
         if isinstance(found, Grant):
             self._granted += found.calls
         return found
 
     async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
-        """Leave a key alone until a moment; None: until it is changed."""
-        async with self._turn:
-            await (await self._ledger()).rest(provider, key, until=until, reason=reason)
+        """
+        Leave a key alone until a moment; None: until it is changed.
+
+        Raises:
+            DatabaseUnavailable: If the ledger cannot be reached.
+        """
+        await self._use(lambda ledger: ledger.rest(provider, key, until=until, reason=reason))
 
     async def status(self) -> dict[str, object]:
         """Return what it has done."""
@@ -73,6 +73,23 @@ class LimiterActor:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drop(), drain_s)
         return True
+
+    async def _use(self, ask: Callable[[Ledger], Awaitable[T]]) -> T:
+        """
+        Ask the ledger, one question at a time, again if the connection had died since the last.
+
+        What the database did before a connection died counts: a grant nobody heard of is wasted.
+        """
+        async with self._turn:
+            for attempt in range(TRIES):
+                try:
+                    with outages():
+                        return await ask(await self._ledger())
+                except DatabaseUnavailable:
+                    await self._drop()
+                    if attempt + 1 == TRIES:
+                        raise
+        raise AssertionError("the last try returns or raises")
 
     async def _ledger(self) -> Ledger:
         if self._connection is None or self._connection.closed:
@@ -88,5 +105,4 @@ class LimiterActor:
         while True:
             await asyncio.sleep(PRUNE_S)
             with contextlib.suppress(DatabaseUnavailable):
-                async with self._turn:
-                    await (await self._ledger()).prune()
+                await self._use(lambda ledger: ledger.prune())

@@ -1,7 +1,7 @@
 """Connections to Postgres, and what its errors mean."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import LiteralString
 
 import psycopg
@@ -75,13 +75,26 @@ async def session(dsn: str, *, name: str) -> AsyncIterator[Connection]:
     """Open an autocommit connection for the length of a block; see `connect`."""
     connection = await connect(dsn, name=name)
     try:
-        yield connection
+        with outages():
+            yield connection
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """
+    Tell an outage of Postgres from other errors, for the length of a block.
+
+    Raises:
+        DatabaseUnavailable: Instead of the error that the outage was.
+    """
+    try:
+        yield
     except psycopg.Error as error:
         if disposition(error) is Disposition.RETRY:
             raise DatabaseUnavailable(f"Postgres went away: {_first_line(error)}") from error
         raise
-    finally:
-        await connection.close()
 
 
 async def scalar(connection: Connection, query: LiteralString, *values: object) -> object:
