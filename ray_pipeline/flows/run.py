@@ -37,6 +37,7 @@ BLOCKED_PAUSE = timedelta(hours=1)
 SICK_LIMIT = 5  # items in a row that an ill provider did not give: the rest would not be either
 CONCURRENCY = 8  # where calls are plenty
 SAVED_TOGETHER = 16  # answers in one transaction
+TOGETHER_S = 0.02  # how long the first of them waits for others, while more are asked for
 # An answer and its rows take up to eight times its size, and the largest recorded one has 0.3 MB.
 LARGEST_BYTES = 8 * 2**20
 # Up to 40 answers are in memory where several are asked for at once: a larger one is asked for
@@ -289,8 +290,10 @@ class _Collector:
             ended = False
             while not ended:
                 batch = [await answers.get()]
-                while len(batch) < SAVED_TOGETHER and not answers.empty():
-                    batch.append(answers.get_nowait())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TOGETHER_S):
+                        while len(batch) < SAVED_TOGETHER and batch[-1] is not None:
+                            batch.append(await answers.get())
                 ended = batch[-1] is None
                 if found := [result for result in batch if result is not None]:
                     yield found
