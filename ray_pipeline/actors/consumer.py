@@ -132,6 +132,16 @@ class ConsumerService(Generic[T]):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _own_and_store(self) -> None:
+        topic = KafkaLog(self._kafka_options(), self._topic)
+        try:
+            # Before any lease: who cannot read the broker asks no older release for its place.
+            await topic.open()
+            partitions = len(await topic.partitions())
+            await self._own(topic, partitions)
+        finally:
+            await topic.close()
+
+    async def _own(self, topic: KafkaLog, partitions: int) -> None:
         leases = Leases(self._dsn)
         owned = [self._ownership(leases, partition) for partition in self._partitions]
         self.status.state = "waiting for its partitions"
@@ -145,7 +155,7 @@ class ConsumerService(Generic[T]):
             }
             keeping = [job for one in owned for job in (one.hold(), self._hand_over(one))]
             async with self._beside(*keeping):
-                await self._store(epochs)
+                await self._store(topic, epochs, partitions=partitions)
         finally:
             for one in owned:
                 await one.release()
@@ -184,16 +194,12 @@ class ConsumerService(Generic[T]):
             for event in events:
                 event.cancel()
 
-    async def _store(self, epochs: Mapping[int, int]) -> None:
+    async def _store(self, topic: KafkaLog, epochs: Mapping[int, int], *, partitions: int) -> None:
         store = Store(self._dsn, self._spec, self._layout, topic=self._topic)
-        topic = KafkaLog(self._kafka_options(), self._topic)
         try:
-            await topic.open()
-            partitions = await topic.partitions()
             await topic.start_at(await self._positions(store, topic, epochs))
-            await self._consume(store, topic, epochs=epochs, partitions=len(partitions))
+            await self._consume(store, topic, epochs=epochs, partitions=partitions)
         finally:
-            await topic.close()
             await store.close()
 
     async def _positions(

@@ -13,7 +13,7 @@ from random import Random
 
 from ray_pipeline.backoff import Backoff
 from ray_pipeline.catalog import feed as feed_spec
-from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
 from ray_pipeline.feed import FeedSpec
 from ray_pipeline.feeds import bithumb, finnhub
 from ray_pipeline.flows.collect import Clock, Collector, Connect, Pauses
@@ -93,6 +93,7 @@ class _Workshop:
         self._dsn = settings.postgres_dsn()
         self._random = Random()
         self._broker = KafkaBroker(settings)
+        self._topic = settings.kafka.topic_prefix + spec.topic
         self._leases = Leases(self._dsn)
         self._beats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
@@ -111,6 +112,7 @@ class _Workshop:
             generation=self._settings.ray.generation,
             ttl_s=self._streams.lease_ttl_s,
             random=self._random,
+            unfit=self._unfit,
         )
         return Producer(
             Identity(feed, self._shard, holder),
@@ -128,6 +130,16 @@ class _Workshop:
                 missing="" if self._key is not None else self._missing(),
             ),
         )
+
+    async def _unfit(self) -> str:
+        """A release without a key, or that cannot reach the broker, must not stop one that can."""
+        if self._key is None:
+            return self._missing()
+        try:
+            await self._broker.partitions(self._topic)
+        except BrokerUnavailable as error:
+            return str(error)
+        return ""
 
     async def _close(self) -> None:
         await self._broker.close()
@@ -178,7 +190,7 @@ class _Workshop:
         return Publisher(
             self._broker,
             self._spool,
-            topic=self._settings.kafka.topic_prefix + self._spec.topic,
+            topic=self._topic,
             shard=self._shard,
             epoch=epoch,
             gate=gate,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Protocol
 
@@ -60,14 +60,23 @@ class Ownership:
         generation: int,
         ttl_s: float,
         random: Random,
+        unfit: Callable[[], Awaitable[str]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """
+        Own nothing yet.
+
+        Args:
+            unfit: Says why the work could not be done here, "" if it could. A free lease is taken
+                all the same; but who is unfit asks no older release for its place.
+        """
         self._leases = leases
         self._resource = resource
         self._holder = holder
         self._generation = generation
         self._ttl_s = ttl_s
         self._random = random
+        self._unfit = unfit
         self._clock = clock
         self._lease: Lease | None = None
         self.lost = asyncio.Event()
@@ -89,7 +98,6 @@ class Ownership:
             try:
                 if await self._try_take():
                     break
-                self.cause = f"waiting for the lease {self._resource}"
             except DatabaseUnavailable as error:
                 self.cause = str(error)
             await asyncio.sleep(self._pause_s())
@@ -101,14 +109,20 @@ class Ownership:
             self._resource, holder=self._holder, generation=self._generation, ttl_s=self._ttl_s
         )
         if self._lease is None:
-            await self._leases.request(
-                self._resource, generation=self._generation, for_s=self._ttl_s
-            )
+            await self._ask()
             return False
         self.cause = ""
         self.lost.clear()
         self.wanted.clear()
         return True
+
+    async def _ask(self) -> None:
+        """Ask an older release for the lease, if the work would go on here."""
+        self.cause = f"waiting for the lease {self._resource}"
+        if self._unfit is not None and (reason := await self._unfit()):
+            self.cause = reason
+            return
+        await self._leases.request(self._resource, generation=self._generation, for_s=self._ttl_s)
 
     async def hold(self) -> None:
         """Renew until the lease is lost; then return. An outage is waited out."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
@@ -155,10 +156,43 @@ async def test_a_newer_release_takes_over_from_a_running_holder(leases, dsn):
     assert not old.valid()
 
 
-def ownership(leases: Leases, holder: str, *, generation: int = 1) -> Ownership:
+async def test_a_newer_release_that_is_unfit_asks_nobody_and_says_why(leases, dsn):
+    """It gets the lease when it can do the work, or when the older one gives it back."""
+    others = Leases(dsn)
+    reasons = ["the broker is away", "the broker is away", ""]
+    old = ownership(leases, "old", generation=1)
+    lease = await old.take()
+
+    async def unfit() -> str:
+        assert not await leases.wanted(lease)
+        assert new.cause in {"waiting for the lease producer/sp500/3", "the broker is away"}
+        return reasons.pop(0) if reasons else ""
+
+    new = ownership(others, "new", generation=2, unfit=unfit)
+    holding = asyncio.create_task(old.hold())
+    taking = asyncio.create_task(new.take())
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await old.wanted.wait()
+    finally:
+        holding.cancel()
+        taking.cancel()
+        await others.close()
+
+    assert reasons == []
+
+
+def ownership(
+    leases: Leases,
+    holder: str,
+    *,
+    generation: int = 1,
+    unfit: Callable[[], Awaitable[str]] | None = None,
+) -> Ownership:
     return Ownership(
-        leases, RESOURCE, holder=holder, generation=generation, ttl_s=3.0, random=Random(1)
-    )
+        leases, RESOURCE, holder=holder, generation=generation, ttl_s=3.0, random=Random(1),
+        unfit=unfit,
+    )  # fmt: skip
 
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
