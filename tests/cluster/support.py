@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -78,8 +79,16 @@ class Run:
             return []
 
     def stored(self) -> int:
-        found = self.rows("SELECT coalesce(sum(stored), 0)::bigint FROM stream_sequences")
-        return found[0][0] if found else 0
+        return sum(self.stored_of_feeds().values())
+
+    def stored_of_feeds(self) -> dict[str, int]:
+        return dict(
+            self.rows("SELECT feed, sum(stored)::bigint FROM stream_sequences GROUP BY feed")
+        )
+
+    def interrupt(self) -> None:
+        """As Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
         if self.process.poll() is None:
