@@ -178,7 +178,8 @@ async def start_client(
                     fix="check PIPELINE_KAFKA__SASL_* and PIPELINE_KAFKA__SSL_*",
                 ) from None
             raise BrokerUnavailable(
-                f"Kafka at {where} cannot be reached: {_clean(_text(found[0]), options)}"
+                f"Kafka at {where} cannot be reached: {_clean(_text(found[0]), options)}",
+                fix="start it, or correct PIPELINE_KAFKA__BOOTSTRAP_SERVERS",
             ) from None
 
 

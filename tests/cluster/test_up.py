@@ -71,7 +71,7 @@ def test_with_a_durable_broker_a_power_cut_loses_nothing(start, tmp_path):
 def test_two_homes_run_side_by_side(start, tmp_path):
     """No port is assumed to be free, no name to be one's own."""
     runs = [
-        start(name, "demo", "--for", "25", "--report", str(tmp_path / f"{name}.json"))
+        start(name, "demo", "--for", "10", "--report", str(tmp_path / f"{name}.json"))
         for name in ("left", "right")
     ]
 

@@ -1,0 +1,99 @@
+"""Two releases on two Ray clusters of their own, over one Kafka, Postgres and Redis."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cluster.support import Run, local_env
+from tests.support import eventually_sync
+
+SHARED = {
+    "PIPELINE_API_KEYS": json.dumps({"finnhub": ["key-1", "key-2", "key-3"]}),
+    "PIPELINE_STREAMS__MARKET_HOURS": "always",
+    "PIPELINE_STREAMS__LEASE_TTL_S": "5",
+    "PIPELINE_ARCHIVE__ENABLED": "false",
+}
+
+
+@pytest.fixture
+def provider():
+    """Simulators that let each key have one connection, and the settings that lead there."""
+    found = {}
+    running = []
+    for name in ("finnhub", "bithumb"):
+        command = [sys.executable, "-m", "ray_pipeline.simulators", name, "--until-stdin-ends"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        found[name] = json.loads(process.stdout.readline())
+    yield {
+        "PIPELINE_FINNHUB__WS_URL": found["finnhub"]["url"],
+        "PIPELINE_BITHUMB__WS_URL": found["bithumb"]["ws_url"],
+        "PIPELINE_BITHUMB__REST_URL": found["bithumb"]["rest_url"],
+    }
+    for process in running:
+        process.communicate("")
+
+
+@pytest.fixture
+def stores(start):
+    """Servers that outlive both releases, and the settings that lead to them."""
+    run = start("stores", "local", "up", "--broker", "kafka")
+    assert run.wait(120) == 0, run.text()
+    return run, local_env(run)
+
+
+def holders(run: Run) -> set[int]:
+    """Return the generations that have a living lease of a consumer or producer."""
+    rows = run.rows(
+        "SELECT DISTINCT generation FROM leases WHERE holder IS NOT NULL AND expires_at > now()"
+        " AND (resource LIKE 'consumer/%' OR resource LIKE 'producer/%')"
+    )
+    return {generation for (generation,) in rows}
+
+
+def test_a_newer_release_takes_over_without_losing_or_doubling_a_record(
+    start, stores, provider, tmp_path
+):
+    """Generation 2 starts while 1 streams, 1 is stopped: the audit is clean."""
+    servers, env = stores
+    report = tmp_path / "report.json"
+    first = start("one", "up", **SHARED, **provider, **env, PIPELINE_RAY__GENERATION="1")
+    eventually_sync(lambda: servers.stored() > 500, timeout_s=120, what="rows of the first")
+
+    second = start(
+        "two", "up", "--report", str(report),
+        **SHARED, **provider, **env, PIPELINE_RAY__GENERATION="2",
+    )  # fmt: skip
+    eventually_sync(lambda: holders(servers) == {2}, timeout_s=120, what="the hand-over")
+    before = servers.stored()
+    first.interrupt()
+    assert first.wait() == 0, first.text()[-3000:]
+    eventually_sync(lambda: servers.stored() > before + 500, timeout_s=60, what="rows of the next")
+    second.interrupt()
+
+    assert second.wait() == 0, second.text()[-3000:]
+    audit = json.loads(report.read_text())
+    assert audit["clean"]
+    assert audit["feeds"]["sp500"]["duplicates"] == 0
+    assert audit["feeds"]["sp500"]["missing"] == 0
+
+
+def test_a_release_that_cannot_reach_the_broker_takes_nothing(start, stores, provider):
+    """It ends with the reason and the fix, and the one before goes on."""
+    servers, env = stores
+    start("one", "up", **SHARED, **provider, **env, PIPELINE_RAY__GENERATION="1")
+    eventually_sync(lambda: servers.stored() > 500, timeout_s=120, what="rows of the first")
+
+    wrong = env | {"PIPELINE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    second = start("two", "up", **SHARED, **provider, **wrong, PIPELINE_RAY__GENERATION="2")
+
+    assert second.wait() != 0
+    assert "Kafka" in second.text()
+    assert "fix:" in second.text()
+    assert holders(servers) == {1}
+    before = servers.stored()
+    eventually_sync(lambda: servers.stored() > before + 500, timeout_s=60, what="rows still")
