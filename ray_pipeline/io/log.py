@@ -12,11 +12,13 @@ from aiokafka.structs import OffsetAndMetadata
 from ray_pipeline.batch import Message
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, LogReplaced
 from ray_pipeline.io.kafka import start_client
+from ray_pipeline.offsets import Offsets
 
 log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 * 2**20
 START_TIMEOUT_S = 15.0
+HOLE_PATIENCE_S = 2.0
 
 
 class KafkaLog:
@@ -36,7 +38,7 @@ class KafkaLog:
             request_timeout_ms=10_000,
             retry_backoff_ms=100,
         )
-        self._positions: dict[int, int] = {}
+        self._offsets = Offsets(patience_s=HOLE_PATIENCE_S, clock=time.monotonic)
 
     async def open(self) -> None:
         """
@@ -91,7 +93,7 @@ class KafkaLog:
     async def start_at(self, offsets: Mapping[int, int]) -> None:
         """Begin reading at these offsets."""
         self._consumer.assign([TopicPartition(self._topic, number) for number in offsets])
-        self._positions = dict(offsets)
+        self._offsets.start_at(offsets)
         for partition, offset in offsets.items():
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
 
@@ -141,10 +143,12 @@ class KafkaLog:
             raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
         messages: list[Message] = []
         for place, records in found.items():
-            self._positions[place.partition] = records[-1].offset + 1
+            taken = self._offsets.take(place.partition, records)
+            if taken < len(records):
+                self._consumer.seek(place, self._offsets.next_offset(place.partition))
             messages += [
                 Message(place.partition, record.offset, record.timestamp, record.key, record.value)
-                for record in records
+                for record in records[:taken]
             ]
         return messages
 
@@ -154,7 +158,7 @@ class KafkaLog:
         for place in self._consumer.assignment():
             end = self._consumer.highwater(place)
             if end is not None:
-                lags[place.partition] = max(0, end - self._positions.get(place.partition, 0))
+                lags[place.partition] = max(0, end - self._offsets.next_offset(place.partition))
         return lags
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -148,11 +148,13 @@ class Archive:
             missing = self._missing.get(partition, 0)
             for run in list(runs(records)):
                 part = part_of(topic, run, log=log, missing=missing)
-                await asyncio.to_thread(write_part, self._directory, part, run)
+                cancelled = await _to_the_end(write_part, self._directory, part, run)
                 pa.default_memory_pool().release_unused()
                 written.append(part)
                 missing = self._missing[partition] = 0
                 self._forget(topic, run)
+                if cancelled:
+                    raise asyncio.CancelledError
         self._since_s = None
         return written
 
@@ -164,6 +166,28 @@ class Archive:
             del self._buffers[place]
         self._rows -= len(run)
         self._bytes -= sum(map(_weight, run))
+
+
+async def _to_the_end(
+    work: Callable[[Path, Part, Sequence[Message]], None],
+    directory: Path,
+    part: Part,
+    run: Sequence[Message],
+) -> bool:
+    """
+    Work in a thread until it is done; return whether we were cancelled meanwhile.
+
+    A thread cannot be cancelled. Left alone it would list a file that the next flush lists again.
+    """
+    working = asyncio.ensure_future(asyncio.to_thread(work, directory, part, run))
+    cancelled = False
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError:
+            cancelled = True
+    working.result()
+    return cancelled
 
 
 def write_part(directory: Path, part: Part, records: Sequence[Message]) -> None:

@@ -18,7 +18,7 @@ from ray_pipeline.feed import partition_of
 from ray_pipeline.io.archiver import Archiver
 from ray_pipeline.io.kafka import ensure_topics
 from ray_pipeline.io.migrations import migrate
-from ray_pipeline.io.parquet import read_manifest, read_part
+from ray_pipeline.io.parquet import Archive, read_manifest, read_part
 from ray_pipeline.io.postgres import scalar, session
 from ray_pipeline.io.replay import Selection, replay_archive
 from ray_pipeline.records import Trade
@@ -130,6 +130,24 @@ async def test_a_stopped_archiver_has_everything_the_topic_held(settings, tmp_pa
     records = archived(tmp_path)
     assert len(records) == 90
     assert records[0].timestamp_ms == NOW_MS + 1
+
+
+async def test_a_cancelled_flush_lists_each_file_once(tmp_path):
+    """A thread that writes goes on when its task is cancelled; its file counts all the same."""
+    archive = Archive(tmp_path, "feed", rows_per_file=1_000, seconds_per_file=60.0)
+    archive.open()
+    archive.add("topic", [Message(0, number, NOW_MS, b"k", b"v") for number in range(50)], now_s=0)
+    flushing = asyncio.create_task(archive.flush())
+    await asyncio.sleep(0)  # it has begun, and waits for the thread
+
+    flushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    await archive.flush()
+    archive.close()
+
+    (part,) = read_manifest(tmp_path / "feed")
+    assert part.rows == 50
 
 
 async def test_an_archiver_that_is_killed_loses_nothing_and_doubles_nothing(settings, tmp_path):
