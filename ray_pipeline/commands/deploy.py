@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -38,14 +37,16 @@ from ray_pipeline.deploy.revisions import dropped, latest, target
 from ray_pipeline.deploy.rollout import Progress, Rollout
 from ray_pipeline.deploy.sizing import needs
 from ray_pipeline.deploy.source import NAMESPACE, read
-from ray_pipeline.errors import ConfigurationError, MissingDependency, PipelineError
+from ray_pipeline.errors import ConfigurationError, PipelineError
+from ray_pipeline.manifests.build import build
 
 P = ParamSpec("P")
 FAILED = 1
 CHANGES = 2
 INTERRUPTED = 130
 TIMEOUT_S = 900.0
-ROOTS = (Path(), Path(__file__).resolve().parents[2])
+# A checkout, also when one stands elsewhere; and an installed package, which has them inside.
+ROOTS = (Path(), Path(__file__).resolve().parents[2], Path(__file__).resolve().parents[1])
 
 deploy_app = typer.Typer(
     no_args_is_help=True,
@@ -260,19 +261,8 @@ def sizing(
     return 0 if report["fits"] else FAILED
 
 
-def _build(folder: Path) -> list[Json]:
-    try:
-        module = import_module("ray_pipeline.manifests.build")
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"{folder} cannot be built: {error}",
-            fix=f"`kubectl kustomize {folder} > manifests.yaml`, and give that file",
-        ) from error
-    return list(module.build(folder))
-
-
 def _objects(overlay: str, namespace: str | None) -> list[Json]:
-    return read(overlay, _build, roots=ROOTS, namespace=namespace)
+    return read(overlay, build, roots=ROOTS, namespace=namespace)
 
 
 @contextmanager

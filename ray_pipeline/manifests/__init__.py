@@ -1,0 +1,1 @@
+"""The Kubernetes manifests: built from overlays, checked against schemas and against rules."""
