@@ -5,7 +5,8 @@ from decimal import Context, Decimal
 
 # Sums must be exact: Decimal's default of 28 digits is not enough for a price that has 26.
 EXACT = Context(prec=200)
-INTERVALS_S = (1, 60, 300, 3600)
+INTERVALS = {"1s": 1, "1m": 60, "5m": 300, "1h": 3600}  # seconds, by name
+INTERVALS_S = tuple(INTERVALS.values())
 
 
 class Bar:

@@ -7,10 +7,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, Generic, TypeVar
 
+from ray_pipeline.actors.metrics import report
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.batch import Rules
 from ray_pipeline.catalog import feed as feed_spec
@@ -22,6 +23,7 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.feed import FeedSpec, partition_of
 from ray_pipeline.flows.consume import CacheWriter, Consumer, ConsumerStatus
+from ray_pipeline.flows.figures import Figure, consumer_figures
 from ray_pipeline.flows.own import Ownership
 from ray_pipeline.holes import HoleWatch, missing
 from ray_pipeline.io.kafka import client_options
@@ -357,6 +359,8 @@ class ConsumerActor:
         self._service = build_consumer(settings, feed, partitions=partitions)
         self._task = asyncio.get_running_loop().create_task(self._service.run())
         self._task.add_done_callback(leave)
+        generation = settings.ray.generation
+        self._reporting = asyncio.create_task(report(self._figures, generation=generation))
 
     def __repr__(self) -> str:
         return f"Consumer({self._feed}/{','.join(map(str, self._partitions))})"
@@ -377,6 +381,18 @@ class ConsumerActor:
             "batches": status.batches,
             "lag": dict(status.lag),
         }
+
+    def _figures(self) -> Iterable[Figure]:
+        status = self._service.status
+        latencies_ms = list(status.latencies_ms)
+        status.latencies_ms.clear()
+        return consumer_figures(
+            self._feed,
+            ",".join(map(str, self._partitions)),
+            stored=status.stored,
+            lag=status.lag,
+            latencies_ms=latencies_ms,
+        )
 
     async def stop(self, drain_s: float) -> bool:
         """Finish what was read and release the partitions; False if that took too long."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import ray
+from ray.util import list_named_actors
 
 from ray_pipeline.actors.archiver import ArchiverActor
 from ray_pipeline.actors.consumer import ConsumerActor
@@ -156,10 +157,16 @@ def _temp_dir(home: Path) -> Path:
     return path
 
 
-def find(desired: Desired) -> RayHandle | None:
+def living(settings: Settings) -> set[str]:
+    """Return the names of the actors in the cluster that are not dead."""
+    found = list_named_actors(all_namespaces=True)
+    return {one["name"] for one in found if one["namespace"] == settings.ray.namespace}
+
+
+def find(name: str, settings: Settings) -> RayHandle | None:
     """Return the living actor of that name, None where there is none."""
     try:
-        return RayHandle(ray.get_actor(desired.name))
+        return RayHandle(ray.get_actor(name, namespace=settings.ray.namespace))
     except ValueError:
         return None
 
@@ -169,6 +176,7 @@ def start(desired: Desired, settings: Settings) -> RayHandle:
     # Ray makes its handles' methods at run time, so that no type describes them.
     actor: Any = ray.remote(CLASSES[desired.kind]).options(
         name=desired.name,
+        namespace=settings.ray.namespace,
         lifetime="detached",
         max_restarts=-1,
         max_task_retries=0,

@@ -1,12 +1,11 @@
 """Which actors should run: a pure function of the settings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from ray_pipeline.actors.producer import sp500_shards
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.feed import FeedName
 from ray_pipeline.settings import Settings
 
 
@@ -29,22 +28,20 @@ class Desired:
     num_cpus: float = 0.1
 
 
-def desired(
-    settings: Settings, partitions: Mapping[FeedName, int], *, submitter: object = None
-) -> Iterator[Desired]:
+def desired(settings: Settings, *, submitter: object = None) -> Iterator[Desired]:
     """
     Yield every actor that should run: consumers first, so that nothing waits in Kafka for long.
 
     Args:
         settings: The settings.
-        partitions: The partitions that each feed's topic has, by feed name.
         submitter: What the scheduler starts runs with; None: there are no scheduled runs.
     """
     generation = settings.ray.generation
     for spec in FEEDS:
-        consumers = min(settings.streams.consumers_per_topic, partitions[spec.name])
+        partitions = int(getattr(settings.kafka, spec.partitions_setting))
+        consumers = min(settings.streams.consumers_per_topic, partitions)
         for number in range(consumers):
-            mine = list(range(number, partitions[spec.name], consumers))
+            mine = list(range(number, partitions, consumers))
             yield Desired(
                 "consumer", f"consumer-{spec.name}-{number}-g{generation}", (spec.name, mine)
             )

@@ -6,11 +6,12 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 
+from ray_pipeline.actors.metrics import report
 from ray_pipeline.backoff import Backoff
 from ray_pipeline.catalog import feed as feed_spec
 from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
@@ -18,6 +19,7 @@ from ray_pipeline.feed import FeedSpec
 from ray_pipeline.feeds import bithumb, finnhub
 from ray_pipeline.flows.collect import Clock, Collector, Connect, Pauses
 from ray_pipeline.flows.dialect import BithumbDialect, Dialect, FinnhubDialect
+from ray_pipeline.flows.figures import Figure, producer_figures
 from ray_pipeline.flows.gap_book import GapBook
 from ray_pipeline.flows.intake import Desk, TickerIntake, TradeIntake
 from ray_pipeline.flows.outbox import Publisher
@@ -261,6 +263,8 @@ class ProducerActor:
         self._stopping = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(settings, feed, shard))
         self._task.add_done_callback(leave)
+        generation = settings.ray.generation
+        self._reporting = asyncio.create_task(report(self._figures, generation=generation))
 
     def __repr__(self) -> str:
         return f"Producer({self._name})"
@@ -275,6 +279,9 @@ class ProducerActor:
         if self._producer is None:
             return {"state": "starting", "pid": os.getpid()}
         return self._producer.status() | {"pid": os.getpid()}
+
+    def _figures(self) -> Iterable[Figure]:
+        return producer_figures(self._producer.status()) if self._producer else ()
 
     async def stop(self, drain_s: float) -> bool:
         """Stop reading, bring what is in hand to the broker, release the lease."""

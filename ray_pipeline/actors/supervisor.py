@@ -1,94 +1,205 @@
-"""Keep the desired actors alive: start the missing, replace the deaf, stop in the right order."""
+"""Keep the desired actors alive: start the missing, replace the old and the deaf, stop in order."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
+
+import ray
 
 from ray_pipeline.actors import deploy
 from ray_pipeline.actors.deploy import ActorUnreachable, RayHandle
 from ray_pipeline.actors.desired import Desired
+from ray_pipeline.actors.generations import Outdated, at_work, outdated
+from ray_pipeline.actors.metrics import Meter
+from ray_pipeline.flows.figures import Figure
+from ray_pipeline.io.collect_job import fingerprints
+from ray_pipeline.io.figures import read_figures
 from ray_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 2.0
+FIGURES_S = 10.0
 STARTED_TOGETHER = 3
 START_S = 20.0
 DEAF_LIMIT = 6  # unanswered questions in a row
+EXCLUSIVE = {"archiver"}  # two cannot live at one time; it goes on where its manifest ends
 
 
 class Supervisor:
-    """Holds no data: what should run is given, what runs is asked of the cluster."""
+    """
+    Holds no data: what should run is given, what runs is asked of the cluster.
+
+    So it may die at any time, and another one goes on.
+
+    Attributes:
+        statuses: What each desired actor said of itself last, by name.
+        trouble: Why reconciling fails; empty where it does not.
+    """
 
     def __init__(self, settings: Settings, desired: Sequence[Desired]) -> None:
+        """Take what should run."""
         self._settings = settings
         self._desired = list(desired)
         self._deaf: dict[str, int] = {}
         self._handles: dict[str, RayHandle] = {}
+        self._meter: Meter | None = None
+        self.statuses: dict[str, object] = {}
+        self.trouble = ""
+        self.reconciled_at_s = 0.0
 
-    async def start_all(self) -> None:
+    @property
+    def names(self) -> list[str]:
+        """The names of the actors that should run."""
+        return [one.name for one in self._desired]
+
+    async def run(self) -> None:
+        """Reconcile until cancelled, and show figures beside it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reconcile_for_ever())
+            group.create_task(self._show_figures())
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            try:
+                await self.reconcile()
+                self.trouble = ""
+                self.reconciled_at_s = time.monotonic()
+            except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
+                # The head is away: what runs goes on without it, and it comes back.
+                self.trouble = f"Ray does not answer: {type(error).__name__}"
+                log.warning("%s: %s", self.trouble, error)
+            await asyncio.sleep(RECONCILE_S)
+
+    async def reconcile(self) -> None:
+        """One round: start what is missing, ask all, replace what is of an older release."""
+        living = await asyncio.to_thread(deploy.living, self._settings)
+        old = list(outdated(living, self._desired, generation=self._settings.ray.generation))
+        for one in old:
+            if one.kind in EXCLUSIVE:
+                await self._retire(one)
+        old = [one for one in old if one.kind not in EXCLUSIVE]
+        await self._start(self._due(living, old))
+        await asyncio.gather(*(self._check(one) for one in self._desired if one.name in living))
+        for one in old:
+            await self._retire(one)
+
+    def _due(self, living: set[str], old: Sequence[Outdated]) -> list[Desired]:
+        """Return what to start now: of those that replace an older one, only one at a time."""
+        missing = [one for one in self._desired if one.name not in living]
+        replacing = {one.successor.name for one in old if one.successor is not None}
+        new = [one for one in missing if one.name not in replacing]
+        if replacing & living:
+            return new
+        return new + [one for one in missing if one.name in replacing][:1]
+
+    async def _start(self, missing: Sequence[Desired]) -> None:
         """
-        Start every actor that is missing, a few at a time.
+        Start actors, a few at a time.
 
         All at once, twenty new processes would share the cores, and none would be ready soon.
         """
-        for start in range(0, len(self._desired), STARTED_TOGETHER):
-            some = self._desired[start : start + STARTED_TOGETHER]
+        for start in range(0, len(missing), STARTED_TOGETHER):
+            some = missing[start : start + STARTED_TOGETHER]
             for one in some:
-                self._handles[one.name] = deploy.find(one) or deploy.start(one, self._settings)
-            answers = (self._handles[one.name].call("status", timeout_s=START_S) for one in some)
-            await asyncio.gather(*answers, return_exceptions=True)
-
-    async def run(self) -> None:
-        """Reconcile until cancelled."""
-        while True:
-            await asyncio.gather(*(self._check(one) for one in self._desired))
-            await asyncio.sleep(RECONCILE_S)
+                log.info("starting %s", one.name)
+                self._handles[one.name] = await asyncio.to_thread(deploy.start, one, self._settings)
+            await asyncio.gather(*(self._ask(one.name, timeout_s=START_S) for one in some))
 
     async def _check(self, one: Desired) -> None:
-        handle = await asyncio.to_thread(deploy.find, one)
+        """Ask an actor how it does, and end it when it does not answer for long."""
+        handle = await asyncio.to_thread(deploy.find, one.name, self._settings)
         if handle is None:
-            log.warning("%s is missing: starting it", one.name)
-            self._handles[one.name] = await asyncio.to_thread(deploy.start, one, self._settings)
-            return
+            return  # it died since it was listed: the next round starts it
         self._handles[one.name] = handle
-        try:
-            await handle.call("status")
+        if await self._ask(one.name):
             self._deaf[one.name] = 0
+            return
+        # Ray restarts what died; only what lives and does not answer is ours to end.
+        self._deaf[one.name] = self._deaf.get(one.name, 0) + 1
+        if self._deaf[one.name] >= DEAF_LIMIT:
+            log.warning("%s does not answer: ending its process", one.name)
+            self._deaf[one.name] = 0
+            handle.kill(restart=True)
+
+    async def _ask(self, name: str, *, timeout_s: float = deploy.CALL_TIMEOUT_S) -> bool:
+        """Keep what an actor says of itself; return whether it answered."""
+        try:
+            self.statuses[name] = await self._handles[name].call("status", timeout_s=timeout_s)
         except ActorUnreachable as error:
-            # Ray restarts what died; only what lives and does not answer is ours to end.
-            self._deaf[one.name] = self._deaf.get(one.name, 0) + 1
-            log.debug("%s: %s", one.name, error)
-            if self._deaf[one.name] >= DEAF_LIMIT:
-                log.warning("%s does not answer: ending its process", one.name)
-                self._deaf[one.name] = 0
-                handle.kill(restart=True)
+            log.debug("%s: %s", name, error)
+            self.statuses[name] = {"state": "unreachable", "cause": str(error.args[0])}
+            return False
+        return True
 
-    async def statuses(self) -> dict[str, object]:
-        """Return what each actor says of itself, by name; the reason where it says nothing."""
-
-        async def ask(name: str, handle: RayHandle) -> tuple[str, object]:
-            try:
-                return name, await handle.call("status")
-            except ActorUnreachable as error:
-                return name, {"state": "unreachable", "cause": str(error)}
-
-        return dict(await asyncio.gather(*(ask(*pair) for pair in self._handles.items())))
+    async def _retire(self, old: Outdated) -> None:
+        """Stop an actor of an older release, once nothing is lost when it goes."""
+        handle = await asyncio.to_thread(deploy.find, old.name, self._settings)
+        if handle is None:
+            return
+        if old.successor is not None and old.kind not in EXCLUSIVE:
+            successor = self.statuses.get(old.successor.name)
+            if not is_up(successor):
+                return
+            # Who has no key has nothing to hand over, and its successor may have none either.
+            if not at_work(old.kind, successor) and not await _is_idle(handle):
+                return
+        log.info("retiring %s", old.name)
+        await _end(old.name, handle, drain_s=self._settings.streams.drain_s)
 
     async def stop(self, kind: str, *, drain_s: float) -> list[str]:
         """Stop the actors of a kind; return the names of those that did not finish in time."""
-        chosen = [one for one in self._desired if one.kind == kind]
+        names = [one.name for one in self._desired if one.kind == kind]
+        ended = await asyncio.gather(
+            *(_end(name, self._handles[name], drain_s=drain_s)
+              for name in names if name in self._handles)
+        )  # fmt: skip
+        return [name for name, finished in ended if not finished]
 
-        async def stop(one: Desired) -> str | None:
-            handle = self._handles.get(one.name)
-            if handle is None:
-                return None
+    async def _show_figures(self) -> None:
+        while True:
+            await asyncio.sleep(FIGURES_S)
             try:
-                finished = await handle.call("stop", drain_s, timeout_s=drain_s + 5)
-            except ActorUnreachable as error:
-                log.warning("%s: %s", one.name, error)
-                finished = False
-            handle.kill(restart=False)
-            return None if finished else one.name
+                figures = await read_figures(
+                    self._settings.postgres_dsn(),
+                    fingerprints(self._settings),
+                    speed=self._settings.jobs.speed,
+                )
+            except Exception as error:  # Postgres is away, or has no schema yet
+                log.debug("no figures: %s", error)
+                figures = []
+            if self._meter is None:
+                self._meter = Meter(generation=self._settings.ray.generation)
+                self._meter.begin(figures)
+            self._meter.show([*figures, *self._ups()])
 
-        return [name for name in await asyncio.gather(*map(stop, chosen)) if name]
+    def _ups(self) -> list[Figure]:
+        return [
+            Figure("pipeline_actor_up", float(is_up(self.statuses.get(name))), {"actor": name})
+            for name in self.names
+        ]
+
+
+def is_up(status: object) -> bool:
+    """Say whether a status is one that the actor itself gave."""
+    return isinstance(status, dict) and status.get("state") != "unreachable"
+
+
+async def _is_idle(handle: RayHandle) -> bool:
+    try:
+        status = await handle.call("status")
+    except ActorUnreachable:
+        return False
+    return isinstance(status, dict) and status.get("state") == "no_key"
+
+
+async def _end(name: str, handle: RayHandle, *, drain_s: float) -> tuple[str, bool]:
+    """Stop an actor in order, then end its process; return whether it finished in time."""
+    try:
+        finished = bool(await handle.call("stop", drain_s, timeout_s=drain_s + 5))
+    except ActorUnreachable as error:
+        log.warning("%s: %s", name, error)
+        finished = False
+    handle.kill(restart=False)
+    return name, finished

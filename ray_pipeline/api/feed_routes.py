@@ -9,7 +9,6 @@ from ray_pipeline.api import cursor
 from ray_pipeline.api.answers import JSON, BadRequest, NotFound, answer, joined
 from ray_pipeline.api.examples import BAR, CURSOR, RECORD, VALUE, shows
 from ray_pipeline.api.parameters import (
-    INTERVALS,
     After,
     Feed,
     Interval,
@@ -21,6 +20,7 @@ from ray_pipeline.api.parameters import (
 )
 from ray_pipeline.api.services import Services, feed_called
 from ray_pipeline.api.socket import SYMBOL
+from ray_pipeline.bars import INTERVALS
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.io import pages
 from ray_pipeline.records import to_ms

@@ -12,7 +12,6 @@ from ray_pipeline.feed import FeedSpec
 
 PATTERN = f"^{SYMBOL.pattern}$"
 MOST_SYMBOLS = 500
-INTERVALS = {"1s": 1, "1m": 60, "5m": 300, "1h": 3600}
 
 
 def services_of(request: Request) -> Services:

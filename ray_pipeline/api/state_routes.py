@@ -23,6 +23,7 @@ from ray_pipeline.api.examples import (
 )
 from ray_pipeline.api.parameters import Before, Limit, MaybeFeed, Used
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.flows.job_list import job_rows
 from ray_pipeline.flows.status import age
 from ray_pipeline.flows.why_feed import explain_feed
 from ray_pipeline.io import pages
@@ -131,21 +132,7 @@ async def dead_letters(
 async def jobs(services: Used) -> Response:
     """What it is, where it comes from, when, into which tables, and its newest run."""
     last = await services.stores.postgres.read(last_runs)
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "name": spec.name,
-            "title": spec.title,
-            "sources": [source.provider.name for source in spec.sources],
-            "tables": [table.name for table in spec.tables],
-            "schedule": None if spec.manual else spec.schedule.expression,
-            "zone": spec.schedule.zone,
-            "next": None if spec.manual else spec.schedule.next(now),
-            "last": last.get(spec.name),
-        }
-        for spec in catalog.all_jobs()
-    ]
-    return answer({"jobs": rows})
+    return answer({"jobs": job_rows(last, now=datetime.now(UTC))})
 
 
 @router.get("/v1/runs", summary="The newest runs", responses=shows({"runs": [RUN]}, 404, 422, 503))

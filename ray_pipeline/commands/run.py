@@ -22,7 +22,6 @@ from ray_pipeline.actors import deploy
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.scheduler import scheduled
 from ray_pipeline.actors.supervisor import Supervisor
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.commands.common import command
 from ray_pipeline.commands.tables import render_audit, render_job_summary, render_table
 from ray_pipeline.errors import PipelineError, ServerError
@@ -119,7 +118,7 @@ async def _run(
         stage = await _start(cleanup, console, broker=broker, demo=demo)
         _on_signal(stop)  # again: starting Ray takes the handlers away
         begun_s = time.monotonic()
-        supervising = asyncio.create_task(_supervise(stage.supervisor))
+        supervising = asyncio.create_task(stage.supervisor.run())
         try:
             await _watch(stage, console, stop=stop, seconds=seconds)
         finally:
@@ -140,11 +139,6 @@ async def _run(
 def _write_report(path: Path, audit: Audit) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(audit.as_json(), indent=2) + "\n")
-
-
-async def _supervise(supervisor: Supervisor) -> None:
-    await supervisor.start_all()
-    await supervisor.run()
 
 
 async def _start(
@@ -174,10 +168,7 @@ async def _start(
     cleanup.callback(deploy.stop_ray)
     if dashboard:
         say(f"Ray dashboard: {dashboard}")
-    partitions = {
-        spec.name: int(getattr(settings.kafka, spec.partitions_setting)) for spec in FEEDS
-    }
-    actors = desired(settings, partitions, submitter=deploy.submitter(settings, dashboard))
+    actors = desired(settings, submitter=deploy.submitter(settings, dashboard))
     supervisor = Supervisor(settings, list(actors))
     if simulated:
         await seed_top_gainers(settings.postgres_dsn())

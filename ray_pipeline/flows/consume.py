@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from ray_pipeline.bars import BarKey
@@ -37,6 +39,7 @@ REDIS_PAUSE_S = 0.5
 POLL_S = 0.2
 # Small: between two slices the last batch goes on to Postgres, which would wait otherwise.
 DECODE_SLICE = 100
+KEPT_LATENCIES = 1_000  # until somebody reads them
 
 
 class Log(Protocol):
@@ -84,6 +87,7 @@ class ConsumerStatus:
     lag: dict[int, int] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)
     last_stored_at_s: float = 0.0
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
 
 
 class CacheWriter:
@@ -322,6 +326,11 @@ class Consumer(Generic[T]):
             self._status.batches += 1
             self._status.offsets.update(batch.next_offsets)
             self._status.last_stored_at_s = self._clock()
+            if batch.items:
+                received_s = datetime.fromisoformat(batch.items[0].received).timestamp()
+                self._status.latencies_ms.append(
+                    (self._status.last_stored_at_s - received_s) * 1000
+                )
 
     async def _put(self, batch: Prepared[T]) -> None:
         pause_s = RETRY_FIRST_S

@@ -1,5 +1,6 @@
 """What the cluster's tests share: a run of `ray-pipeline`, with a process group and a home."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,13 @@ from pathlib import Path
 import psutil
 import psycopg
 
+# For pipelines that share servers and a provider.
+SHARED = {
+    "PIPELINE_API_KEYS": json.dumps({"finnhub": ["key-1", "key-2", "key-3"]}),
+    "PIPELINE_STREAMS__MARKET_HOURS": "always",
+    "PIPELINE_STREAMS__LEASE_TTL_S": "5",
+    "PIPELINE_ARCHIVE__ENABLED": "false",
+}
 COMMAND = [sys.executable, "-m", "ray_pipeline.cli"]
 
 
@@ -21,6 +29,7 @@ class Run:
         self, home: Path, *arguments: str, environment: dict[str, str] | None = None
     ) -> None:
         self.home = home
+        self._dsn: str | None = None
         self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.log"
         inherited = {
             name: value
@@ -69,13 +78,16 @@ class Run:
         psutil.wait_procs(mine, timeout=30)
 
     def dsn(self) -> str:
-        return local_env(self)["PIPELINE_POSTGRES__DSN"]
+        if self._dsn is None:
+            self._dsn = local_env(self)["PIPELINE_POSTGRES__DSN"]
+        return self._dsn
 
     def rows(self, query: str) -> list[tuple]:
         try:
             with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=5) as connection:
                 return connection.execute(query).fetchall()
         except (psycopg.Error, KeyError):
+            self._dsn = None  # another start, another port
             return []
 
     def stored(self) -> int:

@@ -1,49 +1,9 @@
 """Two releases on two Ray clusters of their own, over one Kafka, Postgres and Redis."""
 
 import json
-import subprocess
-import sys
 
-import pytest
-
-from tests.cluster.support import Run, local_env
+from tests.cluster.support import SHARED, Run
 from tests.support import eventually_sync
-
-SHARED = {
-    "PIPELINE_API_KEYS": json.dumps({"finnhub": ["key-1", "key-2", "key-3"]}),
-    "PIPELINE_STREAMS__MARKET_HOURS": "always",
-    "PIPELINE_STREAMS__LEASE_TTL_S": "5",
-    "PIPELINE_ARCHIVE__ENABLED": "false",
-}
-
-
-@pytest.fixture
-def provider():
-    """Simulators that let each key have one connection, and the settings that lead there."""
-    found = {}
-    running = []
-    for name in ("finnhub", "bithumb"):
-        command = [sys.executable, "-m", "ray_pipeline.simulators", name, "--until-stdin-ends"]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        found[name] = json.loads(process.stdout.readline())
-    yield {
-        "PIPELINE_FINNHUB__WS_URL": found["finnhub"]["url"],
-        "PIPELINE_BITHUMB__WS_URL": found["bithumb"]["ws_url"],
-        "PIPELINE_BITHUMB__REST_URL": found["bithumb"]["rest_url"],
-    }
-    for process in running:
-        process.communicate("")
-
-
-@pytest.fixture
-def stores(start):
-    """Servers that outlive both releases, and the settings that lead to them."""
-    run = start("stores", "local", "up", "--broker", "kafka")
-    assert run.wait(120) == 0, run.text()
-    return run, local_env(run)
 
 
 def holders(run: Run) -> set[int]:

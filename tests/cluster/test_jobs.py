@@ -83,7 +83,7 @@ def test_ctrl_c_leaves_no_process_of_a_run_behind(start):
     """A sweep is at work when everything is asked to end; the next run goes on behind it."""
     run = start(
         "interrupted-jobs", "demo", PIPELINE_JOBS__ENABLED="true",
-        PIPELINE_JOBS__ONLY='["sp500_companies", "company_news"]', PIPELINE_JOBS__SPEED="200",
+        PIPELINE_JOBS__ONLY='["sp500_companies", "company_news"]', PIPELINE_JOBS__SPEED="10",
     )  # fmt: skip
     eventually_sync(
         lambda: run.rows(

@@ -1,0 +1,24 @@
+"""The batch datasets as a list: what each is, when it runs, and how its newest run went."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ray_pipeline.catalog import all_jobs
+
+
+def job_rows(last: Mapping[str, Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
+    """Return every job by name; `last` is each one's newest run, where there was one."""
+    return [
+        {
+            "name": spec.name,
+            "title": spec.title,
+            "sources": [source.provider.name for source in spec.sources],
+            "tables": [table.name for table in spec.tables],
+            "schedule": None if spec.manual else spec.schedule.expression,
+            "zone": spec.schedule.zone,
+            "next": None if spec.manual else spec.schedule.next(now),
+            "last": last.get(spec.name),
+        }
+        for spec in all_jobs()
+    ]

@@ -1,0 +1,1 @@
+"""What runs on Ray Serve to keep the actors alive."""
