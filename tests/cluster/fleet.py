@@ -1,0 +1,31 @@
+"""The streaming actors of a cluster: `python -m tests.cluster.fleet start|stop`, then it leaves."""
+
+import asyncio
+import sys
+
+from ray_pipeline.actors import deploy
+from ray_pipeline.actors.desired import desired
+from ray_pipeline.actors.supervisor import Supervisor
+from ray_pipeline.io.kafka import ensure_topics
+from ray_pipeline.io.migrations import migrate
+from ray_pipeline.local.stack import home
+from ray_pipeline.settings import load
+
+DRAIN_S = 10.0
+
+
+async def main(verb: str) -> None:
+    """Start what is missing; with `stop`, end everything in order."""
+    settings = load()
+    await migrate(settings.postgres_dsn())
+    await ensure_topics(settings)
+    deploy.start_ray(settings, home=home())
+    supervisor = Supervisor(settings, list(desired(settings)))
+    await supervisor.reconcile()
+    if verb == "stop":
+        assert await supervisor.stop("producer", drain_s=DRAIN_S) == []
+        assert await supervisor.stop("consumer", drain_s=DRAIN_S) == []
+    deploy.stop_ray()
+
+
+asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""A Ray cluster of several nodes on one machine: each a process group that can be killed alone."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from ray_pipeline.local.ports import free_port
+from tests.support import eventually_sync
+
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+OBJECT_STORE_BYTES = str(80 * 2**20)
+# A node that does not answer is dead after some five seconds, not after a minute.
+DETECTION = {
+    "RAY_health_check_initial_delay_ms": "2000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+class Node:
+    """`ray start --block` in a process group of its own."""
+
+    def __init__(self, *options: str, environment: dict[str, str], log: Path) -> None:
+        self._log = log
+        command = [
+            *RAY, "start", "--block", "--node-ip-address", "127.0.0.1",
+            "--object-store-memory", OBJECT_STORE_BYTES, "--disable-usage-stats", *options,
+        ]  # fmt: skip
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def processes(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def actors(self, kind: str) -> set[int]:
+        """Return the pids of this node's actors of a kind."""
+        found = set()
+        for process in self.processes():
+            try:
+                if f"ray::{kind}" in " ".join(process.cmdline()):
+                    found.add(process.pid)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def raylet(self) -> psutil.Process:
+        (found,) = [one for one in self.processes() if one.name() == "raylet"]
+        return found
+
+    def kill(self) -> None:
+        """As a power cut."""
+        mine = self.processes()
+        for process in mine:
+            try:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(mine, timeout=30)
+        self._process.wait(30)
+
+    def started(self) -> None:
+        eventually_sync(
+            lambda: (
+                "Ray runtime started" in self._log.read_text() or self._process.poll() is not None
+            ),
+            timeout_s=90,
+            what="a node of Ray",
+        )
+        assert self._process.poll() is None, self._log.read_text()[-3000:]
+
+
+class Cluster:
+    """A head that runs nothing, keeps what it knows in Redis, and can be started again."""
+
+    def __init__(self, *, redis_url: str, environment: dict[str, str]) -> None:
+        # Short: the path of a socket has at most 107 characters.
+        self._base = Path(tempfile.mkdtemp(prefix="rp-"))
+        self._port, self._dashboard_port = free_port(), free_port()
+        self.address = f"127.0.0.1:{self._port}"
+        self.dashboard = f"http://127.0.0.1:{self._dashboard_port}"
+        url = urlsplit(redis_url)
+        self._redis_password = url.password or ""
+        self.environment = os.environ | environment | DETECTION | {"RAY_AUTH_MODE": "disabled"}
+        self._redis = {"RAY_REDIS_ADDRESS": f"{url.hostname}:{url.port}"}
+        self.nodes: list[Node] = []
+        self.head = self.start_head()
+
+    def start_head(self) -> Node:
+        # A head that was killed left its address; on a machine of its own it would be alone there.
+        (self._base / "ray_current_cluster").unlink(missing_ok=True)
+        self.head = self._start(
+            "--head", "--port", str(self._port), "--num-cpus", "0",
+            "--dashboard-host", "127.0.0.1", "--dashboard-port", str(self._dashboard_port),
+            "--temp-dir", str(self._base), "--redis-password", self._redis_password,
+            extra=self._redis,
+        )  # fmt: skip
+        return self.head
+
+    def start_worker(self) -> Node:
+        return self._start("--address", self.address, "--num-cpus", "8")
+
+    def _start(self, *options: str, extra: dict[str, str] | None = None) -> Node:
+        log = self._base / f"node-{len(self.nodes)}.log"
+        node = Node(*options, environment=self.environment | (extra or {}), log=log)
+        self.nodes.append(node)
+        node.started()
+        return node
+
+    def close(self) -> None:
+        for node in reversed(self.nodes):
+            node.kill()
+        shutil.rmtree(self._base, ignore_errors=True)
