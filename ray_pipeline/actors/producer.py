@@ -129,6 +129,7 @@ class _Workshop:
                 backoff=self._backoff(),
                 drain_s=self._streams.drain_s,
                 close=self._close,
+                let_go=self._close_spool,
                 missing="" if self._key is not None else self._missing(),
             ),
         )
@@ -147,6 +148,8 @@ class _Workshop:
         await self._broker.close()
         await self._leases.close()
         await self._beats.close()
+
+    def _close_spool(self) -> None:
         if self._spool is not None:
             self._spool.close()
             self._spool = None
@@ -180,7 +183,7 @@ class _Workshop:
                 return bithumb_markets(self._dsn, self._rest)
 
     def _outbox(self, epoch: int, gate: Callable[[], bool]) -> Courier:
-        # One spool for all tenures: what an earlier epoch left in it goes first.
+        # What an earlier epoch left in it goes first.
         if self._spool is None:
             root = self._streams.spool_dir or home() / "spool"
             self._spool = open_spool(

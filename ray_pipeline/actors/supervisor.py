@@ -24,6 +24,7 @@ FIGURES_S = 10.0
 STARTED_TOGETHER = 3
 START_S = 20.0
 DEAF_LIMIT = 6  # unanswered questions in a row
+STOPPED_LIMIT = 30  # rounds; whoever drains a node has ended it by then
 EXCLUSIVE = {"archiver"}  # two cannot live at one time; it goes on where its manifest ends
 
 
@@ -42,7 +43,7 @@ class Supervisor:
         """Take what should run."""
         self._settings = settings
         self._desired = list(desired)
-        self._deaf: dict[str, int] = {}
+        self._useless: dict[str, int] = {}  # rounds in a row
         self._handles: dict[str, RayHandle] = {}
         self._meter: Meter | None = None
         self.statuses: dict[str, object] = {}
@@ -108,19 +109,20 @@ class Supervisor:
             await asyncio.gather(*(self._ask(one.name, timeout_s=START_S) for one in some))
 
     async def _check(self, one: Desired) -> None:
-        """Ask an actor how it does, and end it when it does not answer for long."""
+        """Ask an actor how it does, and start it anew when it is of no use for long."""
         handle = await asyncio.to_thread(deploy.find, one.name, self._settings)
         if handle is None:
             return  # it died since it was listed: the next round starts it
         self._handles[one.name] = handle
-        if await self._ask(one.name):
-            self._deaf[one.name] = 0
+        answered = await self._ask(one.name)
+        if answered and not _is_stopped(self.statuses[one.name]):
+            self._useless[one.name] = 0
             return
-        # Ray restarts what died; only what lives and does not answer is ours to end.
-        self._deaf[one.name] = self._deaf.get(one.name, 0) + 1
-        if self._deaf[one.name] >= DEAF_LIMIT:
-            log.warning("%s does not answer: ending its process", one.name)
-            self._deaf[one.name] = 0
+        # Ray restarts what died; only what lives, and is of no use, is ours to end.
+        self._useless[one.name] = self._useless.get(one.name, 0) + 1
+        if self._useless[one.name] >= (STOPPED_LIMIT if answered else DEAF_LIMIT):
+            log.warning("%s %s: starting it anew", one.name, "rests" if answered else "is deaf")
+            self._useless[one.name] = 0
             handle.kill(restart=True)
 
     async def _ask(self, name: str, *, timeout_s: float = deploy.CALL_TIMEOUT_S) -> bool:
@@ -184,6 +186,10 @@ class Supervisor:
 def is_up(status: object) -> bool:
     """Say whether a status is one that the actor itself gave."""
     return isinstance(status, dict) and status.get("state") != "unreachable"
+
+
+def _is_stopped(status: object) -> bool:
+    return isinstance(status, dict) and status.get("state") == "stopped"
 
 
 async def _is_idle(handle: RayHandle) -> bool:

@@ -79,7 +79,9 @@ class Parts:
     Attributes:
         outbox: Makes the outbox of an epoch; it may publish while the gate says so.
         line: Makes the collector that fills it; None where a setting is missing.
-        close: Gives back the connections and files that the parts share.
+        close: Gives back the connections that the parts share.
+        let_go: Gives back the files that only one process may hold: a successor on the same machine
+            waits for them.
         missing: Which setting, and what to do.
     """
 
@@ -93,6 +95,7 @@ class Parts:
     backoff: Backoff
     drain_s: float
     close: Callable[[], Awaitable[None]]
+    let_go: Callable[[], None]
     missing: str = ""
 
 
@@ -182,6 +185,7 @@ class Producer:
             if ownership.lease is not None:
                 await self._use(ownership.lease.epoch)
         finally:
+            self._parts.let_go()
             await ownership.release()
 
     async def _use(self, epoch: int) -> None:

@@ -95,6 +95,8 @@ def _actor_reasons(view: View) -> Iterator[str]:
 
 
 async def _data_reasons(view: View) -> list[str]:
+    if view.supervisor is None:
+        return []  # there may be no schema to read from yet
     try:
         page = await view.read()
     except PipelineError as error:
@@ -108,6 +110,8 @@ async def _data_reasons(view: View) -> list[str]:
 
 
 async def _feeds(view: View) -> list[dict[str, object]]:
+    if view.supervisor is None:
+        return []
     try:
         page = await view.read()
     except PipelineError as error:

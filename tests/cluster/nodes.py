@@ -112,8 +112,8 @@ class Cluster:
         )  # fmt: skip
         return self.head
 
-    def start_worker(self) -> Node:
-        return self._start("--address", self.address, "--num-cpus", "8")
+    def start_worker(self, *options: str) -> Node:
+        return self._start("--address", self.address, "--num-cpus", "8", *options)
 
     def _start(self, *options: str, extra: dict[str, str] | None = None) -> Node:
         log = self._base / f"node-{len(self.nodes)}.log"

@@ -1,0 +1,65 @@
+"""Before a node goes: its actors bring what they hold to safety, and give their leases back."""
+
+import asyncio
+import logging
+
+import ray
+from ray.util.state import list_actors
+
+from ray_pipeline.actors import deploy
+from ray_pipeline.actors.deploy import ActorUnreachable
+from ray_pipeline.actors.generations import NAME
+from ray_pipeline.errors import Unavailable
+from ray_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+async def drain_node(settings: Settings, *, drain_s: float) -> dict[str, bool]:
+    """
+    Stop the pipeline's actors of the node that this process is on.
+
+    Ray tells an actor nothing when its node ends; without this, whoever takes its work over would
+    have to wait until its lease has run out.
+
+    Returns:
+        Whether each finished in time, by name.
+
+    Raises:
+        Unavailable: If this node, or the cluster's head, does not answer.
+    """
+    try:
+        ray.init(
+            address="auto",
+            namespace=settings.ray.namespace,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+        names = await asyncio.to_thread(_mine)
+    except Exception as error:
+        raise Unavailable(
+            f"the actors of this node cannot be listed: {type(error).__name__}",
+            fix="their leases run out by themselves within PIPELINE_STREAMS__LEASE_TTL_S",
+        ) from None
+    try:
+        done = await asyncio.gather(*(_stop(name, settings, drain_s) for name in names))
+    finally:
+        ray.shutdown()
+    return dict(zip(names, done, strict=True))
+
+
+def _mine() -> list[str]:
+    node = ray.get_runtime_context().get_node_id()
+    found = list_actors(filters=[("node_id", "=", node), ("state", "=", "ALIVE")], limit=1000)
+    return sorted(str(one["name"]) for one in found if NAME.fullmatch(str(one["name"] or "")))
+
+
+async def _stop(name: str, settings: Settings, drain_s: float) -> bool:
+    handle = deploy.find(name, settings)
+    if handle is None:
+        return True
+    try:
+        return bool(await handle.call("stop", drain_s, timeout_s=drain_s + 5))
+    except ActorUnreachable as error:
+        log.warning("%s: %s", name, error)
+        return False

@@ -1,0 +1,180 @@
+"""The shipped Serve applications on a real cluster: the supervisor, its death, the next release."""
+
+import json
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from ray_pipeline.flows.figures import METRICS
+from ray_pipeline.local.ports import free_port
+from tests.cluster.nodes import Cluster
+from tests.cluster.support import COMMAND, SHARED
+from tests.support import eventually_sync
+
+SERVE_YAML = Path(__file__).parents[2] / "kuberay" / "overlays" / "lite" / "serve.yaml"
+SERVE = [sys.executable, "-m", "ray.serve.scripts"]
+TOKEN = "a-token-of-this-test"
+# Of a run that has no trouble; the others need some.
+EXPECTED = {name for name, metric in METRICS.items()} - {
+    "pipeline_reconnects", "pipeline_gaps", "pipeline_dead_letters", "pipeline_runs",
+}  # fmt: skip
+
+
+class Served:
+    """The applications of `serve.yaml` on a cluster of one head and one worker node."""
+
+    def __init__(self, cluster: Cluster, folder: Path, *, port: int, metrics_port: int) -> None:
+        self.cluster = cluster
+        self.worker = cluster.nodes[-1]
+        self._folder = folder
+        self._port = port
+        self._metrics_port = metrics_port
+
+    def deploy(self, *, generation: int) -> None:
+        """Tell Serve what to run, as the keeper of `lite` does."""
+        config = yaml.safe_load(SERVE_YAML.read_text())
+        config["http_options"] = {"host": "127.0.0.1", "port": self._port}
+        for one in config["applications"]:
+            variables = {"PIPELINE_RAY__GENERATION": str(generation)}
+            one["runtime_env"] = {"env_vars": variables}
+        file = self._folder / f"serve-{generation}.yaml"
+        file.write_text(yaml.safe_dump(config))
+        done = subprocess.run(
+            [*SERVE, "deploy", "--address", self.cluster.dashboard, str(file)],
+            capture_output=True, text=True, check=False, env=self.cluster.environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def get(self, path: str, *, token: str = "") -> tuple[int, dict]:
+        """Ask over HTTP; status 0 while nobody answers."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            body = error.read()
+            return error.code, json.loads(body) if body.startswith(b"{") else {}
+        except OSError:
+            return 0, {}
+
+    def ready(self, *, generation: int) -> bool:
+        status, body = self.get("/supervisor/ready")
+        return status == 200 and body["generation"] == generation
+
+    def wait_until_ready(self, *, generation: int, gone: frozenset[int] = frozenset()) -> None:
+        """Wait until a release is ready, and these writers of another one are gone."""
+        try:
+            eventually_sync(
+                lambda: self.ready(generation=generation) and not gone & self.writers(),
+                timeout_s=150,
+                what=f"generation {generation}",
+            )
+        except AssertionError as error:
+            said = json.dumps(
+                [self.get("/supervisor/ready"), self.get("/supervisor/why")], indent=1
+            )
+            raise AssertionError(f"{error}; left: {gone & self.writers()}; {said}") from None
+
+    def writers(self) -> set[int]:
+        return self.worker.actors("Producer") | self.worker.actors("Consumer")
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics") as answer:
+            return answer.read().decode()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.cluster.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def served(stores, provider, tmp_path):
+    servers, env = stores
+    environment = servers.environment | SHARED | provider | env | {
+        "PIPELINE_API__TOKEN": TOKEN, "PIPELINE_API__READY_S": "20",
+    }  # fmt: skip
+    cluster = Cluster(redis_url=env["PIPELINE_REDIS__URL"], environment=environment)
+    try:
+        metrics_port = free_port()
+        cluster.start_worker("--metrics-export-port", str(metrics_port))
+        yield Served(cluster, tmp_path, port=free_port(), metrics_port=metrics_port)
+    finally:
+        cluster.close()
+
+
+def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
+    """Not before the schema; then data, figures, a killed supervisor, the next release."""
+    served.deploy(generation=1)
+    eventually_sync(lambda: served.get("/supervisor/live")[0] == 200, timeout_s=120, what="live")
+    assert served.get("/supervisor/ready")[0] == 503
+    assert served.writers() == set()
+    said = eventually_sync(
+        lambda: "migrat" in (text := served.get("/supervisor/why")[1]["supervisor"]) and text,
+        what="the reason",
+    )
+    assert "ray-pipeline migrate" in said
+
+    assert served.run("migrate").returncode == 0
+    served.wait_until_ready(generation=1)
+    first = served.writers()
+    assert len(first) == 7  # two shards, Bithumb, top gainers; three consumers
+
+    # The API is the same application as elsewhere.
+    status, latest = served.get("/v1/feeds/bithumb/symbols", token=TOKEN)
+    assert status == 200
+    assert latest["symbols"]
+    assert served.get("/v1/feeds/bithumb/symbols")[0] == 401
+
+    # Figures, with no key among them.
+    def shown() -> set[str]:
+        return set(re.findall(r"^# TYPE ray_(pipeline_\w+?)(?:_total)? ", served.metrics(), re.M))
+
+    eventually_sync(lambda: shown() >= EXPECTED, timeout_s=60, what="metrics")
+    page = served.metrics()
+    (total,) = re.findall(
+        r'^ray_pipeline_records_stored_total\{[^}]*feed="bithumb"[^}]*\} (\S+)', page, re.M
+    )
+    assert float(total) > 0
+    assert "_total_total" not in page
+    assert "key-1" not in page
+
+    # The supervisor dies: what collects does not notice, and the next one finds it.
+    replicas = [
+        process
+        for node in served.cluster.nodes
+        for process in node.processes()
+        if "ServeReplica:supervisor" in " ".join(process.cmdline())
+    ]
+    assert replicas
+    for process in replicas:
+        process.kill()
+    psutil.wait_procs(replicas, timeout=30)
+    served.wait_until_ready(generation=1)
+    assert served.writers() == first
+
+    # The next release in the same cluster: each actor is replaced once its successor works.
+    served.deploy(generation=2)
+    served.wait_until_ready(generation=2, gone=frozenset(first))
+    names = [one["name"] for one in served.get("/supervisor/why")[1]["actors"]]
+    assert names
+    assert all(name.endswith("-g2") for name in names)
+
+    # Before a node ends, its actors give back what they hold.
+    drained = served.run("drain-node")
+    assert drained.returncode == 0, drained.stdout + drained.stderr
+    assert "7 actors of this node" in drained.stdout
+    done = served.run("audit", "--json")
+    audit = json.loads(done.stdout)
+    assert audit["clean"], audit
+    for feed in ("sp500", "bithumb"):
+        assert audit["feeds"][feed]["duplicates"] == audit["feeds"][feed]["missing"] == 0
