@@ -15,9 +15,9 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 
-async def drain_node(settings: Settings, *, drain_s: float) -> dict[str, bool]:
+async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> dict[str, bool]:
     """
-    Stop the pipeline's actors of the node that this process is on.
+    Stop the pipeline's actors of a node, by its id; else of the node that this process is on.
 
     Ray tells an actor nothing when its node ends; without this, whoever takes its work over would
     have to wait until its lease has run out.
@@ -35,21 +35,27 @@ async def drain_node(settings: Settings, *, drain_s: float) -> dict[str, bool]:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
-        names = await asyncio.to_thread(_mine)
+        names = await asyncio.to_thread(_names, node)
     except Exception as error:
         raise Unavailable(
             f"the actors of this node cannot be listed: {type(error).__name__}",
             fix="their leases run out by themselves within PIPELINE_STREAMS__LEASE_TTL_S",
         ) from None
     try:
-        done = await asyncio.gather(*(_stop(name, settings, drain_s) for name in names))
+        # Producers first: what they still publish is stored by whoever is left.
+        producers = [name for name in names if name.startswith("producer-")]
+        others = [name for name in names if name not in producers]
+        done = [
+            *await asyncio.gather(*(_stop(name, settings, drain_s) for name in producers)),
+            *await asyncio.gather(*(_stop(name, settings, drain_s) for name in others)),
+        ]
     finally:
         ray.shutdown()
-    return dict(zip(names, done, strict=True))
+    return dict(zip(producers + others, done, strict=True))
 
 
-def _mine() -> list[str]:
-    node = ray.get_runtime_context().get_node_id()
+def _names(node: str) -> list[str]:
+    node = node or ray.get_runtime_context().get_node_id()
     found = list_actors(filters=[("node_id", "=", node), ("state", "=", "ALIVE")], limit=1000)
     return sorted(str(one["name"]) for one in found if NAME.fullmatch(str(one["name"] or "")))
 

@@ -14,18 +14,23 @@ DrainSeconds = Annotated[
 ]
 
 
+NodeId = Annotated[
+    str, typer.Option("--node", help="The id that `ray list nodes` shows. Default: this node.")
+]
+
+
 @command
-async def drain_node(seconds: DrainSeconds = None) -> int:
+async def drain_node(seconds: DrainSeconds = None, node: NodeId = "") -> int:
     """
-    Stop the actors of the Ray node that this runs on, before the node ends.
+    Stop the actors of a Ray node, before the node ends.
 
     A hook for `preStop` of a pod: what they hold goes to Kafka and Postgres, and their leases are
     free at once. Where the node goes on all the same, the supervisor starts them again after a
     minute. Exit status: 1 if one did not finish in time.
     """
     settings = settings_module.load()
-    stopped = await drain(settings, drain_s=seconds or settings.streams.drain_s)
+    stopped = await drain(settings, drain_s=seconds or settings.streams.drain_s, node=node)
     for name, finished in stopped.items():
         typer.echo(f"{name}: {'stopped' if finished else 'did not finish in time'}")
-    typer.echo(f"{len(stopped)} actors of this node")
+    typer.echo(f"{len(stopped)} actors of the node")
     return 0 if all(stopped.values()) else 1

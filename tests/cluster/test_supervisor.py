@@ -9,8 +9,10 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import yaml
+from ray.util.state import list_nodes
 
 from ray_pipeline.flows.figures import METRICS
 from ray_pipeline.local.ports import free_port
@@ -83,6 +85,10 @@ class Served:
             )
             raise AssertionError(f"{error}; left: {gone & self.writers()}; {said}") from None
 
+    def worker_id(self) -> str:
+        nodes = list_nodes(address=self.cluster.dashboard)
+        return next(node["node_id"] for node in nodes if not node["is_head_node"])
+
     def writers(self) -> set[int]:
         return self.worker.actors("Producer") | self.worker.actors("Consumer")
 
@@ -95,6 +101,13 @@ class Served:
             [*COMMAND, *arguments],
             env=self.cluster.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
+
+
+def leases(served: Served) -> int:
+    """Return how many leases somebody holds."""
+    with psycopg.connect(served.cluster.environment["PIPELINE_POSTGRES__DSN"]) as connection:
+        held = "SELECT count(*) FROM leases WHERE expires_at > now()"
+        return connection.execute(held).fetchone()[0]
 
 
 @pytest.fixture
@@ -140,11 +153,10 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
         return set(re.findall(r"^# TYPE ray_(pipeline_\w+?)(?:_total)? ", served.metrics(), re.M))
 
     eventually_sync(lambda: shown() >= EXPECTED, timeout_s=60, what="metrics")
+    stored = re.compile(r'^ray_pipeline_records_stored_total\{[^}]*"bithumb"[^}]*\} (\S+)', re.M)
+    found = eventually_sync(lambda: stored.search(served.metrics()), what="Bithumb's total")
+    assert float(found[1]) > 0
     page = served.metrics()
-    (total,) = re.findall(
-        r'^ray_pipeline_records_stored_total\{[^}]*feed="bithumb"[^}]*\} (\S+)', page, re.M
-    )
-    assert float(total) > 0
     assert "_total_total" not in page
     assert "key-1" not in page
 
@@ -169,12 +181,14 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     assert names
     assert all(name.endswith("-g2") for name in names)
 
-    # Before a node ends, its actors give back what they hold.
-    drained = served.run("drain-node")
-    assert drained.returncode == 0, drained.stdout + drained.stderr
-    assert "7 actors of this node" in drained.stdout
     done = served.run("audit", "--json")
     audit = json.loads(done.stdout)
     assert audit["clean"], audit
     for feed in ("sp500", "bithumb"):
         assert audit["feeds"][feed]["duplicates"] == audit["feeds"][feed]["missing"] == 0
+
+    # Before a node ends, its actors give back what they hold.
+    drained = served.run("drain-node", "--node", served.worker_id())
+    assert drained.returncode == 0, drained.stdout + drained.stderr
+    assert "7 actors of the node" in drained.stdout
+    eventually_sync(lambda: leases(served) == 0, what="free leases")
