@@ -133,6 +133,11 @@ def _start_cluster(settings: Settings, *, home: Path) -> Any:
     )
 
 
+def address() -> str:
+    """Return where others join the cluster that this process is in, host:port."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def submitter(settings: Settings, dashboard: str) -> Submitter:
     """Return what the scheduler starts runs with: Ray's Jobs API, where there is one."""
     if settings.jobs.submit == "ray" and dashboard:

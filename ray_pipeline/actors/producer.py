@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
@@ -303,6 +303,10 @@ class ProducerActor:
         """Go on after `pause`."""
         if self._producer is not None:
             self._producer.resume()
+
+    async def resubscribe(self, symbols: Sequence[str] | None = None) -> list[str]:
+        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        return self._producer.resubscribe(symbols) if self._producer is not None else []
 
     async def set_symbols(self, symbols: Mapping[str, str | None]) -> None:
         """Collect these symbols in place of the usual ones; an empty mapping gives those back."""

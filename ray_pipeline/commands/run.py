@@ -28,6 +28,7 @@ from ray_pipeline.errors import PipelineError, ServerError
 from ray_pipeline.flows.audit import Audit
 from ray_pipeline.flows.status import FeedRow, with_rates
 from ray_pipeline.io.audit import run_audit
+from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.io.kafka import ensure_topics
 from ray_pipeline.io.migrations import migrate
 from ray_pipeline.io.postgres import session
@@ -35,6 +36,7 @@ from ray_pipeline.io.runs import last_runs
 from ray_pipeline.io.status import feed_rows
 from ray_pipeline.io.symbols import seed_top_gainers
 from ray_pipeline.local import stack
+from ray_pipeline.local.announced import Announced, announcing
 from ray_pipeline.local.cli import check_broker
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.settings import Settings
@@ -170,6 +172,14 @@ async def _start(
         say(f"Ray dashboard: {dashboard}")
     actors = desired(settings, submitter=deploy.submitter(settings, dashboard))
     supervisor = Supervisor(settings, list(actors))
+    said = Announced(
+        ray_address=deploy.address(),
+        namespace=settings.ray.namespace,
+        simulated=tuple(simulated),
+        keys=fingerprints(settings),
+        speed=settings.jobs.speed,
+    )
+    cleanup.enter_context(announcing(home, said))
     if simulated:
         await seed_top_gainers(settings.postgres_dsn())
     return Stage(settings, supervisor, dashboard, page, tuple(simulated))

@@ -7,7 +7,7 @@ Every time in which nothing could be collected is reported as a gap once collect
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -156,6 +156,15 @@ class Collector:
         for symbol in leavers:
             self.gaps.close_symbol(symbol, to_at=self._clock.now())
         self._changed.set()
+
+    def resubscribe(self, symbols: Iterable[str] | None) -> list[str]:
+        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        wanted = self._subscriptions.wanted
+        chosen = wanted if symbols is None else [one for one in symbols if one in wanted]
+        for symbol in chosen:
+            self._subscriptions.ask_again(symbol)
+        self._changed.set()
+        return list(chosen)
 
     def pause(self) -> None:
         """Disconnect, and stay so until `resume`; the time is reported as a gap."""

@@ -7,7 +7,7 @@ drained, then the lease is released: whoever comes next reports the time between
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -158,6 +158,10 @@ class Producer:
         """Collect these symbols in place of the source's; an empty mapping gives it back."""
         self._forced = dict(symbols) or None
         self._want()
+
+    def resubscribe(self, symbols: Sequence[str] | None) -> list[str]:
+        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        return self._line.collector.resubscribe(symbols) if self._line is not None else []
 
     def status(self) -> dict[str, object]:
         """Return what a heartbeat says, and some figures of this process."""

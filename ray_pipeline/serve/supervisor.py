@@ -10,7 +10,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-import ray
 from fastapi import FastAPI
 from ray import serve
 
@@ -71,8 +70,7 @@ class Post:
         await ensure_topics(self._settings)
 
     def _make(self) -> Supervisor:
-        address = ray.get_runtime_context().gcs_address
-        submitter = deploy.submitter(self._settings, address)
+        submitter = deploy.submitter(self._settings, deploy.address())
         return Supervisor(self._settings, list(desired(self._settings, submitter=submitter)))
 
     def view(self) -> View:
