@@ -3,7 +3,7 @@
 import typer
 
 from ray_pipeline import __version__
-from ray_pipeline.commands import api, archive, deploy, dlq, jobs, lint, node, observe, run
+from ray_pipeline.commands import api, archive, backup, deploy, dlq, jobs, lint, node, observe, run
 from ray_pipeline.local.cli import local_app
 from ray_pipeline.simulators.cli import simulate_app
 
@@ -44,6 +44,8 @@ app.command("migrate")(observe.migrate)
 app.command("doctor")(observe.doctor)
 app.command("replay")(archive.replay)
 app.command("lint")(lint.lint)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("drain-node")(node.drain_node)
 app.add_typer(deploy.deploy_app, name="deploy")
 app.add_typer(local_app, name="local")

@@ -77,7 +77,7 @@ def _volumes(template: Template, objects: Sequence[Json]) -> Iterator[Finding]:
         if config and config not in _named(objects, "ConfigMap"):
             yield fault("ref-configmap", owner, f"ConfigMap {config!r} is not among the manifests")
         claim = text(volume, "persistentVolumeClaim", "claimName")
-        if claim and claim not in _named(objects, "PersistentVolumeClaim"):
+        if claim and claim not in _named(objects, "PersistentVolumeClaim") and _whole(objects):
             yield fault("ref-claim", owner, f"claim {claim!r} is not among the manifests")
     for container in template.containers:
         for mount in items(container, "volumeMounts"):

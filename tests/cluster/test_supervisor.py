@@ -97,9 +97,10 @@ class Served:
             return answer.read().decode()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        environment = self.cluster.environment | {"RAY_ADDRESS": self.cluster.address}
         return subprocess.run(
             [*COMMAND, *arguments],
-            env=self.cluster.environment, capture_output=True, text=True, check=False,
+            env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from ray_pipeline.manifests.schemas import read_crds
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT.parent / "shared" / "crds"
-SOURCES = ("ha", "lite", "dev", str(ROOT / "kuberay" / "jobs"))
+EXAMPLES = [str(ROOT / "kuberay" / name) for name in ("jobs", "restore")]
+SOURCES = ("ha", "lite", "dev", *EXAMPLES)
 needs_crds = pytest.mark.skipif(not CRDS.is_dir(), reason="../shared/crds is not here")
 
 
@@ -190,7 +191,7 @@ JOB_BREAKS = [
 
 @pytest.mark.parametrize(("rule", "path", "value"), JOB_BREAKS)
 def test_a_rule_of_jobs_finds_what_is_broken(built, rule, path, value):
-    objects = copy.deepcopy(built[SOURCES[3]])
+    objects = copy.deepcopy(built[EXAMPLES[0]])
     put(objects, "RayJob", path, value)
     assert rule in {finding.rule for finding in lint(objects)}
 
