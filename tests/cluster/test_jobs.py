@@ -43,22 +43,22 @@ def left_behind(run: Run) -> list[str]:
     return found
 
 
-def test_a_run_is_a_ray_job_with_its_log_by_schedule_and_by_hand(start):
-    """The dashboard lists it under its slot, with what it is; `ray job submit` does the same."""
+def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
+    """By schedule and by hand; then a sweep is at work when everything is asked to end."""
     run = start(
-        "jobs",
-        "demo",
-        PIPELINE_JOBS__ENABLED="true",
-        PIPELINE_JOBS__ONLY='["cpi", "etf_basic_info"]',
-    )
+        "jobs", "demo", PIPELINE_JOBS__ENABLED="true", PIPELINE_JOBS__SPEED="1",
+        PIPELINE_JOBS__ONLY='["cpi", "etf_basic_info", "sp500_companies", "company_overview"]',
+        PIPELINE_JOBS__AT_ONCE="1",
+    )  # fmt: skip
     url = dashboard(run)
     wanted = {"cpi": "succeeded", "etf_basic_info": "succeeded"}
-    eventually_sync(lambda: states(run) == wanted, timeout_s=240, what="both runs")
+    eventually_sync(lambda: states(run).items() >= wanted.items(), timeout_s=240, what="both runs")
     client = JobSubmissionClient(url)
 
     jobs = {job.metadata["job"]: job for job in client.list_jobs() if job.metadata}
-    assert set(jobs) == {"cpi", "etf_basic_info"}
-    for name, job in jobs.items():
+    assert set(jobs) >= set(wanted)
+    for name in wanted:
+        job = jobs[name]
         assert job.submission_id.startswith(f"{name}-")
         eventually_sync(lambda job=job: client.get_job_status(job.submission_id) == "SUCCEEDED")
         assert '"state": "succeeded"' in client.get_job_logs(job.submission_id)
@@ -78,22 +78,15 @@ def test_a_run_is_a_ray_job_with_its_log_by_schedule_and_by_hand(start):
     )  # fmt: skip
     assert json.loads(status.stdout)["jobs"]["cpi"]["state"] == "nothing_new"
 
-
-def test_ctrl_c_leaves_no_process_of_a_run_behind(start):
-    """A sweep is at work when everything is asked to end; the next run goes on behind it."""
-    run = start(
-        "interrupted-jobs", "demo", PIPELINE_JOBS__ENABLED="true",
-        PIPELINE_JOBS__ONLY='["sp500_companies", "company_news"]', PIPELINE_JOBS__SPEED="10",
-    )  # fmt: skip
+    # Two keys, each good for one call a second and 25 a day: it is at work for half a minute.
     eventually_sync(
         lambda: run.rows(
-            "SELECT 1 FROM job_runs WHERE job = 'company_news' AND state = 'running'"
+            "SELECT 1 FROM job_runs WHERE job = 'company_overview' AND state = 'running'"
             " AND items_done > 0"
         ),
-        timeout_s=240,
+        timeout_s=120,
         what="a sweep at work",
     )
-
     run.process.send_signal(signal.SIGINT)
 
     assert run.wait() == 0, run.text()[-3000:]

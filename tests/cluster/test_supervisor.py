@@ -1,5 +1,6 @@
 """The shipped Serve applications on a real cluster: the supervisor, its death, the next release."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 import yaml
 from ray.util.state import list_nodes
+from websockets.asyncio.client import connect
 
 from ray_pipeline.flows.figures import METRICS
 from ray_pipeline.local.ports import free_port
@@ -66,6 +68,17 @@ class Served:
             return error.code, json.loads(body) if body.startswith(b"{") else {}
         except OSError:
             return 0, {}
+
+    async def pushed(self, feed: str, symbol: str) -> dict:
+        """Subscribe over a WebSocket and return the first message with values."""
+        url = f"ws://127.0.0.1:{self._port}/ws/{feed}"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with connect(url, additional_headers=headers) as socket:
+            await socket.send(json.dumps({"subscribe": [symbol]}))
+            async with asyncio.timeout(30):
+                while "values" not in (message := json.loads(await socket.recv())):
+                    continue
+        return message
 
     def ready(self, *, generation: int) -> bool:
         status, body = self.get("/supervisor/ready")
@@ -148,6 +161,7 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     assert status == 200
     assert latest["symbols"]
     assert served.get("/v1/feeds/bithumb/symbols")[0] == 401
+    assert "values" in asyncio.run(served.pushed("bithumb", latest["symbols"][0]))
 
     # Figures, with no key among them.
     def shown() -> set[str]:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from urllib.request import Request, urlopen
 
+from tests.cluster.notebook import explore
 from tests.cluster.support import COMMAND, actors, local_env, servers
 from tests.support import eventually_sync
 
 
-def test_a_demo_survives_killed_actors_and_ends_clean_on_ctrl_c(start, tmp_path):
-    """A producer and every consumer die by kill -9; Ray brings them back; the audit is clean."""
+def test_a_demo_is_explored_survives_killed_actors_and_ends_clean_on_ctrl_c(
+    start, tmp_path, monkeypatch
+):
+    """The notebook runs; then a producer and every consumer die by kill -9, and come back."""
     report = tmp_path / "report.json"
     run = start("demo", "demo", "--report", str(report))
     eventually_sync(
@@ -22,6 +25,8 @@ def test_a_demo_survives_killed_actors_and_ends_clean_on_ctrl_c(start, tmp_path)
     assert asked(run, "v1/health")["simulated"] == [
         "sp500", "top_gainers", "bithumb", "batch datasets",
     ]  # fmt: skip
+
+    explore(run, monkeypatch)
 
     for kind in ("Producer", "Consumer"):
         victims = eventually_sync(lambda kind=kind: actors(run, kind), what=f"{kind} processes")
@@ -68,23 +73,10 @@ def test_with_a_durable_broker_a_power_cut_loses_nothing(start, tmp_path):
     assert audit["feeds"]["sp500"]["gaps"] >= 2  # both shards
 
 
-def test_two_homes_run_side_by_side(start, tmp_path):
-    """No port is assumed to be free, no name to be one's own."""
-    runs = [
-        start(name, "demo", "--for", "10", "--report", str(tmp_path / f"{name}.json"))
-        for name in ("left", "right")
-    ]
-
-    for run in runs:
-        assert run.wait(240) == 0, run.text()[-3000:]
-    for name in ("left", "right"):
-        audit = json.loads((tmp_path / f"{name}.json").read_text())
-        assert audit["clean"]
-        assert audit["feeds"]["sp500"]["stored"] > 0
-
-
-def test_keys_decide_what_is_covered(start):
-    """With one key, one shard runs, and the others say what is missing."""
+def test_two_homes_run_side_by_side_and_keys_decide_what_is_covered(start, tmp_path):
+    """No port is assumed to be free; with one key one shard runs, and the others say why not."""
+    report = tmp_path / "report.json"
+    demo = start("left", "demo", "--for", "30", "--report", str(report))
     simulator = subprocess.Popen(
         [sys.executable, "-m", "ray_pipeline.simulators", "finnhub", "--until-stdin-ends"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -92,26 +84,22 @@ def test_keys_decide_what_is_covered(start):
     try:
         url = json.loads(simulator.stdout.readline())["url"]
         run = start(
-            "keys", "up", "--for", "30",
+            "right", "up",
             PIPELINE_API_KEYS='{"finnhub": ["only-one"]}',
             PIPELINE_FINNHUB__WS_URL=url,
             PIPELINE_BITHUMB__WS_URL="ws://127.0.0.1:1",
             PIPELINE_BITHUMB__REST_URL="http://127.0.0.1:1",
             PIPELINE_STREAMS__MARKET_HOURS="always",
         )  # fmt: skip
-        states = eventually_sync(
-            lambda: (
-                dict(
-                    run.rows(
-                        "SELECT shard, state FROM producer_epochs WHERE feed = 'sp500' "
-                        "AND state IN ('collecting', 'no_key')"
-                    )
-                )
-                == {1: "collecting", 2: "no_key"}
-            ),
-            timeout_s=90,
+        states = (
+            "SELECT shard, state FROM producer_epochs WHERE feed = 'sp500' "
+            "AND state IN ('collecting', 'no_key')"
         )
-        assert states
+        eventually_sync(
+            lambda: dict(run.rows(states)) == {1: "collecting", 2: "no_key"},
+            timeout_s=120,
+            what="one shard with a key, one without",
+        )
         done = subprocess.run(
             [*COMMAND, "status", "--json"],
             env={**run.environment, **local_env(run)},
@@ -119,5 +107,11 @@ def test_keys_decide_what_is_covered(start):
         )  # fmt: skip
         assert "PIPELINE_API_KEYS" in done.stdout
         assert "only-one" not in done.stdout + run.text()
+        assert demo.wait(240) == 0, demo.text()[-3000:]
+        run.interrupt()
+        assert run.wait() == 0, run.text()[-3000:]
     finally:
         simulator.communicate("")
+    audit = json.loads(report.read_text())
+    assert audit["clean"]
+    assert audit["feeds"]["sp500"]["stored"] > 0

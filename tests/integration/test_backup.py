@@ -35,12 +35,12 @@ async def test_a_restored_database_stores_the_rest_from_kafka_and_nothing_twice(
     leases = Leases(postgres_dsn)
     old = await leases.acquire("producer/sp500/1", **HOLDER)
     await leases.close()
-    sent = trades(400)
+    sent = trades(400, shards=1)
     await publish(first, sent)
     async with consuming(first):
         await wait_stored(postgres_dsn, 400)
         assert await backup(postgres_dsn, file) == file.stat().st_size
-        later = trades(300, start=401)
+        later = trades(300, shards=1, start=401)
         await publish(first, later)
         await wait_stored(postgres_dsn, 700)
 
