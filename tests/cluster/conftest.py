@@ -1,12 +1,18 @@
 """Runs of the whole pipeline, cleaned up after each test."""
 
+import itertools
 import json
 import subprocess
 import sys
 
+import psycopg
 import pytest
+import redis
+from psycopg.conninfo import make_conninfo
 
 from tests.cluster.support import Run, local_env
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -48,9 +54,32 @@ def provider():
         process.communicate("")
 
 
+@pytest.fixture(scope="session")
+def lasting_servers(tmp_path_factory):
+    """Postgres, Redis and Apache Kafka for all tests that bring Ray clusters of their own."""
+    base = tmp_path_factory.mktemp("servers")
+    for parent in (base, *base.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o011)
+    run = Run(base / "stores", "local", "up", "--broker", "kafka")
+    try:
+        assert run.wait(120) == 0, run.text()
+        yield run, local_env(run)
+    finally:
+        run.close()
+
+
 @pytest.fixture
-def stores(start):
-    """Servers that outlive both releases, and the settings that lead to them."""
-    run = start("stores", "local", "up", "--broker", "kafka")
-    assert run.wait(120) == 0, run.text()
-    return run, local_env(run)
+def stores(lasting_servers):
+    """A database, topics and an empty Redis of this test's own, and the settings to them."""
+    run, env = lasting_servers
+    name = f"test_{next(_numbers)}"
+    usual = env["PIPELINE_POSTGRES__DSN"]
+    with psycopg.connect(usual, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    with redis.Redis.from_url(env["PIPELINE_REDIS__URL"]) as client:
+        client.flushall()
+    run.database = make_conninfo(usual, dbname=name)
+    return run, env | {
+        "PIPELINE_POSTGRES__DSN": run.database,
+        "PIPELINE_KAFKA__TOPIC_PREFIX": f"{name.replace('_', '-')}-",
+    }

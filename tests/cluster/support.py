@@ -29,6 +29,7 @@ class Run:
         self, home: Path, *arguments: str, environment: dict[str, str] | None = None
     ) -> None:
         self.home = home
+        self.database: str | None = None  # in place of the home's usual one
         self._dsn: str | None = None
         self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.log"
         inherited = {
@@ -78,6 +79,8 @@ class Run:
         psutil.wait_procs(mine, timeout=30)
 
     def dsn(self) -> str:
+        if self.database is not None:
+            return self.database
         if self._dsn is None:
             self._dsn = local_env(self)["PIPELINE_POSTGRES__DSN"]
         return self._dsn
@@ -129,5 +132,11 @@ def local_env(run: Run) -> dict[str, str]:
 
 def actors(run: Run, kind: str) -> list[psutil.Process]:
     """Return the processes of a kind of actor, found below the command that started them."""
-    children = psutil.Process(run.process.pid).children(recursive=True)
-    return [child for child in children if f"ray::{kind}" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(run.process.pid).children(recursive=True):
+        try:
+            if f"ray::{kind}" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue  # it ended since it was listed
+    return found

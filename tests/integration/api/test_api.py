@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from openapi_spec_validator import validate
 
-from ray_pipeline.api.parameters import INTERVALS
+from ray_pipeline.bars import INTERVALS
 from ray_pipeline.catalog import all_jobs
 from ray_pipeline.collected import Counts
 from ray_pipeline.io.collect_job import ledger
