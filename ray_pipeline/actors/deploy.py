@@ -133,6 +133,15 @@ def _start_cluster(settings: Settings, *, home: Path) -> Any:
     )
 
 
+def metrics_url() -> str:
+    """Return where this node's figures are, for Prometheus; '' where there are none."""
+    here = ray.get_runtime_context().get_node_id()
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["NodeID"] == here and node["MetricsExportPort"] > 0:
+            return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    return ""
+
+
 def address() -> str:
     """Return where others join the cluster that this process is in, host:port."""
     return str(ray.get_runtime_context().gcs_address)

@@ -170,6 +170,7 @@ async def _start(
     cleanup.callback(deploy.stop_ray)
     if dashboard:
         say(f"Ray dashboard: {dashboard}")
+        say(f"metrics: {deploy.metrics_url()}")
     actors = desired(settings, submitter=deploy.submitter(settings, dashboard))
     supervisor = Supervisor(settings, list(actors))
     said = Announced(

@@ -28,6 +28,12 @@ def test_a_demo_is_explored_survives_killed_actors_and_ends_clean_on_ctrl_c(
 
     explore(run, monkeypatch)
 
+    (metrics,) = re.findall(r"metrics: (http\S+)", run.text())
+    eventually_sync(
+        lambda: b"\nray_pipeline_records_stored_total" in urlopen(metrics, timeout=10).read(),
+        timeout_s=60, what="the figures",
+    )  # fmt: skip
+
     for kind in ("Producer", "Consumer"):
         victims = eventually_sync(lambda kind=kind: actors(run, kind), what=f"{kind} processes")
         before = run.stored()
