@@ -112,7 +112,7 @@ def _verdict(steady: Fit, peak: Fit) -> str:
         return f"It does not fit: no server has room for {', '.join(steady.homeless)}."
     if peak.homeless:
         return f"It fits, but an upgrade does not: no room for {', '.join(peak.homeless)}."
-    return "It fits, and so does an upgrade with two Ray clusters side by side."
+    return "It fits, and so does an upgrade, with what runs twice meanwhile."
 
 
 def _during(wanted: Sequence[Need], when: str) -> list[Need]:

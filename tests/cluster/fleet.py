@@ -15,7 +15,7 @@ DRAIN_S = 10.0
 
 
 async def main(verb: str) -> None:
-    """Start what is missing; with `stop`, end everything in order."""
+    """Start what is missing; with `stop`, end the producers in order."""
     settings = load()
     await migrate(settings.postgres_dsn())
     await ensure_topics(settings)
@@ -24,7 +24,6 @@ async def main(verb: str) -> None:
     await supervisor.reconcile()
     if verb == "stop":
         assert await supervisor.stop("producer", drain_s=DRAIN_S) == []
-        assert await supervisor.stop("consumer", drain_s=DRAIN_S) == []
     deploy.stop_ray()
 
 

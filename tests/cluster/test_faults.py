@@ -102,6 +102,7 @@ def test_streaming_outlives_its_head_its_nodes_and_a_frozen_raylet(streaming):
     )
     streaming.goes_on()
 
+    # The consumers stay: one may be about to take over from the node that froze.
     streaming.fleet("stop")
     audit = streaming.audit()
     assert audit["clean"], audit
