@@ -382,8 +382,8 @@ def _storable(
 
 
 def _storable_column(column: Sequence[object], kind: str) -> Sequence[object]:
-    convert = _CONVERTERS.get(kind)
-    if convert is None or (convert is _storable_text and not _has_nul(column)):
+    convert, is_needed = _CONVERTERS.get(kind, (None, None))
+    if convert is None or (is_needed is not None and not is_needed(column)):
         return column
     return [None if value is None else convert(value) for value in column]
 
@@ -394,6 +394,11 @@ def _has_nul(column: Sequence[object]) -> bool:
         return "\x00" in "".join(filter(None, column))  # type: ignore[arg-type]
     except TypeError:
         return True
+
+
+def _has_offset(column: Sequence[object]) -> bool:
+    """Look for a time that is not UTC: of those that are, Postgres may cut the offset off."""
+    return any(getattr(value, "tzinfo", UTC) is not UTC for value in column)
 
 
 def _json_text(value: object) -> str:
@@ -412,14 +417,16 @@ def _storable_text(value: object) -> object:
     return value.replace("\x00", "") if isinstance(value, str) and "\x00" in value else value
 
 
-# By a column's type; the others take what Python has.
-_CONVERTERS: Mapping[str, Callable[[object], object]] = {
-    "json": _json_text,
-    "jsonb": _json_text,
-    "timestamp without time zone": _naive_utc,
-    "text": _storable_text,
-    "character varying": _storable_text,
-    "character": _storable_text,
+Convert = Callable[[object], object]
+IsNeeded = Callable[[Sequence[object]], bool]
+# By a column's type, and for which columns; the others take what Python has.
+_CONVERTERS: Mapping[str, tuple[Convert, IsNeeded | None]] = {
+    "json": (_json_text, None),
+    "jsonb": (_json_text, None),
+    "timestamp without time zone": (_naive_utc, _has_offset),
+    "text": (_storable_text, _has_nul),
+    "character varying": (_storable_text, _has_nul),
+    "character": (_storable_text, _has_nul),
 }
 
 
