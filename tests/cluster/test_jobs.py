@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from tests.cluster.support import COMMAND, Run, local_env
 from tests.support import eventually_sync
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
-RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def dashboard(run: Run) -> str:
@@ -43,6 +45,25 @@ def left_behind(run: Run) -> list[str]:
     return found
 
 
+def run_examples(url: str) -> Iterator[tuple[str, str]]:
+    """Run what the docs say of `ray job`, as a reader would paste it; yield what it printed."""
+    text = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
+    examples = re.findall(r"^    (ray job .+)$", text.replace("\\\n", " "), re.MULTILINE)
+    assert len(examples) >= 4
+    here = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ["HOME"],
+        "RAY_AUTH_MODE": "disabled", "RAY_API_SERVER_ADDRESS": url,
+    }  # fmt: skip
+    for example in examples:
+        done = subprocess.run(
+            ["sh", "-c", example.replace("http://localhost:8265", url)],
+            capture_output=True, text=True, check=False, env=environment, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"
+        yield example, done.stdout + done.stderr
+
+
 def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
     """By schedule and by hand; then a sweep is at work when everything is asked to end."""
     run = start(
@@ -62,15 +83,18 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
         eventually_sync(lambda job=job: client.get_job_status(job.submission_id) == "SUCCEEDED")
         assert '"state": "succeeded"' in client.get_job_logs(job.submission_id)
 
-    by_hand = subprocess.run(
-        [*RAY, "job", "submit", "--address", url, "--", "ray-pipeline", "run", "cpi", "--json"],
-        capture_output=True, text=True, check=False,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "RAY_AUTH_MODE": "disabled"},
+    for example, said in run_examples(url):
+        if "run cpi --json" in example:
+            assert '"state": "nothing_new"' in said
+        if "job list" in example:
+            assert "ray-pipeline backfill" in said
+    by_hand = "SELECT DISTINCT state FROM job_runs WHERE job = 'cpi' AND trigger = 'hand'"
+    assert run.rows(by_hand) == [("nothing_new",)]
+    (backfill,) = [job for job in client.list_jobs() if "backfill" in job.entrypoint]
+    eventually_sync(
+        lambda: client.get_job_status(backfill.submission_id) == "SUCCEEDED",
+        timeout_s=120, what="the backfill",
     )  # fmt: skip
-
-    assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
-    assert '"state": "nothing_new"' in by_hand.stdout
-    assert run.rows("SELECT state FROM job_runs WHERE trigger = 'hand'") == [("nothing_new",)]
     status = subprocess.run(
         [*COMMAND, "status", "--json"],
         env={**run.environment, **local_env(run)}, capture_output=True, text=True, check=True,
