@@ -30,6 +30,7 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
+STOP_MARGIN_S = 5.0  # for the way there and back
 KEPT_SESSIONS = 3
 CLASSES: Mapping[str, type] = {
     "producer": ProducerActor,
@@ -71,6 +72,14 @@ class RayHandle:
             return await asyncio.wait_for(asyncio.shield(_result(reference)), timeout_s)
         except (ray.exceptions.RayActorError, TimeoutError) as error:
             raise ActorUnreachable(f"{method}: {type(error).__name__}: {error}") from error
+
+    async def stop(self, name: str, *, drain_s: float) -> bool:
+        """Ask it to finish what it has and to end; return whether it did so in time."""
+        try:
+            return bool(await self.call("stop", drain_s, timeout_s=drain_s + STOP_MARGIN_S))
+        except ActorUnreachable as error:
+            log.warning("%s: %s", name, error)
+            return False
 
     def kill(self, *, restart: bool) -> None:
         """End its process at once; with `restart` Ray starts it anew."""

@@ -7,12 +7,9 @@ import ray
 from ray.util.state import list_actors
 
 from ray_pipeline.actors import deploy
-from ray_pipeline.actors.deploy import ActorUnreachable
 from ray_pipeline.actors.generations import NAME
 from ray_pipeline.errors import Unavailable
 from ray_pipeline.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> dict[str, bool]:
@@ -62,10 +59,4 @@ def _names(node: str) -> list[str]:
 
 async def _stop(name: str, settings: Settings, drain_s: float) -> bool:
     handle = deploy.find(name, settings)
-    if handle is None:
-        return True
-    try:
-        return bool(await handle.call("stop", drain_s, timeout_s=drain_s + 5))
-    except ActorUnreachable as error:
-        log.warning("%s: %s", name, error)
-        return False
+    return True if handle is None else await handle.stop(name, drain_s=drain_s)

@@ -202,10 +202,6 @@ async def _is_idle(handle: RayHandle) -> bool:
 
 async def _end(name: str, handle: RayHandle, *, drain_s: float) -> tuple[str, bool]:
     """Stop an actor in order, then end its process; return whether it finished in time."""
-    try:
-        finished = bool(await handle.call("stop", drain_s, timeout_s=drain_s + 5))
-    except ActorUnreachable as error:
-        log.warning("%s: %s", name, error)
-        finished = False
+    finished = await handle.stop(name, drain_s=drain_s)
     handle.kill(restart=False)
     return name, finished

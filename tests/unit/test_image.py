@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ray_pipeline import __version__
+from ray_pipeline.local.backup import NEW_ERA, SKIPPED_EPOCHS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -71,3 +72,9 @@ def test_programs_that_the_operators_and_probes_call_are_installed(needed):
 
     assert installed is not None
     assert re.search(rf"\b{needed}\b", installed.group())
+
+
+def test_the_restore_job_begins_the_same_new_era_as_the_command():
+    job = (ROOT / "kuberay" / "restore" / "restore.yaml").read_text()
+
+    assert NEW_ERA.replace("%s", str(SKIPPED_EPOCHS)) in job
