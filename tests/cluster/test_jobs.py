@@ -68,7 +68,7 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
     """By schedule and by hand; then a sweep is at work when everything is asked to end."""
     run = start(
         "jobs", "demo", PIPELINE_JOBS__ENABLED="true", PIPELINE_JOBS__SPEED="1",
-        PIPELINE_JOBS__ONLY='["cpi", "sp500_companies", "company_overview"]',
+        PIPELINE_JOBS__ONLY='["cpi", "sp500_companies", "earnings_history"]',
     )  # fmt: skip
     url = dashboard(run)
     wanted = {"cpi": "succeeded", "sp500_companies": "succeeded"}
@@ -101,10 +101,10 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
     )  # fmt: skip
     assert json.loads(status.stdout)["jobs"]["cpi"]["state"] == "nothing_new"
 
-    # Two keys, each good for one call a second and 25 a day: it is at work for half a minute.
+    # 503 companies, two pages each, two calls a second: it is at work for eight minutes.
     eventually_sync(
         lambda: run.rows(
-            "SELECT 1 FROM job_runs WHERE job = 'company_overview' AND state = 'running'"
+            "SELECT 1 FROM job_runs WHERE job = 'earnings_history' AND state = 'running'"
             " AND items_done > 0"
         ),
         timeout_s=120,
