@@ -1,14 +1,75 @@
 """`ray-pipeline`: the command line."""
 
+from collections import UserDict
+from importlib import import_module
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from ray_pipeline import __version__
-from ray_pipeline.commands import api, archive, backup, deploy, dlq, jobs, lint, node, observe, run
-from ray_pipeline.local.cli import local_app
-from ray_pipeline.simulators.cli import simulate_app
+
+# Name: the module that has it, and the function or the group there.
+COMMANDS = {
+    "up": "ray_pipeline.commands.run:up",
+    "demo": "ray_pipeline.commands.run:demo",
+    "api": "ray_pipeline.commands.api:api",
+    "jobs": "ray_pipeline.commands.jobs:jobs",
+    "run": "ray_pipeline.commands.jobs:run",
+    "backfill": "ray_pipeline.commands.jobs:backfill",
+    "plan": "ray_pipeline.commands.jobs:plan",
+    "why": "ray_pipeline.commands.jobs:why",
+    "runs": "ray_pipeline.commands.jobs:runs",
+    "findings": "ray_pipeline.commands.jobs:findings",
+    "quotas": "ray_pipeline.commands.jobs:quotas",
+    "audit": "ray_pipeline.commands.observe:audit",
+    "status": "ray_pipeline.commands.observe:status",
+    "gaps": "ray_pipeline.commands.observe:gaps",
+    "migrate": "ray_pipeline.commands.observe:migrate",
+    "doctor": "ray_pipeline.commands.observe:doctor",
+    "replay": "ray_pipeline.commands.archive:replay",
+    "lint": "ray_pipeline.commands.lint:lint",
+    "backup": "ray_pipeline.commands.backup:backup",
+    "restore": "ray_pipeline.commands.backup:restore",
+    "drain-node": "ray_pipeline.commands.node:drain_node",
+    "new": "ray_pipeline.commands.jobs:new_app",
+    "dlq": "ray_pipeline.commands.dlq:dlq_app",
+    "deploy": "ray_pipeline.commands.deploy:deploy_app",
+    "local": "ray_pipeline.local.cli:local_app",
+    "simulate": "ray_pipeline.simulators.cli:simulate_app",
+}
+
+
+class _WhenAsked(UserDict[str, Any]):  # of click's commands, for which typer has no public type
+    """Commands by name, each imported when it is looked up: all of them take two seconds."""
+
+    def __getitem__(self, name: str) -> Any:
+        if isinstance(found := super().__getitem__(name), str):
+            found = self[name] = _load(found)
+            found.name = name
+        return found
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    found = getattr(import_module(module), name)
+    if isinstance(found, typer.Typer):
+        return get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command()(found)
+    return get_command(alone)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _WhenAsked({**self.commands, **COMMANDS})
+
 
 app = typer.Typer(
     name="ray-pipeline",
+    cls=_Commands,
     help="Collect market data on Ray: every record stored once, every loss written down. "
     "Begin with `ray-pipeline demo`; it needs no keys and no network.",
     no_args_is_help=True,
@@ -16,40 +77,15 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def _options() -> None:
+    """Typer makes a group only of what has a callback or two commands of its own."""
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
-
-
-app.command("up")(run.up)
-app.command("demo")(run.demo)
-app.command("api")(api.api)
-app.command("jobs")(jobs.jobs)
-app.command("run")(jobs.run)
-app.command("backfill")(jobs.backfill)
-app.command("plan")(jobs.plan)
-app.command("why")(jobs.why)
-app.command("runs")(jobs.runs)
-app.command("findings")(jobs.findings)
-app.command("quotas")(jobs.quotas)
-new_app = typer.Typer(no_args_is_help=True, help="Write the beginning of something.")
-new_app.command("job")(jobs.new_job)
-app.add_typer(new_app, name="new")
-app.command("audit")(observe.audit)
-app.command("status")(observe.status)
-app.command("gaps")(observe.gaps)
-app.add_typer(dlq.dlq_app, name="dlq")
-app.command("migrate")(observe.migrate)
-app.command("doctor")(observe.doctor)
-app.command("replay")(archive.replay)
-app.command("lint")(lint.lint)
-app.command("backup")(backup.backup)
-app.command("restore")(backup.restore)
-app.command("drain-node")(node.drain_node)
-app.add_typer(deploy.deploy_app, name="deploy")
-app.add_typer(local_app, name="local")
-app.add_typer(simulate_app, name="simulate")
 
 
 def main() -> None:

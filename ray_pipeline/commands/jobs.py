@@ -48,6 +48,8 @@ Slot = Annotated[
 ]
 KEY_COUNT = re.compile(r"(\w+)=(\d+)")
 
+new_app = typer.Typer(no_args_is_help=True, help="Write the beginning of something.")
+
 
 @command
 async def jobs(*, as_json: AsJson = False) -> int:
@@ -279,6 +281,7 @@ async def quotas(*, as_json: AsJson = False) -> int:
     return 0
 
 
+@new_app.command("job")
 @command
 async def new_job(
     name: Annotated[str, typer.Argument(help="lower_case_with_underscores")],
