@@ -20,11 +20,12 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 2.0
+REPLACING_S = 0.5  # a release has many actors and replaces them one after the other
 FIGURES_S = 10.0
 STARTED_TOGETHER = 3
 START_S = 20.0
-DEAF_LIMIT = 6  # unanswered questions in a row
-STOPPED_LIMIT = 30  # rounds; whoever drains a node has ended it by then
+DEAF_S = 30.0  # three questions whose time runs out; a restart by Ray takes less
+STOPPED_S = 60.0  # whoever drains a node has ended it by then
 EXCLUSIVE = {"archiver"}  # two cannot live at one time; it goes on where its manifest ends
 
 
@@ -43,7 +44,7 @@ class Supervisor:
         """Take what should run."""
         self._settings = settings
         self._desired = list(desired)
-        self._useless: dict[str, int] = {}  # rounds in a row
+        self._useless_since_s: dict[str, float] = {}
         self._handles: dict[str, RayHandle] = {}
         self._meter: Meter | None = None
         self.statuses: dict[str, object] = {}
@@ -63,28 +64,36 @@ class Supervisor:
 
     async def _reconcile_for_ever(self) -> None:
         while True:
+            pause_s = RECONCILE_S
             try:
-                await self.reconcile()
+                if await self.reconcile():
+                    pause_s = REPLACING_S
                 self.trouble = ""
                 self.reconciled_at_s = time.monotonic()
             except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
                 # The head is away: what runs goes on without it, and it comes back.
                 self.trouble = f"Ray does not answer: {type(error).__name__}"
                 log.warning("%s: %s", self.trouble, error)
-            await asyncio.sleep(RECONCILE_S)
+            await asyncio.sleep(pause_s)
 
-    async def reconcile(self) -> None:
-        """One round: start what is missing, ask all, replace what is of an older release."""
+    async def reconcile(self) -> bool:
+        """
+        One round: start what is missing, ask all, replace what is of an older release.
+
+        Returns:
+            Whether actors of an older release were there.
+        """
         living = await asyncio.to_thread(deploy.living, self._settings)
-        old = list(outdated(living, self._desired, generation=self._settings.ray.generation))
-        for one in old:
+        found = list(outdated(living, self._desired, generation=self._settings.ray.generation))
+        for one in found:
             if one.kind in EXCLUSIVE:
                 await self._retire(one)
-        old = [one for one in old if one.kind not in EXCLUSIVE]
+        old = [one for one in found if one.kind not in EXCLUSIVE]
         await self._start(self._due(living, old))
         await asyncio.gather(*(self._check(one) for one in self._desired if one.name in living))
         for one in old:
             await self._retire(one)
+        return bool(found)
 
     def _due(self, living: set[str], old: Sequence[Outdated]) -> list[Desired]:
         """Return what to start now: of those that replace an older one, only one at a time."""
@@ -116,13 +125,13 @@ class Supervisor:
         self._handles[one.name] = handle
         answered = await self._ask(one.name)
         if answered and not _is_stopped(self.statuses[one.name]):
-            self._useless[one.name] = 0
+            self._useless_since_s.pop(one.name, None)
             return
         # Ray restarts what died; only what lives, and is of no use, is ours to end.
-        self._useless[one.name] = self._useless.get(one.name, 0) + 1
-        if self._useless[one.name] >= (STOPPED_LIMIT if answered else DEAF_LIMIT):
+        since_s = self._useless_since_s.setdefault(one.name, time.monotonic())
+        if time.monotonic() - since_s >= (STOPPED_S if answered else DEAF_S):
             log.warning("%s %s: starting it anew", one.name, "rests" if answered else "is deaf")
-            self._useless[one.name] = 0
+            del self._useless_since_s[one.name]
             handle.kill(restart=True)
 
     async def _ask(self, name: str, *, timeout_s: float = deploy.CALL_TIMEOUT_S) -> bool:

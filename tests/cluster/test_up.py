@@ -71,7 +71,12 @@ def test_with_a_durable_broker_a_power_cut_loses_nothing(start, tmp_path):
     eventually_sync(lambda: first.stored() > 1_000, timeout_s=90, what="rows")
     first.kill_everything()
 
-    second = start("durable", "up", "--for", "30", "--report", str(report))
+    second = start("durable", "up", "--report", str(report))
+    outages = "SELECT 1 FROM gaps WHERE feed = 'sp500' GROUP BY shard"
+    eventually_sync(
+        lambda: len(second.rows(outages)) == 2, timeout_s=120, what="the outage of both shards"
+    )
+    second.interrupt()
 
     assert second.wait() == 0, second.text()[-3000:]
     audit = json.loads(report.read_text())
