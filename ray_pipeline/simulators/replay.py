@@ -18,6 +18,7 @@ PRICE_SCALE = Decimal(10_000)
 FRAME_MS = 100  # trades this close together share a frame, as the provider's do
 FRAME_TRADES = 100
 TICK_COLUMNS = 6
+SYMBOL = re.compile(r"[A-Z][A-Z0-9.-]*")  # in a file's name, where other words are in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,15 @@ def _read(path: Path) -> Iterator[Frame]:
 def _read_zip(path: Path) -> Iterator[Frame]:
     symbol, day = _symbol_and_day(path.name)
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            yield from read_ticks(archive.read(name).decode(), symbol, day)
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                yield from read_ticks(archive.read(entry).decode(), symbol, day)
 
 
 def _symbol_and_day(name: str) -> tuple[str, datetime]:
-    """Read "us_trades_20131007_open_SPY.csv" or "AIG_20131007_trade.zip"."""
+    """Read "us_trades_20131007_open_BRK.B.csv" or "AIG_20131007_trade.zip"."""
     day = re.search(r"(\d{8})", name)
-    words = [word for word in Path(name).stem.split("_") if word.isupper() and word.isalpha()]
+    words = [word for word in Path(name).stem.split("_") if SYMBOL.fullmatch(word)]
     if day is None or not words:
         raise ValueError("the file's name says neither the day nor the symbol")
     return words[-1], datetime.strptime(day.group(1), "%Y%m%d").replace(tzinfo=NEW_YORK)
@@ -117,10 +119,13 @@ def read_ticks(text: str, symbol: str, day: datetime) -> Iterator[Frame]:
     midnight = datetime.combine(day.date(), time(), NEW_YORK)
     trades: list[str] = []
     begun_ms = last_ms = 0
-    for row in io.StringIO(text):
-        columns = row.strip().split(",")
+    for line in io.StringIO(text):
+        row = line.strip()
+        if not row:
+            continue
+        columns = row.split(",")
         if len(columns) != TICK_COLUMNS:
-            raise ValueError(f"{len(columns)} columns in {row.strip()!r}, not {TICK_COLUMNS}")
+            raise ValueError(f"{len(columns)} columns in {row!r}, not {TICK_COLUMNS}")
         at_ms = epoch_ms(midnight, int(columns[0]))
         if trades and (at_ms - begun_ms >= FRAME_MS or len(trades) >= FRAME_TRADES):
             yield _frame(last_ms, symbol, trades)

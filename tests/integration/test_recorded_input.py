@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import zipfile
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from ray_pipeline.actors.producer import build_producer
 from ray_pipeline.feeds import bithumb
@@ -41,7 +43,7 @@ def pointed(configured: Settings, spool: Path, **endpoints) -> Settings:
     """Settings that point at simulators."""
     return configured.model_copy(
         update={
-            "api_keys": {"finnhub": [psycopg_secret("key")]},
+            "api_keys": {"finnhub": [SecretStr("key")]},
             "streams": configured.streams.model_copy(update={"spool_dir": spool}),
             **{
                 name: configured.finnhub.model_copy(update=values)
@@ -49,13 +51,6 @@ def pointed(configured: Settings, spool: Path, **endpoints) -> Settings:
             },
         }
     )
-
-
-def psycopg_secret(text: str):
-    """Return a setting's secret."""
-    from pydantic import SecretStr
-
-    return SecretStr(text)
 
 
 @contextlib.asynccontextmanager
@@ -141,14 +136,29 @@ async def test_every_recorded_frame_of_finnhub(configured, postgres_dsn, tmp_pat
     assert max(wanted.values()) > 1  # there are identical ones
 
 
-async def test_every_recorded_tick(configured, postgres_dsn, tmp_path):
-    """Four symbols, four days, bursts of over 800 trades a second: every row of every file."""
-    files = sorted((PAYLOADS / "ticks").glob("*.csv"))
+def tick_rows(file: Path) -> list[str]:
+    """Return the rows of a trade file, also of a compressed one."""
+    if file.suffix == ".csv":
+        return file.read_text().splitlines()
+    with zipfile.ZipFile(file) as archive:
+        (name,) = archive.namelist()
+        return archive.read(name).decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number"),
+    [("*.csv", 48_892), ("full_day/*.zip", 127_948)],
+    ids=["windows", "full-days"],
+)
+async def test_every_recorded_tick(configured, postgres_dsn, tmp_path, pattern, number):
+    """Bursts of over 800 trades a second, whole sessions: every row of every file."""
+    files = sorted((PAYLOADS / "ticks").glob(pattern))
     wanted: Counter = Counter()
     for file in files:
-        symbol, day = file.stem.split("_")[-1], file.stem.split("_")[2]
+        words = file.stem.split("_")
+        symbol, day = (words[-1], words[2]) if file.suffix == ".csv" else words[:2]
         midnight = datetime.strptime(day + " -0400", "%Y%m%d %z")  # New York, in October
-        for line in file.read_text().splitlines():
+        for line in tick_rows(file):
             ms, price, volume, _, condition, _ = line.split(",")
             at_ms = int(midnight.timestamp()) * 1000 + int(ms)
             wanted[symbol, Decimal(price) / 10_000, Decimal(volume), at_ms, condition] += 1
@@ -164,7 +174,7 @@ async def test_every_recorded_tick(configured, postgres_dsn, tmp_path):
         }
     )
     assert found == wanted
-    assert count == sum(wanted.values()) == 48_892
+    assert count == sum(wanted.values()) == number
 
 
 async def test_recorded_tickers_of_bithumb(configured, postgres_dsn, tmp_path):

@@ -94,6 +94,20 @@ def test_every_row_of_a_trade_file_is_a_trade(tmp_path):
     assert (frame.symbols, frame.trades) == ({"SPY"}, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("us_trades_20131007_open_BRK.B.csv", "BRK.B"),
+        ("us_trades_20131007_open_V.csv", "V"),
+        ("20131007_BF-B.csv", "BF-B"),
+    ],
+)
+def test_a_symbol_may_have_a_dot_and_a_file_empty_lines(tmp_path, name, symbol):
+    (frame,) = read([written(tmp_path / name, tick(0), "", tick(1), "")])
+
+    assert (frame.symbols, frame.trades) == ({symbol}, 2)
+
+
 def test_trades_far_apart_or_too_many_do_not_share_a_frame(tmp_path):
     file = written(tmp_path / TICKS, *[tick(0)] * (FRAME_TRADES + 1), tick(100), tick(199))
 
