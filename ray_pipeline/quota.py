@@ -40,8 +40,8 @@ class Window:
 
     @property
     def name(self) -> str:
-        """A short name that tells windows of one provider apart: '25/day', '5/60s'."""
-        unit = self.reset if self.reset != "sliding" else f"{self.period.total_seconds():g}s"
+        """A short name that tells windows of one provider apart: '25/day', '5/60.8s'."""
+        unit = self.reset if self.reset != "sliding" else _short(self.period.total_seconds())
         return f"{self.limit}/{unit}"
 
     def start(self, now: datetime) -> datetime:
@@ -75,6 +75,14 @@ class Window:
             return self
         lengths = {"sliding": self.period, "day": DAY, "month": 30 * DAY}
         return Window(self.limit, lengths[self.reset] / speed)
+
+
+def _short(period_s: float) -> str:
+    """Write a length with three digits, in the largest unit of which it has one or two."""
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if period_s >= 1.5 * length_s or (unit == "s" and period_s >= 1):
+            return f"{period_s / length_s:.3g}{unit}"
+    return f"{period_s * 1000:.3g}ms"
 
 
 def _step_back(begin: datetime, reset: Reset) -> datetime:

@@ -201,6 +201,16 @@ class EndpointSettings(Section):
     ws_url: str | None = Field(None, description="URL of the WebSocket.")
 
 
+class FinnhubSettings(EndpointSettings):
+    """Where Finnhub is reached, and the keys of its WebSocket where they are others."""
+
+    ws_keys: list[SecretStr] | None = Field(
+        None,
+        description="Keys of the WebSocket alone, as a JSON list; unset: those of "
+        "PIPELINE_API_KEYS. Simulated feeds have theirs here.",
+    )
+
+
 class Settings(BaseSettings):
     """Every setting. Frozen: a process reads them once and passes them on."""
 
@@ -225,7 +235,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     api: ApiSettings = ApiSettings()
     ray: RaySettings = RaySettings()
-    finnhub: EndpointSettings = EndpointSettings()
+    finnhub: FinnhubSettings = FinnhubSettings()
     bithumb: EndpointSettings = EndpointSettings()
     alpha_vantage: EndpointSettings = EndpointSettings()
     newsapi: EndpointSettings = EndpointSettings()
@@ -255,6 +265,12 @@ class Settings(BaseSettings):
     def keys(self, provider: str) -> list[str]:
         """Return a provider's keys in order, as plain text; empty where none is set."""
         return [key.get_secret_value() for key in self.api_keys.get(provider, [])]
+
+    def stream_keys(self) -> list[str]:
+        """Return the keys of Finnhub's WebSocket in order, one a connection, as plain text."""
+        if self.finnhub.ws_keys is None:
+            return self.keys("finnhub")
+        return [key.get_secret_value() for key in self.finnhub.ws_keys]
 
     def postgres_dsn(self) -> str:
         """

@@ -62,7 +62,7 @@ def finnhub_key(settings: Settings, feed: str, shard: int) -> str | None:
     The first keys belong to the configured shards in order, the next one to the top gainers, and
     those behind it to shards past the configured ones.
     """
-    keys = settings.keys("finnhub")
+    keys = settings.stream_keys()
     base = settings.streams.sp500_shards
     index = base if feed == "top_gainers" else shard - 1 if shard <= base else shard
     return keys[index] if index < len(keys) else None
@@ -71,7 +71,7 @@ def finnhub_key(settings: Settings, feed: str, shard: int) -> str | None:
 def sp500_shards(settings: Settings) -> int:
     """Return how many S&P 500 shards there are: the configured ones, and one a spare key."""
     base = settings.streams.sp500_shards
-    return base + max(0, len(settings.keys("finnhub")) - base - 1)
+    return base + max(0, len(settings.stream_keys()) - base - 1)
 
 
 class _Workshop:
@@ -155,7 +155,7 @@ class _Workshop:
             self._spool = None
 
     def _missing(self) -> str:
-        found = len(self._settings.keys("finnhub"))
+        found = len(self._settings.stream_keys())
         return (
             f"no key: PIPELINE_API_KEYS has {found} for finnhub, one a connection; "
             "add another to collect these symbols"

@@ -13,7 +13,6 @@ from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.generations import Outdated, at_work, outdated
 from ray_pipeline.actors.metrics import Meter
 from ray_pipeline.flows.figures import Figure
-from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.io.figures import read_figures
 from ray_pipeline.settings import Settings
 
@@ -172,11 +171,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(FIGURES_S)
             try:
-                figures = await read_figures(
-                    self._settings.postgres_dsn(),
-                    fingerprints(self._settings),
-                    speed=self._settings.jobs.speed,
-                )
+                figures = await read_figures(self._settings)
             except Exception as error:  # Postgres is away, or has no schema yet
                 log.debug("no figures: %s", error)
                 figures = []

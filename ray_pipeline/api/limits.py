@@ -26,7 +26,7 @@ class Limits:
     slow_s: float = 5.0
     close_s: float = 10.0
     token_s: float = 5.0
-    symbols: int = 500
+    symbols: int = 1_000
     message_bytes: int = 16 * 1024
     messages_per_s: float = 10.0
     messages_burst: int = 50

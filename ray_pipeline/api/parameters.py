@@ -11,7 +11,7 @@ from ray_pipeline.api.socket import SYMBOL
 from ray_pipeline.feed import FeedSpec
 
 PATTERN = f"^{SYMBOL.pattern}$"
-MOST_SYMBOLS = 500
+MOST_SYMBOLS = 1_000
 
 
 def services_of(request: Request) -> Services:

@@ -65,10 +65,10 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
     stores = Stores(LatestReader(settings.redis_url()), pool)
     keys = fingerprints(settings)
     counts = {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
+    stream_keys = len(settings.stream_keys())
 
     async def status() -> Status:
-        finnhub_keys = counts.get("finnhub", 0)
-        return await pool.read(lambda open_: status_on(open_, finnhub_keys=finnhub_keys))
+        return await pool.read(lambda open_: status_on(open_, finnhub_keys=stream_keys))
 
     async def rows() -> list[FeedRow]:
         return await pool.read(read_feed_rows)

@@ -27,12 +27,13 @@ from ray_pipeline.commands.tables import (
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.flows.timetable import breaches, now, plan_year, usual_keys
 from ray_pipeline.flows.why import explain
-from ray_pipeline.io.collect_job import collect, fingerprints
+from ray_pipeline.io.collect_job import collect
 from ray_pipeline.io.job_store import read_inputs
 from ray_pipeline.io.postgres import session
 from ray_pipeline.io.quality import recent_findings
 from ray_pipeline.io.quotas import read_quotas
 from ray_pipeline.io.runs import last_runs, recent_runs
+from ray_pipeline.local.announced import keys_in_use
 from ray_pipeline.outcome import Outcome
 from ray_pipeline.ports import Limiter
 from ray_pipeline.providers import PROVIDERS
@@ -210,6 +211,7 @@ async def why(
     """Say in one sentence why a dataset is not fresh, and what would change that."""
     settings = load()
     specs = jobs_of_table(name) or (job(name),)
+    keys = keys_in_use(settings).counts()
     async with session(settings.postgres_dsn(), name="why") as connection:
         last = await last_runs(connection)
     answers = [
@@ -217,7 +219,7 @@ async def why(
             spec,
             last.get(spec.name),
             now=datetime.now(UTC),
-            keys=_counts(settings),
+            keys=keys,
             scheduled=settings.jobs.enabled,
         )
         for spec in specs
@@ -272,8 +274,9 @@ async def findings(
 async def quotas(*, as_json: AsJson = False) -> int:
     """Show what every key has used, has left, and when it has room again; keys by fingerprint."""
     settings = load()
+    keys = keys_in_use(settings)
     async with session(settings.postgres_dsn(), name="quotas") as connection:
-        rows = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
+        rows = await read_quotas(connection, keys.by_provider, speed=keys.speed)
     if as_json:
         print_json([row.as_json() for row in rows])
     else:

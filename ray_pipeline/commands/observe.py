@@ -23,7 +23,6 @@ from ray_pipeline.errors import PipelineError
 from ray_pipeline.flows import doctor as judge
 from ray_pipeline.flows.status import with_rates
 from ray_pipeline.io.audit import WAIT_S, run_audit
-from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.io.doctor import examine
 from ray_pipeline.io.gaps import list_gaps
 from ray_pipeline.io.migrations import migrate as apply_migrations
@@ -32,6 +31,7 @@ from ray_pipeline.io.postgres import session
 from ray_pipeline.io.quotas import read_quotas
 from ray_pipeline.io.runs import last_runs
 from ray_pipeline.io.status import feed_rows, read_status
+from ray_pipeline.local.announced import keys_in_use
 from ray_pipeline.local.stack import home
 from ray_pipeline.settings import load
 
@@ -77,20 +77,20 @@ async def status(*, as_json: AsJson = False) -> int:
     history and may be called as often as you like.
     """
     settings = load()
-    dsn = settings.postgres_dsn()
+    dsn, keys = settings.postgres_dsn(), keys_in_use(settings)
     before = await feed_rows(dsn)
     await asyncio.sleep(RATE_SAMPLE_S)
-    page = await read_status(dsn, finnhub_keys=len(settings.keys("finnhub")))
+    page = await read_status(dsn, finnhub_keys=keys.streams)
     page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
     async with session(dsn, name="status") as connection:
         last = await last_runs(connection)
-        keys = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
+        quotas = await read_quotas(connection, keys.by_provider, speed=keys.speed)
     if as_json:
-        batch = {"jobs": last, "quotas": [row.as_json() for row in keys]}
+        batch = {"jobs": last, "quotas": [row.as_json() for row in quotas]}
         print_json(page.as_json() | batch)
     else:
         names = [spec.name for spec in all_jobs() if not spec.manual]
-        show(Group(render_status(page), render_job_summary(names, last), render_quotas(keys)))
+        show(Group(render_status(page), render_job_summary(names, last), render_quotas(quotas)))
     return 0
 
 

@@ -39,6 +39,7 @@ from ray_pipeline.local import stack
 from ray_pipeline.local.announced import Announced, announcing
 from ray_pipeline.local.cli import check_broker
 from ray_pipeline.providers import PROVIDERS
+from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,9 @@ async def _start(
         namespace=settings.ray.namespace,
         simulated=tuple(simulated),
         keys=fingerprints(settings),
+        stream_keys=len(settings.stream_keys()),
         speed=settings.jobs.speed,
+        postgres=fingerprint(settings.postgres_dsn()),
     )
     cleanup.enter_context(announcing(home, said))
     if simulated:
@@ -215,15 +218,16 @@ async def _start_servers(
 async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -> list[str]:
     """Start simulators for the feeds that cannot be had, and return those feeds' names."""
     settings = settings_module.load()
-    keyless = not settings.keys("finnhub") and settings.finnhub.ws_url is None
+    keyless = not settings.stream_keys() and settings.finnhub.ws_url is None
     if not demo and not keyless:
         return []
     found = await cleanup.enter_async_context(
         _simulator("finnhub", "--rate", str(DEMO_FINNHUB_RATE))
     )
     os.environ["PIPELINE_FINNHUB__WS_URL"] = found["url"]
+    # Keys of the streams alone: the providers' real ones are for the batch jobs.
     keys = [f"simulated-{number}" for number in range(1, DEMO_KEYS + 1)]
-    os.environ["PIPELINE_API_KEYS"] = json.dumps({"finnhub": keys})
+    os.environ["PIPELINE_FINNHUB__WS_KEYS"] = json.dumps(keys)
     # Simulated trades come at any hour.
     os.environ.setdefault("PIPELINE_STREAMS__MARKET_HOURS", "always")
     simulated = ["sp500", "top_gainers"]
@@ -247,13 +251,12 @@ async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
     os.environ.update(found["variables"])
     if bithumb:
         os.environ["PIPELINE_BITHUMB__REST_URL"] = bithumb  # which knows the same markets
-    finnhub = json.loads(os.environ["PIPELINE_API_KEYS"])["finnhub"]
     keys = {
         one.name: [f"simulated-{one.name}-{number}" for number in range(1, DEMO_KEYS_EACH + 1)]
         for one in PROVIDERS
         if one.needs_key
     }
-    os.environ["PIPELINE_API_KEYS"] = json.dumps(keys | {"finnhub": finnhub})
+    os.environ["PIPELINE_API_KEYS"] = json.dumps(keys)
     os.environ.setdefault("PIPELINE_JOBS__SPEED", str(DEMO_JOB_SPEED))
     os.environ.setdefault("PIPELINE_JOBS__RETRY_PAUSE_S", "10")
     os.environ.setdefault("PIPELINE_JOBS__AT_ONCE", str(DEMO_JOBS_AT_ONCE))

@@ -135,7 +135,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Check]:
 
 
 def _keys(settings: Settings) -> Check:
-    keys = settings.keys("finnhub")
+    keys = settings.stream_keys()
     return doctor.finnhub_keys(
         len(keys), distinct=len(set(keys)), shards=settings.streams.sp500_shards
     )

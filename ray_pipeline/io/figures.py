@@ -1,11 +1,13 @@
 """The figures that only Postgres knows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from ray_pipeline.flows.figures import Figure, status_figures
+from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.io.postgres import session
 from ray_pipeline.io.quotas import QuotaRow, read_quotas
 from ray_pipeline.io.status import status_on
+from ray_pipeline.settings import Settings
 
 GAPS = "SELECT feed, count(*) FROM gaps GROUP BY feed"
 RUNS = """
@@ -13,18 +15,16 @@ RUNS = """
 """
 
 
-async def read_figures(
-    dsn: str, keys: Mapping[str, Sequence[str]], *, speed: float = 1.0
-) -> list[Figure]:
+async def read_figures(settings: Settings) -> list[Figure]:
     """
-    Return what the stores say in numbers; `keys` are fingerprints.
+    Return what the stores say in numbers; keys are told by their fingerprints.
 
     Raises:
         DatabaseUnavailable: If Postgres cannot be reached.
     """
-    async with session(dsn, name="figures") as connection:
-        page = await status_on(connection, finnhub_keys=len(keys.get("finnhub", ())))
-        quotas = await read_quotas(connection, keys, speed=speed)
+    async with session(settings.postgres_dsn(), name="figures") as connection:
+        page = await status_on(connection, finnhub_keys=len(settings.stream_keys()))
+        quotas = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
         gaps = await (await connection.execute(GAPS)).fetchall()
         runs = await (await connection.execute(RUNS)).fetchall()
     return [

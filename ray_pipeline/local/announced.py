@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ray_pipeline.io.collect_job import fingerprints
+from ray_pipeline.local import stack
 from ray_pipeline.local.process import ProcessId, identify, is_alive
+from ray_pipeline.redact import fingerprint
+from ray_pipeline.settings import Settings
 
 FILE = "pipeline.json"
 
@@ -22,7 +26,9 @@ class Announced:
         namespace: In which its actors live.
         simulated: What is not real.
         keys: The fingerprints of each provider's keys.
+        stream_keys: How many keys Finnhub's WebSocket has.
         speed: The providers' clock.
+        postgres: The fingerprint of its connection string.
         pid, started_s: Its process.
     """
 
@@ -30,9 +36,31 @@ class Announced:
     namespace: str
     simulated: tuple[str, ...] = ()
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stream_keys: int = 0
     speed: float = 1.0
+    postgres: str = ""
     pid: int = 0
     started_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeysInUse:
+    """
+    What a pipeline may call with.
+
+    Attributes:
+        by_provider: The keys' fingerprints.
+        streams: How many keys Finnhub's WebSocket has.
+        speed: The providers' clock.
+    """
+
+    by_provider: Mapping[str, Sequence[str]]
+    streams: int
+    speed: float
+
+    def counts(self) -> dict[str, int]:
+        """Return how many keys each provider has."""
+        return {name: len(some) for name, some in self.by_provider.items()}
 
 
 @contextlib.contextmanager
@@ -58,3 +86,19 @@ def announced(home: Path) -> Announced | None:
     except (OSError, ValueError, TypeError):
         return None
     return found if alive else None
+
+
+def keys_in_use(settings: Settings) -> KeysInUse:
+    """
+    Return the keys of the pipeline that fills the Postgres of these settings.
+
+    One that runs in PIPELINE_HOME says so itself: a demo's keys are its own. Without one, they are
+    the settings' keys.
+
+    Raises:
+        ConfigurationError: If the settings name no Postgres.
+    """
+    here = announced(stack.home())
+    if here is not None and here.postgres == fingerprint(settings.postgres_dsn()):
+        return KeysInUse(here.keys, here.stream_keys, here.speed)
+    return KeysInUse(fingerprints(settings), len(settings.stream_keys()), settings.jobs.speed)

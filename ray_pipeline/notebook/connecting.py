@@ -1,12 +1,10 @@
 """Find a pipeline: on this machine, by its stores, or by its API."""
 
 import os
-from collections.abc import Mapping, Sequence
 
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.local import stack
-from ray_pipeline.local.announced import Announced, announced
+from ray_pipeline.local.announced import Announced, announced, keys_in_use
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.cluster import RayCluster
 from ray_pipeline.notebook.http import HttpSource
@@ -77,8 +75,7 @@ def _stores(settings: Settings, here: Announced | None) -> Source:
     found = load(postgres={"dsn": dsn}, redis={"url": redis_url})
     return StoresSource(
         found,
-        keys=_keys(settings, here),
-        speed=here.speed if here else settings.jobs.speed,
+        keys=keys_in_use(found),
         simulated=here.simulated if here else (),
     )
 
@@ -87,10 +84,6 @@ def _named(setting: object, server: str | None) -> str | None:
     """Return what the settings name, or else where the embedded server is."""
     get = getattr(setting, "get_secret_value", None)
     return get() if get is not None else server
-
-
-def _keys(settings: Settings, here: Announced | None) -> Mapping[str, Sequence[str]]:
-    return here.keys if here is not None else fingerprints(settings)
 
 
 def _namespace(settings: Settings, here: Announced | None) -> str:

@@ -15,6 +15,7 @@ from ray_pipeline.io.pool import Pool
 from ray_pipeline.io.quotas import read_quotas
 from ray_pipeline.io.runs import last_runs, recent_runs
 from ray_pipeline.io.status import status_on
+from ray_pipeline.local.announced import KeysInUse
 from ray_pipeline.notebook.exact import exact
 from ray_pipeline.notebook.frames import Row
 from ray_pipeline.notebook.source import Page, Reading
@@ -31,8 +32,7 @@ class StoresSource:
         self,
         settings: Settings,
         *,
-        keys: Mapping[str, Sequence[str]],
-        speed: float,
+        keys: KeysInUse,
         simulated: tuple[str, ...],
     ) -> None:
         """
@@ -40,8 +40,7 @@ class StoresSource:
 
         Args:
             settings: The settings; Postgres and Redis must be named.
-            keys: The fingerprints of each provider's keys.
-            speed: The providers' clock, see `jobs.speed`.
+            keys: What the pipeline may call with.
             simulated: What is not real.
 
         Raises:
@@ -49,7 +48,6 @@ class StoresSource:
         """
         self.simulated = simulated
         self._keys = keys
-        self._speed = speed
         self._postgres = Pool(settings.postgres_dsn(), size=POOL_SIZE, name="ray-pipeline notebook")
         self._redis_url = settings.redis_url()
         self._made: Stores | None = None
@@ -139,15 +137,16 @@ class StoresSource:
     async def quotas(self) -> list[Row]:
         """Return every window of every key."""
         rows = await self._postgres.read(
-            lambda connection: read_quotas(connection, self._keys, speed=self._speed)
+            lambda connection: read_quotas(
+                connection, self._keys.by_provider, speed=self._keys.speed
+            )
         )
         return [row.as_json() for row in rows]
 
     async def status(self) -> Mapping[str, Sequence[Row]]:
         """Return the tables of the status page; rates are since the last time it was asked for."""
-        finnhub_keys = len(self._keys.get("finnhub", ()))
         page = await self._postgres.read(
-            lambda connection: status_on(connection, finnhub_keys=finnhub_keys)
+            lambda connection: status_on(connection, finnhub_keys=self._keys.streams)
         )
         feeds = with_rates(self._feeds, page.feeds)
         self._feeds = page.feeds

@@ -85,7 +85,7 @@ class Post:
         )
 
     async def _read(self) -> Status:
-        keys = len(self._settings.keys("finnhub"))
+        keys = len(self._settings.stream_keys())
         return await read_status(self._settings.postgres_dsn(), finnhub_keys=keys)
 
 

@@ -61,3 +61,16 @@ def test_a_faster_world_has_shorter_windows():
 
     assert [window.period for window in quota.windows] == [MINUTE / 60, DAY / 60]
     assert {window.reset for window in quota.windows} == {"sliding"}
+
+
+def test_a_window_is_called_by_a_length_that_a_person_reads():
+    names = [
+        Window(25, reset="day").name,
+        Window(5, timedelta(seconds=60.8)).name,
+        Window(1, timedelta(minutes=15.17)).name,
+        Window(2000, timedelta(seconds=3636.2)).name,
+        Window(10, 30 * DAY).name,
+        Window(1, timedelta(microseconds=121)).name,
+    ]
+
+    assert names == ["25/day", "5/60.8s", "1/15.2min", "2000/60.6min", "10/30d", "1/0.121ms"]

@@ -25,13 +25,17 @@ function fill(node, attributes, children) {
 export function table(heads, rows) {
   const classes = heads.map((head) => (Array.isArray(head) ? head[1] : null));
   const names = heads.map((head) => (Array.isArray(head) ? head[0] : head));
-  const cells = (row) => row.map((cell, at) => el("td", { class: classes[at] }, cell ?? ""));
+  const cells = (row) => row.map((cell, at) => el("td", { class: classes[at] }, ...breakable(cell ?? "")));
   return el("div", { class: "wide" },
     el("table", {},
       el("thead", {}, el("tr", {}, ...names.map((name, at) =>
         el("th", { scope: "col", class: classes[at] }, name)))),
       el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells(row))))));
 }
+
+/** Names of tables and jobs are long: they may go on in the next line after an underscore. */
+const breakable = (cell) => typeof cell !== "string" ? [cell]
+  : cell.split(/(?<=_)/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
 
 export const empty = (text) => el("p", { class: "empty" }, text);
 

@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { byId, clock, count, el } from "./dom.js";
 import { Push } from "./push.js";
 
-const MOST = 500; // symbols that one client may follow
+const MOST = 1000; // symbols that one client may follow
 
 export class Live {
   #push = null;
@@ -64,9 +64,9 @@ export class Live {
   #row(symbol) {
     let row = this.#rows.get(symbol);
     if (!row) {
-      const cells = ["price", "change", "volume", "time"].map(() => el("td", { class: "number" }));
+      const cells = ["number", "number", "number optional", "number"].map((kind) => el("td", { class: kind }));
       const button = el("button", { type: "button", click: () => this.#choose(symbol) }, symbol);
-      row = { node: el("tr", {}, el("td", {}, button), ...cells), cells, first: null };
+      row = { node: el("tr", {}, el("td", { class: "whole" }, button), ...cells), cells, first: null };
       this.#rows.set(symbol, row);
     }
     return row;

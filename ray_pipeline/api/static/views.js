@@ -44,7 +44,7 @@ export async function gaps(root) {
   const { rows } = await get("/v1/gaps?limit=100");
   if (!rows.length) return root.replaceChildren(empty("Nothing is missing. What cannot be collected will be listed here, with its cause."));
   root.replaceChildren(table(
-    ["Feed", "Kind", "From", "To", ["Symbols", "optional"], "Cause"],
+    ["Feed", "Kind", "From", "To", ["Symbols", "optional"], ["Cause", "prose"]],
     rows.map((row) => [
       `${row.feed}/${row.shard}`, row.kind.replaceAll("_", " "), clock(row.from_at), clock(row.to_at),
       row.symbols ? symbols(row.symbols) : "all of the shard", row.cause,
@@ -63,7 +63,7 @@ export async function jobs(root) {
   lanes.sort((a, b) => b.runs.length - a.runs.length || a.job.name.localeCompare(b.job.name));
   root.replaceChildren(
     el("p", { class: "soft" }, `From ${clock(from)} to ${clock(to)}; a mark is a run.`),
-    table(["Job", "Runs", "Last", ["Rows", "number optional"], "Why"], lanes.map(({ job, runs: mine }) => [
+    table(["Job", "Runs", "Last", ["Rows", "number optional"], ["Why", "prose"]], lanes.map(({ job, runs: mine }) => [
       job.name, track(mine, begun, from, to), state(job.last?.state),
       job.last ? count((job.last.rows_new ?? 0) + (job.last.rows_changed ?? 0)) : "", job.last?.why || (job.next ? `next ${clock(job.next)}` : "on request"),
     ])));
@@ -84,9 +84,9 @@ function track(runs, begun, from, to) {
 const MARKS = { succeeded: ["✓", "good"], nothing_new: ["✓", "good"], failed: ["✗", "bad"], refused: ["✗", "bad"], deferred: ["…", "warn"] };
 
 function state(name) {
-  if (!name) return el("span", { class: "soft" }, "not yet");
+  if (!name) return el("span", { class: "soft whole" }, "not yet");
   const [mark, kind] = MARKS[name] ?? ["▶", ""];
-  return el("span", { class: kind }, `${mark} ${name.replaceAll("_", " ")}`);
+  return el("span", { class: `${kind} whole` }, `${mark} ${name.replaceAll("_", " ")}`);
 }
 
 export async function quotas(root) {
@@ -96,15 +96,15 @@ export async function quotas(root) {
     const all = row.used + row.left;
     const bar = el("meter", { min: 0, max: Math.max(all, 1), value: row.used, high: all * 0.8, "aria-label": `${row.used} of ${all} used` });
     const rests = row.rests_until ? `rests: ${row.reason}` : clock(row.resets_at);
-    return [row.provider, row.key || "none needed", row.window, bar, count(row.left), rests];
+    return [row.provider, row.key || "none needed", row.window.replace("/", " per "), bar, count(row.left), rests];
   })));
 }
 
 export async function tables(root) {
   const { tables: rows } = await get("/v1/freshness");
-  root.replaceChildren(table(["Table", "State", ["Age", "number"], "Why"], rows.map((row) => [
+  root.replaceChildren(table(["Table", "State", ["Age", "number optional"], ["Why", "prose"]], rows.map((row) => [
     row.table,
-    el("span", { class: row.fresh ? "good" : "bad" }, row.fresh ? "✓ fresh" : "✗ not fresh"),
+    el("span", { class: row.fresh ? "good whole" : "bad whole" }, row.fresh ? "✓ fresh" : "✗ not fresh"),
     age(row.age_s), row.why,
   ])));
 }

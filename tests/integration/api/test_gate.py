@@ -6,6 +6,7 @@ import json
 import pytest
 
 from ray_pipeline.api.gate import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
+from ray_pipeline.api.parameters import MOST_SYMBOLS
 from tests.integration.api.serving import TOKEN, configure, serving, trade, writing
 from tests.integration.api.test_api import every_path
 
@@ -41,7 +42,7 @@ MALFORMED = [
     "bars/AAPL?after=eyJhIjoxfQ",
     "latest?symbols=AAPL,,MSFT",
     "latest?symbols=a%27b",
-    "latest?symbols=" + ",".join(f"S{number}" for number in range(501)),
+    "latest?symbols=" + ",".join(f"S{number}" for number in range(MOST_SYMBOLS + 1)),
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from ray_pipeline.api.limits import Limits
 from tests.integration.api.serving import (
     HEADERS,
     TOKEN,
@@ -230,7 +231,7 @@ async def test_there_is_no_such_feed(configured):
         '{"shutdown": true}',
         "[" * 10_000,
         b"\xff\xfe",
-        json.dumps({"subscribe": [f"S{number}" for number in range(501)]}),
+        json.dumps({"subscribe": [f"S{number}" for number in range(Limits().symbols + 1)]}),
     ],
     ids=lambda message: repr(message[:30]),
 )

@@ -142,10 +142,40 @@ async def test_what_was_collected_is_text_and_never_markup(configured, postgres_
         assert await page.ask("document.querySelectorAll('img').length") == 0
 
 
-async def test_every_view_fits_a_phone_and_has_something_to_say(configured):
+# Words that go on in the next line, unless very long, and tables wider than what shows them.
+CROWDED = """
+(() => {
+  const found = [...document.querySelectorAll(".scroll, .wide")]
+    .filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth)
+    .map((box) => `${box.scrollWidth} pixels in ${box.clientWidth}: ${box.innerText.slice(0, 40)}`);
+  for (const cell of document.querySelectorAll("td, th")) {
+    if (!cell.checkVisibility()) continue;
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const words = /(?<![^\\s_-])[^\\s_-]{1,20}(?![^\\s_-])/g;
+      for (const word of texts.currentNode.data.matchAll(words)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        const lines = new Set([...range.getClientRects()].map((box) => box.top));
+        if (lines.size > 1) found.push(word[0]);
+      }
+    }
+  }
+  return found;
+})()
+"""
+
+
+async def test_every_view_fits_a_phone_and_has_something_to_say(configured, postgres_dsn):
     """At 360 pixels nothing is wider than the screen; an empty view says what would fill it."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO job_runs (job, slot, state, trigger, holder, started_at)"
+            " VALUES ('bithumb_coingecko_mapping', now(), 'succeeded', 'hand', 'x', now())"
+        )
     async with writing(configured) as writer, serving(configured) as client, chromium() as page:
-        await writer.write(*(trade(seq, f"S{seq}") for seq in range(1, 40)))
+        await writer.write(*(trade(seq, f"GOOG.{seq}") for seq in range(1, 40)))
         await page.size(360, 740)
         await opened(page, client.url)
         for tab in ("live", "flow", "gaps", "jobs", "quotas", "tables"):
@@ -156,6 +186,7 @@ async def test_every_view_fits_a_phone_and_has_something_to_say(configured):
 
             await eventually(filled, what=f"the view {tab}")
             assert await page.ask("document.documentElement.scrollWidth") <= 360, tab
+            assert await page.ask(CROWDED) == [], tab
         assert page.complaints == []
 
 
