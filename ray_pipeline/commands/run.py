@@ -35,7 +35,7 @@ from ray_pipeline.io.postgres import session
 from ray_pipeline.io.runs import last_runs
 from ray_pipeline.io.status import feed_rows
 from ray_pipeline.io.symbols import seed_top_gainers
-from ray_pipeline.local import stack
+from ray_pipeline.local import mixture, stack
 from ray_pipeline.local.announced import Announced, announcing
 from ray_pipeline.local.cli import check_broker
 from ray_pipeline.providers import PROVIDERS
@@ -151,6 +151,7 @@ async def _start(
     home = stack.home()
     home.mkdir(parents=True, exist_ok=True)
     cleanup.enter_context(stack.claim(home))
+    embedded = settings_module.load().postgres.dsn is None
     await _start_servers(cleanup, home, broker=broker, console=console)
     simulated = await _start_simulators(cleanup, demo=demo)
     settings = settings_module.load()
@@ -162,6 +163,8 @@ async def _start(
             f"[bold yellow]simulated data:[/] {', '.join(simulated)} - "
             + ("the demo always simulates" if demo else "no key is set for Finnhub")
         )
+    if mixed := mixture.warning(home, simulated=bool(simulated), embedded=embedded):
+        say(f"[bold yellow]{mixed}[/]", soft_wrap=True)
     os.environ["PIPELINE_API__SIMULATED"] = json.dumps(simulated)
     page = await _serve_page(cleanup)
     say(f"page: {page}", soft_wrap=True)
