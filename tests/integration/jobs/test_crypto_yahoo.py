@@ -33,7 +33,7 @@ from ray_pipeline.jobs import (
 )
 from ray_pipeline.progress import cycle_of
 from ray_pipeline.providers import PROVIDERS
-from ray_pipeline.settings import EndpointSettings, JobSettings, PostgresSettings, Settings
+from ray_pipeline.settings import JobSettings, PostgresSettings, Settings
 from ray_pipeline.simulators.rest import RestSimulator
 from ray_pipeline.spec import JobSpec, Request, Run
 from tests.recorded import SLOT, store_recorded
@@ -555,7 +555,7 @@ async def test_every_job_fills_its_tables_from_simulated_providers(postgres_dsn:
             postgres=PostgresSettings(dsn=postgres_dsn),
             api_keys={"coingecko": ["one", "two", "three", "four"]},
             jobs=JobSettings(speed=1000),
-            **{one.name: EndpointSettings(rest_url=simulator.url(one.name)) for one in PROVIDERS},
+            **{one.name: {"rest_url": simulator.url(one.name)} for one in PROVIDERS},
         )
         slot = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         for spec in ORDER:
@@ -584,7 +584,7 @@ async def test_the_index_comes_from_fmp_where_there_is_a_key(
         settings = Settings(
             postgres=PostgresSettings(dsn=postgres_dsn),
             api_keys=keys,
-            **{one.name: EndpointSettings(rest_url=simulator.url(one.name)) for one in PROVIDERS},
+            **{one.name: {"rest_url": simulator.url(one.name)} for one in PROVIDERS},
         )
         outcome = await collect(settings, sp500_companies.SPEC, SLOT)
 
