@@ -11,9 +11,12 @@ consists of two sockets per port that do not listen:
   any of them.
 
 A server that sets SO_REUSEADDR, as nearly all do, can listen at the port while it is held; a
-client is refused. Once the server listens, the reservation can be released without a gap.
+client is refused. Once the server listens, the reservation can be released without a gap. Both
+sockets also set SO_REUSEPORT after they are bound: Ray Serve sets only that. This works for
+servers of the same user.
 """
 
+import errno
 import random
 import socket
 from collections.abc import Iterator, Sequence
@@ -30,6 +33,7 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - bound, but never listening
 # be given the very same port as its own, connect to itself, and so keep the server from binding.
 RANGE = range(20_000, 32_000)
 ATTEMPTS = 200
+TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})  # by another program; or for root only
 
 
 class Reservation:
@@ -111,8 +115,10 @@ def _hold_first(candidates: Iterator[int], held: ExitStack) -> int:
     for port in candidates:
         try:
             _hold(port, held)
-        except OSError:
-            continue
+        except OSError as error:
+            if error.errno in TAKEN:
+                continue
+            raise ServerError(f"no TCP port can be held at {HOST}: {error.strerror}") from error
         return port
     raise ServerError(f"no free TCP port at {HOST} in {ATTEMPTS} attempts", fix="stop some servers")
 
@@ -122,7 +128,9 @@ def _hold(port: int, held: ExitStack) -> None:
         guard = sockets.enter_context(socket.socket())
         guard.bind((GUARD, port))
         guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder = sockets.enter_context(socket.socket())
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((EVERY_ADDRESS, port))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.enter_context(sockets.pop_all())
