@@ -50,6 +50,10 @@ class ServerError(PipelineError):
     """An embedded server did not start, or died."""
 
 
+class PortTaken(ServerError):
+    """An embedded server did not start because another program listens at one of its ports."""
+
+
 class Unavailable(PipelineError):
     """A dependency is away. Nothing is lost by waiting."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 
 from ray_pipeline.local.password import password_of
-from ray_pipeline.local.ports import HOST, free_port
+from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.postgres_data import (
     DATABASE,
     SUPERUSER,
@@ -18,6 +18,8 @@ from ray_pipeline.local.postgres_data import (
     socket_dir,
 )
 from ray_pipeline.local.process import ProcessId, ServerProcess
+from ray_pipeline.local.server_ports import ServerPorts
+from ray_pipeline.local.start import start
 
 SETTINGS = {
     "listen_addresses": HOST,
@@ -44,17 +46,22 @@ class PostgresServer:
         self,
         directory: Path,
         *,
-        port: int | None = None,
+        port: int = 0,
         log: Path | None = None,
         durable: bool = True,
         identity: ProcessId | None = None,
     ) -> None:
         self.directory = directory
-        self.port = free_port() if port is None else port
+        self.ports = ServerPorts(port)
         self._durable = durable
         self.process = ServerProcess(
             "PostgreSQL", log=log or directory / "postgres.log", identity=identity
         )
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before its first start."""
+        return self.ports.numbers[0]
 
     @property
     def dsn(self) -> str:
@@ -79,8 +86,7 @@ class PostgresServer:
             MissingDependency: If the `local` extra is not installed, or setpriv under root.
             ServerError: If it does not start.
         """
-        self.spawn()
-        self.wait_ready()
+        start(self)
 
     def spawn(self) -> None:
         """
@@ -95,14 +101,9 @@ class PostgresServer:
         ensure_data(self.directory, durable=self._durable)
         ensure_socket_dir(self.directory)
         forget_dead_server(self.directory)
-        options = SETTINGS | {
-            "port": str(self.port),
-            "unix_socket_directories": str(socket_dir(self.directory)),
-            "fsync": "on" if self._durable else "off",
-        }
-        arguments = [item for name, value in options.items() for item in ("-c", f"{name}={value}")]
-        data = str(data_dir(self.directory))
-        self.process.spawn(command(self.directory, "postgres", "-D", data, *arguments))
+        with self.ports.held():
+            arguments = ["-D", str(data_dir(self.directory)), *self._options()]
+            self.process.spawn(command(self.directory, "postgres", *arguments))
 
     def wait_ready(self, *, timeout_s: float = 120.0) -> None:
         """
@@ -111,7 +112,10 @@ class PostgresServer:
         Raises:
             ServerError: If it does not.
         """
-        self.process.wait_ready(self.ping, timeout_s=timeout_s)
+        try:
+            self.process.wait_ready(self.ping, timeout_s=timeout_s, ports=self.ports.numbers)
+        finally:
+            self.ports.release()
 
     def ping(self) -> None:
         """Ask it for an answer; whatever the client raises means that there is none."""
@@ -121,10 +125,12 @@ class PostgresServer:
     def stop(self) -> None:
         """Shut it down: connections are ended, transactions rolled back, data written."""
         self.process.stop(signal.SIGINT)
+        self.ports.release()
 
     def kill(self) -> None:
         """Kill it and its backends (`kill -9`), and wait until all are gone."""
         self.process.kill()
+        self.ports.hold()  # for the next start
 
     def pause(self) -> None:
         """Freeze it and its backends; connections stay open and unanswered."""
@@ -133,3 +139,11 @@ class PostgresServer:
     def resume(self) -> None:
         """Let it go on after `pause`."""
         self.process.resume()
+
+    def _options(self) -> list[str]:
+        settings = SETTINGS | {
+            "port": str(self.port),
+            "unix_socket_directories": str(socket_dir(self.directory)),
+            "fsync": "on" if self._durable else "off",
+        }
+        return [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]

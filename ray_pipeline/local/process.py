@@ -1,16 +1,17 @@
 """One server's process in a session of its own: start, stop, kill, pause, and find it again."""
 
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from ray_pipeline.errors import ServerError
-from ray_pipeline.local.ports import free_port
+from ray_pipeline.errors import PortTaken, ServerError
+from ray_pipeline.local.ports import free_port, is_free
 
 __all__ = ["ProcessId", "ServerProcess", "free_port", "identify", "is_alive"]
 
@@ -18,6 +19,8 @@ POLL_S = 0.02
 KILL_S = 10.0
 LOG_LINES = 15
 LOG_BYTES = 10_000_000
+# The text of the C library (Postgres, Valkey, Java), of musl (Tansu) and of Go (etcd).
+ADDRESS_IN_USE = re.compile(r"address (already )?in use", re.IGNORECASE)
 SAME_START_S = 0.5  # what two readings of one start time may differ by when the clock is set
 
 
@@ -56,6 +59,7 @@ class ServerProcess:
         self.name = name
         self.log = log
         self.identity = identity
+        self._log_start = 0  # where the log of this start begins
 
     @property
     def running(self) -> bool:
@@ -71,6 +75,7 @@ class ServerProcess:
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         _rotate(self.log)
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         # Not subprocess.Popen, whose objects complain when they are forgotten before their process.
         try:
             pid = os.posix_spawn(
@@ -87,17 +92,20 @@ class ServerProcess:
             raise ServerError(f"{self.name} cannot be executed: {error}") from error
         self.identity = identify(pid) or ProcessId(pid, 0.0)
 
-    def wait_ready(self, ping: Callable[[], object], *, timeout_s: float) -> None:
+    def wait_ready(
+        self, ping: Callable[[], object], *, timeout_s: float, ports: Sequence[int] = ()
+    ) -> None:
         """
         Wait until `ping` returns; an exception from it means: not yet.
 
         Raises:
+            PortTaken: If the process dies because another program listens at one of its `ports`.
             ServerError: If the process dies or takes too long; the text has the log's last lines.
         """
         deadline_s = time.monotonic() + timeout_s
         while (reason := _failure(ping)) is not None:
             if not self.running:
-                raise self.failure("ended while starting")
+                raise self._early_end(ports)
             if time.monotonic() > deadline_s:
                 raise self.failure(f"did not answer within {timeout_s:g} s ({reason})")
             time.sleep(POLL_S)
@@ -141,12 +149,49 @@ class ServerProcess:
         """Let it go on after `pause`."""
         _signal(self._tree(), signal.SIGCONT)
 
+    def check_listening(self, ports: Iterable[int]) -> None:
+        """
+        Check that this very process listens at every one of `ports`, and no other.
+
+        Raises:
+            ConnectionError: If it does not.
+        """
+        missing = set(ports) - self._listening_ports()
+        if missing:
+            raise ConnectionError(f"{self.name} does not listen at {sorted(missing)}")
+
     def failure(self, what: str) -> ServerError:
         """Return an error that quotes the end of the log."""
+        return ServerError(self._quoting_log(what), fix=f"read {self.log}")
+
+    def _early_end(self, ports: Sequence[int]) -> ServerError:
+        taken = [port for port in ports if not is_free(port)]
+        # A log may be in the user's language; and who took a port may be gone again.
+        if taken or ADDRESS_IN_USE.search(self._log_of_this_start()):
+            listed = ", ".join(str(port) for port in taken or ports)
+            return PortTaken(
+                self._quoting_log(f"ended because a port is taken ({listed})"),
+                fix=f"end the program that listens there, or read {self.log}",
+            )
+        return self.failure("ended while starting")
+
+    def _listening_ports(self) -> set[int]:
+        if self.identity is None or not self.running:
+            return set()
+        connections = psutil.Process(self.identity.pid).net_connections(kind="tcp")
+        return {end.laddr.port for end in connections if end.status == psutil.CONN_LISTEN}
+
+    def _quoting_log(self, what: str) -> str:
         quoted = "\n".join(f"  | {line}" for line in _tail(self.log))
-        return ServerError(
-            f"{self.name} {what}; the end of its log:\n{quoted}", fix=f"read {self.log}"
-        )
+        return f"{self.name} {what}; the end of its log:\n{quoted}"
+
+    def _log_of_this_start(self) -> str:
+        try:
+            with self.log.open("rb") as log:
+                log.seek(self._log_start)
+                return log.read(LOG_BYTES).decode(errors="replace")
+        except OSError:
+            return ""
 
     def _tree(self) -> list[ProcessId]:
         # By descent, not by process group: each of Postgres' backends leads a group of its own.

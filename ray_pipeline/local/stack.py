@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ray_pipeline.local.ports import free_port
 from ray_pipeline.local.servers import (
     KafkaServer,
     PostgresServer,
@@ -15,6 +15,7 @@ from ray_pipeline.local.servers import (
     TansuServer,
     ValkeyServer,
 )
+from ray_pipeline.local.start import wait_ready
 from ray_pipeline.local.state import Known, locked, read_state, write_state
 
 Broker = Literal["tansu", "kafka"]
@@ -93,10 +94,7 @@ def up(
         if "kafka" in need:
             _stop(where, [kind for kind in BROKERS if kind != chosen], on_progress)
             _forget(where, [kind for kind in BROKERS if kind != chosen])
-        servers = {kind: _find_or_spawn(where, kind, on_progress) for kind in kinds}
-        for server in servers.values():
-            server.wait_ready()
-        return _described(servers.values())
+        return _described(_start(where, kinds, on_progress))
 
 
 def down(where: Path, *, on_progress: Progress = lambda _: None) -> None:
@@ -152,19 +150,35 @@ def _kinds(need: frozenset[Need], broker: Broker) -> Iterator[str]:
     return (kind for name, kind in named.items() if name in need)
 
 
+def _start(where: Path, kinds: Iterable[str], on_progress: Progress) -> Sequence[Server]:
+    servers = {}
+    with ExitStack() as cleanup:
+        for kind in kinds:
+            servers[kind] = _find_or_spawn(where, kind, on_progress)
+            cleanup.callback(servers[kind].ports.release)
+        for kind, server in servers.items():
+            remember = partial(_remember, where, kind, server)
+            wait_ready(server, on_progress=on_progress, on_spawn=remember)
+    return list(servers.values())
+
+
 def _find_or_spawn(where: Path, kind: str, on_progress: Progress) -> Server:
     known = read_state(where)
-    server = _server(where, known.get(kind) or Known(kind, free_port(), pid=0, started_s=0.0))
+    server = _server(where, known.get(kind) or Known(kind, port=0, pid=0, started_s=0.0))
     if server.process.running and server.process.answers(server.ping, timeout_s=ANSWER_S):
         on_progress(f"{server.process.name} is running at port {server.port}")
         return server
     server.process.kill()
-    server.port = free_port(server.port)
-    on_progress(f"starting {server.process.name} at port {server.port}")
-    server.spawn()
-    # Before it is ready: a process that is written down is never lost.
-    write_state(where, known | {kind: _known(kind, server)})
+    with server.ports.held():
+        on_progress(f"starting {server.process.name} at port {server.port}")
+        server.spawn()
+        # Before it is ready: a process that is written down is never lost.
+        _remember(where, kind, server)
     return server
+
+
+def _remember(where: Path, kind: str, server: Server) -> None:
+    write_state(where, read_state(where) | {kind: _known(kind, server)})
 
 
 def _stop(where: Path, kinds: Sequence[str], on_progress: Progress) -> None:

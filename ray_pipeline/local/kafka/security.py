@@ -16,24 +16,19 @@ class KafkaSecurity:
 
     Attributes:
         users: User -> password, for PLAIN and for SCRAM-SHA-512 alike.
-        sasl_port: Listener for SASL_PLAINTEXT.
-        tls_port: Listener for SASL_SSL; needs `certificate`.
         certificate: PEM file with the broker's unencrypted PKCS 8 key, its certificate and the
-            CA's, in this order.
+            CA's, in this order; None for a broker without TLS.
     """
 
     users: Mapping[str, str]
-    sasl_port: int
-    tls_port: int | None = None
     certificate: Path | None = None
 
 
-def listeners(security: KafkaSecurity | None) -> dict[str, int]:
-    """Return the protocol and port of every listener that demands credentials."""
+def protected(security: KafkaSecurity | None) -> tuple[str, ...]:
+    """Return the protocols of the listeners that demand credentials; each has one listener."""
     if security is None:
-        return {}
-    ports = {"SASL_PLAINTEXT": security.sasl_port, "SASL_SSL": security.tls_port}
-    return {protocol: port for protocol, port in ports.items() if port is not None}
+        return ()
+    return ("SASL_PLAINTEXT",) if security.certificate is None else ("SASL_PLAINTEXT", "SASL_SSL")
 
 
 def properties(security: KafkaSecurity | None) -> dict[str, str]:
@@ -42,7 +37,7 @@ def properties(security: KafkaSecurity | None) -> dict[str, str]:
         return {}
     plain = " ".join(f'user_{user}="{password}"' for user, password in security.users.items())
     lines = {"sasl.enabled.mechanisms": f"PLAIN,{SCRAM}"}
-    for protocol in listeners(security):
+    for protocol in protected(security):
         listener = f"listener.name.{protocol.lower()}"
         lines[f"{listener}.plain.sasl.jaas.config"] = f"{PLAIN_MODULE} required {plain};"
         lines[f"{listener}.{SCRAM.lower()}.sasl.jaas.config"] = f"{SCRAM_MODULE} required;"

@@ -12,20 +12,24 @@ from ray_pipeline.local.kafka.jars import fetch_jars
 from ray_pipeline.local.kafka.security import (
     KafkaSecurity,
     format_arguments,
-    listeners,
     properties,
+    protected,
 )
-from ray_pipeline.local.ports import HOST, free_port
+from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.process import ProcessId, ServerProcess
+from ray_pipeline.local.server_ports import ServerPorts
+from ray_pipeline.local.start import start
 from ray_pipeline.local.wire import ask_api_versions
 
 LOGGING = Path(__file__).with_name("log4j2.yaml")
 QUICK_START = ("-XX:TieredStopAtLevel=1",)  # half the start's CPU, for a slower broker later on
+OPEN = "PLAINTEXT"  # the listener that demands no credentials
+CONTROLLER = "CONTROLLER"
 ONE_NODE = {
     "process.roles": "broker,controller",
     "node.id": "1",
-    "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
+    "controller.listener.names": CONTROLLER,
+    "inter.broker.listener.name": OPEN,
     "num.partitions": "1",
     "auto.create.topics.enable": "false",
     "offsets.topic.replication.factor": "1",
@@ -48,24 +52,33 @@ class KafkaServer:
         self,
         directory: Path,
         *,
-        port: int | None = None,
+        port: int = 0,
         log: Path | None = None,
         identity: ProcessId | None = None,
         security: KafkaSecurity | None = None,
         java_options: Sequence[str] = QUICK_START,
     ) -> None:
         self.directory = directory
-        self.port = free_port() if port is None else port
         self._security = security
+        self.ports = ServerPorts(port, *(0 for _ in (*protected(security), CONTROLLER)))
         self._java_options = java_options
         self.process = ServerProcess(
             "Apache Kafka", log=log or directory / "kafka.log", identity=identity
         )
 
     @property
+    def port(self) -> int:
+        """Where the open listener is; 0 before its first start."""
+        return self.ports.numbers[0]
+
+    @property
     def bootstrap_servers(self) -> str:
         """Where clients connect to the open listener, host:port."""
-        return f"{HOST}:{self.port}"
+        return self.listener(OPEN)
+
+    def listener(self, protocol: str) -> str:
+        """Return where clients connect to the listener of `protocol`, host:port."""
+        return f"{HOST}:{self._listeners[protocol]}"
 
     def start(self) -> None:
         """
@@ -75,8 +88,7 @@ class KafkaServer:
             MissingDependency: If Java is absent, or the jars and Maven are.
             ServerError: If it does not start.
         """
-        self.spawn()
-        self.wait_ready()
+        start(self)
 
     def spawn(self) -> None:
         """
@@ -88,13 +100,14 @@ class KafkaServer:
         """
         java = _java()
         libs = fetch_jars()
-        settings = self._write_settings()
-        if not self._formatted():
-            self._format(java, libs, settings)
-        self.process.spawn(
-            [java, "-Xmx512m", *self._java_options, "-cp", f"{libs}/*",
-             f"-Dlog4j2.configurationFile={LOGGING}", "kafka.Kafka", str(settings)]
-        )  # fmt: skip
+        with self.ports.held():
+            settings = self._write_settings()
+            if not self._formatted():
+                self._format(java, libs, settings)
+            self.process.spawn(
+                [java, "-Xmx512m", *self._java_options, "-cp", f"{libs}/*",
+                 f"-Dlog4j2.configurationFile={LOGGING}", "kafka.Kafka", str(settings)]
+            )  # fmt: skip
 
     def wait_ready(self, *, timeout_s: float = 120.0) -> None:
         """
@@ -103,19 +116,27 @@ class KafkaServer:
         Raises:
             ServerError: If it does not.
         """
-        self.process.wait_ready(self.ping, timeout_s=timeout_s)
+        try:
+            self.process.wait_ready(self.ping, timeout_s=timeout_s, ports=self.ports.numbers)
+        finally:
+            self.ports.release()
 
     def ping(self) -> None:
         """Ask it for an answer; an OSError means that there is none."""
         ask_api_versions(self.port)
+        # Another broker at this port would answer in the same way. Besides, the open listener
+        # answers a moment before the others are opened.
+        self.process.check_listening(self._listeners[name] for name in self._client_listeners)
 
     def stop(self) -> None:
         """Shut it down."""
         self.process.stop()
+        self.ports.release()
 
     def kill(self) -> None:
         """Kill it (`kill -9`), and wait until it is gone."""
         self.process.kill()
+        self.ports.hold()  # for the next start
 
     def pause(self) -> None:
         """Freeze it; connections stay open and unanswered."""
@@ -125,6 +146,14 @@ class KafkaServer:
         """Let it go on after `pause`."""
         self.process.resume()
 
+    @property
+    def _client_listeners(self) -> tuple[str, ...]:
+        return (OPEN, *protected(self._security))
+
+    @property
+    def _listeners(self) -> dict[str, int]:
+        return dict(zip((*self._client_listeners, CONTROLLER), self.ports.numbers, strict=True))
+
     def _write_settings(self) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / "server.properties"
@@ -133,16 +162,16 @@ class KafkaServer:
         return path
 
     def _settings(self) -> dict[str, str]:
-        controller = f"{HOST}:{free_port()}"
-        ports = {"PLAINTEXT": self.port, **listeners(self._security)}
-        clients = ",".join(f"{protocol}://{HOST}:{port}" for protocol, port in ports.items())
+        controller = self.listener(CONTROLLER)
+        protocols = self._client_listeners
+        clients = ",".join(f"{protocol}://{self.listener(protocol)}" for protocol in protocols)
         return {
             **ONE_NODE,
             "controller.quorum.voters": f"1@{controller}",
-            "listeners": f"{clients},CONTROLLER://{controller}",
+            "listeners": f"{clients},{CONTROLLER}://{controller}",
             "advertised.listeners": clients,
             "listener.security.protocol.map": ",".join(
-                ["CONTROLLER:PLAINTEXT", *(f"{protocol}:{protocol}" for protocol in ports)]
+                [f"{CONTROLLER}:{OPEN}", *(f"{protocol}:{protocol}" for protocol in protocols)]
             ),
             "log.dirs": str(self.directory / "data"),
             **properties(self._security),

@@ -8,19 +8,17 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from ray_pipeline.local.ports import free_port
 from ray_pipeline.local.servers import KafkaSecurity, KafkaServer
 from tests.certificates import make_certificates
 
 PASSWORD = "right"
+SASL, TLS = "SASL_PLAINTEXT", "SASL_SSL"
 
 
 @pytest.fixture(scope="module")
 def security(tmp_path_factory: pytest.TempPathFactory) -> KafkaSecurity:
     return KafkaSecurity(
         users={"ann": PASSWORD},
-        sasl_port=free_port(),
-        tls_port=free_port(),
         certificate=make_certificates(tmp_path_factory.mktemp("certificates")).server,
     )
 
@@ -40,19 +38,19 @@ def authority(security: KafkaSecurity) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
-async def test_the_right_password_is_accepted(secured_kafka, security, mechanism):
-    await _connect(security.sasl_port, mechanism=mechanism)
+async def test_the_right_password_is_accepted(secured_kafka, mechanism):
+    await _connect(secured_kafka.listener(SASL), mechanism=mechanism)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
-async def test_a_wrong_password_is_refused(secured_kafka, security, mechanism):
+async def test_a_wrong_password_is_refused(secured_kafka, mechanism):
     with pytest.raises(KafkaConnectionError):
-        await _connect(security.sasl_port, mechanism=mechanism, password="wrong")
+        await _connect(secured_kafka.listener(SASL), mechanism=mechanism, password="wrong")
 
 
-async def test_a_client_without_credentials_is_refused(secured_kafka, security):
+async def test_a_client_without_credentials_is_refused(secured_kafka):
     producer = AIOKafkaProducer(
-        bootstrap_servers=f"127.0.0.1:{security.sasl_port}", request_timeout_ms=3000
+        bootstrap_servers=secured_kafka.listener(SASL), request_timeout_ms=3000
     )
     with pytest.raises(KafkaConnectionError):
         await producer.start()
@@ -60,38 +58,40 @@ async def test_a_client_without_credentials_is_refused(secured_kafka, security):
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
-async def test_tls_with_the_right_authority_is_accepted(
-    secured_kafka, security, authority, mechanism
-):
-    await _connect(security.tls_port, mechanism=mechanism, context=authority)
+async def test_tls_with_the_right_authority_is_accepted(secured_kafka, authority, mechanism):
+    await _connect(secured_kafka.listener(TLS), mechanism=mechanism, context=authority)
 
 
-async def test_tls_with_a_wrong_password_is_refused(secured_kafka, security, authority):
+async def test_tls_with_a_wrong_password_is_refused(secured_kafka, authority):
     with pytest.raises(KafkaConnectionError):
-        await _connect(security.tls_port, mechanism="PLAIN", password="wrong", context=authority)
+        await _connect(
+            secured_kafka.listener(TLS), mechanism="PLAIN", password="wrong", context=authority
+        )
 
 
-async def test_tls_with_an_unknown_authority_is_refused(secured_kafka, security):
+async def test_tls_with_an_unknown_authority_is_refused(secured_kafka):
     with pytest.raises(KafkaConnectionError):
-        await _connect(security.tls_port, mechanism="PLAIN", context=ssl.create_default_context())
+        await _connect(
+            secured_kafka.listener(TLS), mechanism="PLAIN", context=ssl.create_default_context()
+        )
 
 
-async def test_the_users_survive_a_restart(secured_kafka, security):
+async def test_the_users_survive_a_restart(secured_kafka):
     secured_kafka.kill()
     secured_kafka.start()
 
-    await _connect(security.sasl_port, mechanism="SCRAM-SHA-512")
+    await _connect(secured_kafka.listener(SASL), mechanism="SCRAM-SHA-512")
 
 
 async def _connect(
-    port: int,
+    address: str,
     *,
     mechanism: str,
     password: str = PASSWORD,
     context: ssl.SSLContext | None = None,
 ) -> None:
     producer = AIOKafkaProducer(
-        bootstrap_servers=f"127.0.0.1:{port}",
+        bootstrap_servers=address,
         security_protocol="SASL_SSL" if context else "SASL_PLAINTEXT",
         sasl_mechanism=mechanism,
         sasl_plain_username="ann",

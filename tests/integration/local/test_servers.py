@@ -161,13 +161,6 @@ async def test_tansu_takes_and_gives_records_and_forgets_them(own_tansu):
         assert TOPIC.topic not in await admin.list_topics()
 
 
-def test_a_server_whose_port_is_taken_says_so(redis_server, servers):
-    second = ValkeyServer(servers("valkey"), port=redis_server.port)
-
-    with pytest.raises(ServerError, match="Address already in use"):
-        second.start()
-
-
 def test_a_restart_begins_when_the_old_process_has_ended(own_redis):
     """A port that answers just after a kill may be the dying server's."""
     for _ in range(5):

@@ -7,12 +7,12 @@ from ray_pipeline.local.kafka.jars import MAIN_JAR, fetch_jars, jars_dir
 from ray_pipeline.local.kafka.security import (
     KafkaSecurity,
     format_arguments,
-    listeners,
     properties,
+    protected,
 )
 from ray_pipeline.local.kafka.server import KafkaServer
 
-SECURITY = KafkaSecurity(users={"ann": "secret"}, sasl_port=1)
+SECURITY = KafkaSecurity(users={"ann": "secret"})
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_failing_maven_is_quoted(nothing_installed):
 
 
 def test_an_open_broker_has_no_other_listener():
-    assert listeners(None) == {}
+    assert protected(None) == ()
     assert properties(None) == {}
     assert format_arguments(None) == []
 
@@ -83,7 +83,8 @@ def test_every_user_may_use_both_mechanisms():
 
 
 def test_tls_is_one_more_listener(tmp_path):
-    security = KafkaSecurity(users={}, sasl_port=1, tls_port=2, certificate=tmp_path / "broker.pem")
+    security = KafkaSecurity(users={}, certificate=tmp_path / "broker.pem")
 
-    assert listeners(security) == {"SASL_PLAINTEXT": 1, "SASL_SSL": 2}
+    assert protected(SECURITY) == ("SASL_PLAINTEXT",)
+    assert protected(security) == ("SASL_PLAINTEXT", "SASL_SSL")
     assert properties(security)["ssl.keystore.location"] == str(tmp_path / "broker.pem")

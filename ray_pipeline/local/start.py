@@ -1,0 +1,79 @@
+"""A server's start. If another program takes one of its ports, the start is repeated at others."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from ray_pipeline.errors import PortTaken
+from ray_pipeline.local.process import ServerProcess
+from ray_pipeline.local.server_ports import ServerPorts
+
+log = logging.getLogger(__name__)
+
+RESTARTS = 4
+
+
+class Startable(Protocol):
+    """What a start needs to know of a server."""
+
+    ports: ServerPorts
+    process: ServerProcess
+
+    def spawn(self) -> None:
+        """Hold the ports, start the process and do not wait."""
+
+    def wait_ready(self) -> None:
+        """Wait until the server answers, then release its ports."""
+
+
+def start(server: Startable) -> None:
+    """
+    Start a server and wait until it answers.
+
+    Raises:
+        MissingDependency: If a program or package is not installed.
+        ServerError: If the server does not start.
+        PortTaken: If its ports were taken at each of `RESTARTS` restarts too.
+    """
+    server.spawn()
+    wait_ready(server, on_progress=log.warning)
+
+
+def wait_ready(
+    server: Startable,
+    *,
+    on_progress: Callable[[str], None],
+    on_spawn: Callable[[], None] = lambda: None,
+) -> None:
+    """
+    Wait until a server that was spawned answers.
+
+    Args:
+        server: The server.
+        on_progress: Told about every restart.
+        on_spawn: Called after every restart: the process and the ports are others.
+
+    Raises:
+        ServerError: If the server does not start.
+        PortTaken: If its ports were taken at each of `RESTARTS` restarts too.
+    """
+    for _ in range(RESTARTS):
+        try:
+            return server.wait_ready()
+        except PortTaken:
+            before = server.ports.numbers
+            server.spawn()
+            on_spawn()
+            on_progress(_restarted(server, before))
+    return server.wait_ready()
+
+
+def _restarted(server: Startable, before: tuple[int, ...]) -> str:
+    return (
+        f"another program took a port of {server.process.name}: "
+        f"starting it again at {_listed(server.ports.numbers)} instead of {_listed(before)}"
+    )
+
+
+def _listed(ports: tuple[int, ...]) -> str:
+    return ", ".join(str(port) for port in ports)
