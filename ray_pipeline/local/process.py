@@ -33,10 +33,12 @@ class ProcessId:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """Return the identity of a living process; None if there is none. A zombie does not live."""
+    """Return the identity of a living process, None if there is none. A zombie is not alive."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
+        # While other threads of a killed process are still ending, its main thread is a zombie
+        # already, and its sockets are open: Java's listen a moment longer.
+        if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
             return None
         return ProcessId(pid, process.create_time())
     except psutil.NoSuchProcess:

@@ -14,6 +14,11 @@ from ray_pipeline.local.process import ServerProcess, identify, is_alive
 from tests.support import eventually_sync
 
 SHELL = "/bin/sh"
+ONLY_A_THREAD_IS_LEFT = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 
 @pytest.fixture
@@ -55,6 +60,18 @@ def test_a_kill_takes_the_children_too(process):
     process.kill()
 
     assert not any(child.is_running() and child.status() != "zombie" for child in children)
+
+
+def test_a_process_is_alive_until_its_last_thread_has_ended(process):
+    """Its sockets are open until then, though its main thread is a zombie."""
+    process.spawn([sys.executable, "-c", ONLY_A_THREAD_IS_LEFT])
+    main = psutil.Process(process.identity.pid)
+    eventually_sync(lambda: main.status() == psutil.STATUS_ZOMBIE, what="the main thread's end")
+
+    assert process.running
+
+    process.kill()
+    assert not process.running
 
 
 def test_a_paused_process_can_be_stopped(process):
