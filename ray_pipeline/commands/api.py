@@ -15,11 +15,15 @@ import uvloop
 from ray_pipeline.api.server import server, token_of
 from ray_pipeline.commands.common import command
 from ray_pipeline.errors import ServerError
+from ray_pipeline.io.listener import listen
 from ray_pipeline.settings import Settings, load
 
 Host = Annotated[str | None, typer.Option(help="Where to listen; PIPELINE_API__HOST.")]
 Port = Annotated[int | None, typer.Option(help="At which port; PIPELINE_API__PORT.")]
-AnyPort = Annotated[bool, typer.Option(help="Another port where that one is taken.")]
+AnyPort = Annotated[
+    bool,
+    typer.Option(help="Another port if the one that was named is taken; the default always is."),
+]
 UntilStdinEnds = Annotated[
     bool,
     typer.Option(
@@ -42,10 +46,10 @@ async def _api(
     random token is made and printed where PIPELINE_API__TOKEN is not set.
     """
     settings = load()
-    listener = listen(
+    listener = listen_at(
         settings.api.host if host is None else host,
         settings.api.port if port is None else port,
-        or_any=any_port,
+        or_any=any_port or not _is_named(port, settings),
     )
     with listener:
         return await _serve(settings, listener, until_stdin_ends=until_stdin_ends)
@@ -54,28 +58,29 @@ async def _api(
 api = command(_api, runner=uvloop.run)  # twice the requests a second that asyncio's own loop gives
 
 
-def listen(host: str, port: int, *, or_any: bool) -> socket.socket:
+def listen_at(host: str, port: int, *, or_any: bool) -> socket.socket:
     """
-    Return a socket that listens; with `or_any` at another port where that one is taken.
+    Return a socket that listens; with `or_any` at another port if that one is taken.
 
     Raises:
         ServerError: If nobody can listen there.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for wanted in (port, 0) if or_any else (port,):
-        try:
-            listener = socket.create_server((host, wanted), family=family, backlog=2048)
-        except OSError as error:
-            refused = error
-            continue
-        # Connections inherit it. asyncio sets it only where a socket names its protocol, and
-        # without it an answer's body waits 40 ms for the client to acknowledge the headers.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    raise ServerError(
-        f"cannot listen at {host} port {port}: {refused.strerror or refused}",
-        fix="another --port (0: any that is free) or --host",
-    )
+    try:
+        listener = listen(host, port)
+    except ServerError:
+        if not or_any:
+            raise
+        listener = listen(host, 0)
+        typer.echo(f"port {port} is taken; using another one", err=True)
+    # Connections inherit it. asyncio sets it only where a socket names its protocol, and
+    # without it an answer's body waits 40 ms for the client to acknowledge the headers.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _is_named(port: int | None, settings: Settings) -> bool:
+    """Say whether the user chose the port; the default is only a wish."""
+    return port is not None or "port" in settings.api.model_fields_set
 
 
 async def _serve(settings: Settings, listener: socket.socket, *, until_stdin_ends: bool) -> int:

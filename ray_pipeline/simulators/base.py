@@ -13,6 +13,7 @@ from random import Random
 
 from aiohttp import WSMsgType, web
 
+from ray_pipeline.io.listener import listen
 from ray_pipeline.simulators.replay import Frame
 
 log = logging.getLogger(__name__)
@@ -190,10 +191,9 @@ class Simulator:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         self._runners.append(runner)
         await runner.setup()
-        site = web.TCPSite(runner, self.options.host, port)
-        await site.start()
-        assert site._server is not None
-        return int(site._server.sockets[0].getsockname()[1])  # type: ignore[attr-defined]
+        listener = listen(self.options.host, port)
+        await web.SockSite(runner, listener).start()
+        return int(listener.getsockname()[1])
 
     async def serve_socket(self, request: web.Request, key: str) -> web.StreamResponse:
         """Take one client until it goes."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ray_pipeline.io.listener import listen
 from ray_pipeline.provider import Provider
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.redact import fingerprint
@@ -141,10 +142,9 @@ class RestSimulator:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         self._runners.append(runner)
         await runner.setup()
-        site = web.TCPSite(runner, self.options.host, port)
-        await site.start()
-        assert site._server is not None
-        return int(site._server.sockets[0].getsockname()[1])  # type: ignore[attr-defined]
+        listener = listen(self.options.host, port)
+        await web.SockSite(runner, listener).start()
+        return int(listener.getsockname()[1])
 
     # Answers -----------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ import sys
 import aiohttp
 import pytest
 
-from ray_pipeline.commands.api import listen
+from ray_pipeline.commands.api import listen_at
 from tests.integration.api.serving import TOKEN
 
+DEFAULT_PORT = 8000
 COMMAND = (sys.executable, "-m", "ray_pipeline.cli", "api")
 
 
@@ -92,6 +93,30 @@ async def test_a_port_that_is_taken_is_told_or_another_is_found(stores, tmp_path
             assert f":{port}/" not in found["url"]
 
 
+async def test_a_taken_port_of_the_settings_is_told(stores, tmp_path):
+    """The user named it, and clients look there: another one would help nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with running(tmp_path, **stores, PIPELINE_API__PORT=port) as process:
+            code, said = await ends(process)
+    assert code == 2
+    assert f"port {port}" in said
+    assert "fix:" in said
+
+
+async def test_the_default_port_is_only_preferred(stores, tmp_path):
+    """Nobody named it: where another program has it, the API listens elsewhere and says so."""
+    with contextlib.ExitStack() as taken:
+        with contextlib.suppress(OSError):  # some program of this machine may have it already
+            taken.enter_context(socket.create_server(("127.0.0.1", DEFAULT_PORT)))
+        async with running(tmp_path, "--until-stdin-ends", **stores) as process:
+            found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+            code, said = await ends(process)
+    assert f":{DEFAULT_PORT}/" not in found["url"]
+    assert code == 0
+    assert f"port {DEFAULT_PORT} is taken" in said
+
+
 async def test_without_a_store_it_says_which(tmp_path):
     """A setting that is missing is told before anything listens."""
     async with running(tmp_path, "--port", "0") as process:
@@ -103,7 +128,7 @@ async def test_without_a_store_it_says_which(tmp_path):
 def test_an_answer_does_not_wait_for_an_acknowledgement():
     """Connections are told to send what they have, whatever the event loop does about it."""
     with (
-        listen("127.0.0.1", 0, or_any=False) as listener,
+        listen_at("127.0.0.1", 0, or_any=False) as listener,
         socket.create_connection(listener.getsockname()),
     ):
         accepted, _ = listener.accept()

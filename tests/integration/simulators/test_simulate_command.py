@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +103,21 @@ def test_a_file_that_cannot_be_replayed_is_one_line_and_exit_2(tmp_path):
 
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {file}: only .jsonl")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("provider", [*PROVIDERS, "rest"])
+@pytest.mark.parametrize("option", ["--port", "--control-port"])
+def test_a_port_that_is_taken_is_one_line_and_exit_2(provider, option):
+    """It names the port and the way out."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        result = ended(provider, option, str(port))
+
+    assert result.returncode == 2
+    assert f"port {port}" in result.stderr
+    assert "fix:" in result.stderr
     assert "Traceback" not in result.stderr
 
 
