@@ -17,7 +17,7 @@ from ray.util.state import list_nodes
 from websockets.asyncio.client import connect
 
 from ray_pipeline.flows.figures import METRICS
-from ray_pipeline.local.ports import free_port
+from ray_pipeline.local.ports import reserve
 from tests.cluster.nodes import Cluster
 from tests.cluster.support import COMMAND, SHARED
 from tests.support import eventually_sync
@@ -131,12 +131,14 @@ def served(stores, provider, tmp_path):
         "PIPELINE_API__TOKEN": TOKEN, "PIPELINE_API__READY_S": "20",
     }  # fmt: skip
     cluster = Cluster(redis_url=env["PIPELINE_REDIS__URL"], environment=environment)
-    try:
-        metrics_port = free_port()
-        cluster.start_worker("--metrics-export-port", str(metrics_port))
-        yield Served(cluster, tmp_path, port=free_port(), metrics_port=metrics_port)
-    finally:
-        cluster.close()
+    # Held to the end: Serve and the exporter of figures can listen at ports that are held.
+    with reserve(2) as held:
+        port, metrics_port = held.ports
+        try:
+            cluster.start_worker("--metrics-export-port", str(metrics_port))
+            yield Served(cluster, tmp_path, port=port, metrics_port=metrics_port)
+        finally:
+            cluster.close()
 
 
 def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):

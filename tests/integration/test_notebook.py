@@ -9,7 +9,7 @@ import pytest
 
 import ray_pipeline
 from ray_pipeline.errors import PipelineError, Unavailable
-from ray_pipeline.local.ports import free_port
+from ray_pipeline.local.ports import reserve
 from tests.integration.api.serving import (
     SECRET,
     TOKEN,
@@ -130,8 +130,8 @@ async def test_what_is_wrong_is_said_with_what_to_do(pipelines):
         _ = by_stores.producers
     with pytest.raises(PipelineError, match="refused the token"):
         await asyncio.to_thread(ray_pipeline.connect, by_api._source._url, token="wrong")
-    with pytest.raises(Unavailable, match="no API answers"):
-        await asyncio.to_thread(ray_pipeline.connect, f"http://127.0.0.1:{free_port()}")
+    with reserve() as nowhere, pytest.raises(Unavailable, match="no API answers"):
+        await asyncio.to_thread(ray_pipeline.connect, f"http://127.0.0.1:{nowhere.ports[0]}")
     with pytest.raises(PipelineError, match="no address of an API"):
         ray_pipeline.connect("localhost:8000")
 

@@ -18,8 +18,10 @@ import pytest
 import urllib3
 import yaml
 
-from ray_pipeline.local.ports import free_port
+from ray_pipeline.local import start as starting
+from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.process import ServerProcess
+from ray_pipeline.local.server_ports import ServerPorts
 from tests.k8s.authority import Authority
 from tests.support import eventually_sync
 
@@ -140,46 +142,70 @@ class ApiServer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.etcd = ServerProcess("etcd", log=directory / "etcd.log")
-        self.server = ServerProcess("apiextensions-apiserver", log=directory / "apiserver.log")
-        self.port = free_port()
-        self.real = f"https://127.0.0.1:{self.port}"
+        self.process = ServerProcess("apiextensions-apiserver", log=directory / "apiserver.log")
+        self.ports = ServerPorts(0, 0, 0)  # of the server, of etcd for clients and for peers
         self.url = ""
         self._front: ThreadingHTTPServer | None = None
+
+    @property
+    def real(self) -> str:
+        """Where the real server is, behind the proxy."""
+        return f"https://{HOST}:{self.ports.numbers[0]}"
 
     def start(self) -> None:
         """Start everything; returns when every kind is served."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.authority = Authority(self.directory)
-        serving = self.authority.sign("server")
+        self.serving = self.authority.sign("server")
         admin = self.authority.sign("admin", group="system:masters")
         self._serve()
-        judge = self.kubeconfig("judge", host=self.url)
-        config = self.kubeconfig("itself", host=self.real, user="admin")
-        client, peer = free_port(), free_port()
-        at, peers = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
-        self.etcd.spawn([
-            shutil.which("etcd") or "etcd", "--data-dir", str(self.directory / "etcd"),
-            "--listen-client-urls", at, "--advertise-client-urls", at,
-            "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
-            "--initial-cluster", f"default={peers}", "--unsafe-no-fsync",
-        ])  # fmt: skip
-        self.server.spawn([
-            str(program()), f"--etcd-servers={at}", f"--secure-port={self.port}",
-            "--bind-address=127.0.0.1",
-            f"--tls-cert-file={serving.certificate}", f"--tls-private-key-file={serving.key}",
-            f"--client-ca-file={self.authority.certificate}",
-            "--authentication-skip-lookup=true", f"--authentication-kubeconfig={config}",
-            f"--authorization-kubeconfig={judge}", f"--kubeconfig={config}",
-            "--enable-priority-and-fairness=false", f"--disable-admission-plugins={OFF}",
-        ])  # fmt: skip
         self.pool = urllib3.PoolManager(
             ca_certs=str(self.authority.certificate),
             cert_file=str(admin.certificate),
             key_file=str(admin.key),
             maxsize=8,
         )
-        self.server.wait_ready(self._ping, timeout_s=START_S)
+        starting.start(self)
         self._define([_definition(*kind) for kind in CORE] + [_custom(path) for path in CUSTOM])
+
+    def spawn(self) -> None:
+        """Start etcd and the server; what is left of an attempt before is removed."""
+        self._end()
+        shutil.rmtree(self.directory / "etcd", ignore_errors=True)
+        with self.ports.held():
+            _, client, peer = self.ports.numbers
+            self._spawn_etcd(f"http://{HOST}:{client}", f"http://{HOST}:{peer}")
+            self._spawn_server(f"http://{HOST}:{client}")
+
+    def wait_ready(self) -> None:
+        """Wait until etcd answers, then the server."""
+        try:
+            self.etcd.wait_ready(self._ping_etcd, timeout_s=START_S, ports=self.ports.numbers)
+            self.process.wait_ready(self._ping, timeout_s=START_S, ports=self.ports.numbers)
+        finally:
+            self.ports.release()
+
+    def _spawn_etcd(self, at: str, peers: str) -> None:
+        self.etcd.spawn([
+            shutil.which("etcd") or "etcd", "--data-dir", str(self.directory / "etcd"),
+            "--listen-client-urls", at, "--advertise-client-urls", at,
+            "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
+            "--initial-cluster", f"default={peers}", "--unsafe-no-fsync",
+        ])  # fmt: skip
+
+    def _spawn_server(self, etcd: str) -> None:
+        judge = self.kubeconfig("judge", host=self.url)
+        config = self.kubeconfig("itself", host=self.real, user="admin")
+        self.process.spawn([
+            str(program()), f"--etcd-servers={etcd}", f"--secure-port={self.ports.numbers[0]}",
+            "--bind-address=127.0.0.1",
+            f"--tls-cert-file={self.serving.certificate}",
+            f"--tls-private-key-file={self.serving.key}",
+            f"--client-ca-file={self.authority.certificate}",
+            "--authentication-skip-lookup=true", f"--authentication-kubeconfig={config}",
+            f"--authorization-kubeconfig={judge}", f"--kubeconfig={config}",
+            "--enable-priority-and-fairness=false", f"--disable-admission-plugins={OFF}",
+        ])  # fmt: skip
 
     def stop(self) -> None:
         """Stop everything."""
@@ -187,7 +213,10 @@ class ApiServer:
             self._front.shutdown()
             self._front.server_close()
             self.pool.clear()
-        self.server.stop(timeout_s=2)
+        self._end()
+
+    def _end(self) -> None:
+        self.process.stop(timeout_s=2)
         self.etcd.stop(timeout_s=2)
 
     def user(self, name: str, *, group: str) -> Path:
@@ -221,6 +250,9 @@ class ApiServer:
         )  # fmt: skip
         assert answer.status < 300, answer.data
         return answer.json()
+
+    def _ping_etcd(self) -> None:
+        self.etcd.check_listening(self.ports.numbers[1:])
 
     def _ping(self) -> None:
         # Not /readyz: it waits for core kinds, which this server will never have.

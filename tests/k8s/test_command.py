@@ -16,7 +16,7 @@ from ray_pipeline.cli import app
 from ray_pipeline.deploy.kube import Kube
 from ray_pipeline.deploy.objects import Json, ref_of
 from ray_pipeline.deploy.release import revisions
-from ray_pipeline.local.ports import free_port
+from ray_pipeline.local.ports import reserve
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.world import World, a_namespace, an_object, config, ray_service
 
@@ -169,10 +169,12 @@ def test_a_server_that_is_away_is_one_line(
     api_server: ApiServer, tmp_path: Path, namespace: str
 ) -> None:
     """Its address, the reason, what to look at."""
-    nowhere = api_server.kubeconfig(f"nowhere-{namespace}", host=f"https://127.0.0.1:{free_port()}")
     path = written(tmp_path, a_release(namespace))
 
-    found = CliRunner().invoke(app, ["deploy", "plan", str(path), "--kubeconfig", str(nowhere)])
+    with reserve() as nowhere:
+        host = f"https://127.0.0.1:{nowhere.ports[0]}"
+        config = api_server.kubeconfig(f"nowhere-{namespace}", host=host)
+        found = CliRunner().invoke(app, ["deploy", "plan", str(path), "--kubeconfig", str(config)])
 
     assert found.exit_code == 1
     assert "cannot be reached: " in found.output

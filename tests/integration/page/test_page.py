@@ -1,7 +1,6 @@
 """The page in a real browser, over real stores."""
 
 import json
-import socket
 import time
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from ray_pipeline.local.ports import reserve
 from tests.integration.api.serving import TOKEN, configure, serving, trade, writing
 from tests.integration.page.browser import Page, chromium, executable
 from tests.support import eventually
@@ -74,8 +74,11 @@ async def test_it_loads_and_moves_with_the_store(configured):
 
 async def test_it_survives_a_restart_of_the_server(postgres_dsn, redis_url):
     """It says that it waits, and goes on by itself."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with reserve() as held:  # also while the server is away
+        await _survives_a_restart(postgres_dsn, redis_url, port=held.ports[0])
+
+
+async def _survives_a_restart(postgres_dsn: str, redis_url: str, *, port: int) -> None:
     configured = configure(postgres_dsn, redis_url, api={"port": port})
     async with writing(configured) as writer, chromium() as page:
         await writer.write(trade(1))
