@@ -16,7 +16,6 @@ ARGS ?=
 DOCS := ray_pipeline.docs
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export RAY_AUTH_MODE ?= disabled
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -26,8 +26,9 @@ is an error that suggests the nearest known one. In YAML, sections nest:
 TAIL = """
 Beside these, `PIPELINE_HOME` says where everything local lives (default: the user's data
 directory), `PIPELINE_KAFKA_LIBS` where Apache Kafka's jars are, and Ray's own variables hold:
-`RAY_ADDRESS` joins a cluster instead of starting one, `RAY_AUTH_MODE` is `disabled` for a cluster
-that `up` starts, unless set.
+`RAY_ADDRESS` joins a cluster instead of starting one; for that cluster `RAY_AUTH_MODE` is `token`,
+with `RAY_AUTH_TOKEN` or `RAY_AUTH_TOKEN_PATH`. A cluster that `up` starts needs the token of its
+home, whatever these say.
 """
 
 

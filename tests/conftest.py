@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import redis
 
 from ray_pipeline.local.servers import KafkaServer, PostgresServer, TansuServer, ValkeyServer
 
-# Ray's tests and ours must not read or write a token of the user's.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# The tests' own Ray clusters need a token too, and never one of the user's.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
 # Nor may the tests find the user's settings, but for where Kafka's jars are.
 for _name in [name for name in os.environ if name.startswith("PIPELINE_")]:
     if _name != "PIPELINE_KAFKA_LIBS":

@@ -1,37 +1,35 @@
-"""The only lines of Ray: start a cluster or join one, and give plain classes a process there."""
+"""Start a Ray cluster or join one, and give plain classes a process there."""
 
 import asyncio
-import hashlib
 import logging
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import ray
 from ray.util import list_named_actors
 
+from ray_pipeline.actors import local_ray
 from ray_pipeline.actors.archiver import ArchiverActor
 from ray_pipeline.actors.consumer import ConsumerActor
 from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.actors.producer import ProducerActor
 from ray_pipeline.actors.scheduler import SchedulerActor
-from ray_pipeline.actors.submit import RaySubmitter
-from ray_pipeline.errors import ServerError, Unavailable
+from ray_pipeline.actors.submit import FallbackSubmitter, RaySubmitter
+from ray_pipeline.errors import Unavailable
 from ray_pipeline.flows.schedule import Submitter
 from ray_pipeline.io.submit import ProcessSubmitter
-from ray_pipeline.local.process import free_port
 from ray_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0  # for the way there and back
-KEPT_SESSIONS = 3
 CLASSES: Mapping[str, type] = {
     "producer": ProducerActor,
     "consumer": ConsumerActor,
@@ -90,56 +88,47 @@ async def _result(reference: Any) -> object:
     return cast(object, await reference)
 
 
-def start_ray(settings: Settings, *, home: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class RayConnection:
     """
-    Join the cluster of RAY_ADDRESS, or start one; return the dashboard's URL, '' without one.
+    The Ray cluster that this process is in.
 
-    A cluster that is started ends with this process. It listens at 127.0.0.1 only, and its
-    authentication is off unless RAY_AUTH_MODE says otherwise: a token would have to be typed into
-    the dashboard of one's own laptop.
+    Attributes:
+        dashboard: The URL of its dashboard; '' without one.
+        environment: What other programs on this machine need to use a cluster that was started
+            here; empty for one that was joined.
+        stop: Leave the cluster; one that was started here ends.
     """
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+    dashboard: str
+    environment: Mapping[str, str]
+    stop: Callable[[], None]
+
+
+def start_ray(settings: Settings, *, home: Path) -> RayConnection:
+    """
+    Join the cluster of RAY_ADDRESS, or start one that ends with this process.
+
+    A cluster that is started listens on the loopback interface only, and needs the token of the
+    home. A cluster that is joined follows Ray's own variables, RAY_AUTH_MODE first.
+
+    Raises:
+        ServerError: If a cluster was to be started and did not.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if shutil.which("ray-pipeline") is None:
         # For `ray job submit -- ray-pipeline run NAME`, also where nobody activated the venv.
         here = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
-    if os.environ.get("RAY_ADDRESS"):
-        context = ray.init(
-            namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
-        )
-    else:
-        context = _start_cluster(settings, home=home)
-    url = str(context.dashboard_url or "")
-    return f"http://{url}" if url else ""
-
-
-def _start_cluster(settings: Settings, *, home: Path) -> Any:
-    # Two pipelines that start in one moment may both find the usual port free.
-    for port in (free_port(8265), free_port()):
-        try:
-            return ray.init(
-                namespace=settings.ray.namespace,
-                num_cpus=int(settings.ray.num_cpus),
-                object_store_memory=settings.ray.object_store_bytes,
-                include_dashboard=True,
-                _node_ip_address="127.0.0.1",
-                dashboard_host="127.0.0.1",
-                dashboard_port=port,
-                _temp_dir=str(_temp_dir(home)),
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
-        except Exception as error:
-            ray.shutdown()
-            if "dashboard" not in str(error):
-                raise
-            log.warning("Ray's dashboard did not start at port %d, trying another", port)
-    where = _temp_dir(home)
-    raise ServerError(
-        "Ray's dashboard did not start", fix=f"read the newest logs/dashboard.log in {where}"
+    if not os.environ.get("RAY_ADDRESS"):
+        cluster = local_ray.start(settings, home=home)
+        return RayConnection(cluster.dashboard, cluster.environment, stop=cluster.stop)
+    context = ray.init(
+        namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
     )
+    url = str(context.dashboard_url or "")
+    return RayConnection(f"http://{url}" if url else "", {}, stop=ray.shutdown)
 
 
 def metrics_url() -> str:
@@ -156,28 +145,17 @@ def address() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
+def auth_mode() -> dict[str, str]:
+    """Return RAY_AUTH_MODE of this process, for those that it starts; nothing where it is unset."""
+    mode = os.environ.get("RAY_AUTH_MODE")
+    return {"RAY_AUTH_MODE": mode} if mode else {}
+
+
 def submitter(settings: Settings, dashboard: str) -> Submitter:
-    """Return what the scheduler starts runs with: Ray's Jobs API, where there is one."""
+    """Return what starts scheduled runs: Ray's Jobs API where there is one, else processes."""
     if settings.jobs.submit == "ray" and dashboard:
-        return RaySubmitter(dashboard)
+        return FallbackSubmitter(RaySubmitter(dashboard), ProcessSubmitter())
     return ProcessSubmitter()
-
-
-def stop_ray() -> None:
-    """Leave the cluster; one that was started here ends."""
-    ray.shutdown()
-
-
-def _temp_dir(home: Path) -> Path:
-    """Return a directory for Ray, one a home, and short: a socket's path has 107 characters."""
-    name = hashlib.sha256(str(home).encode()).hexdigest()[:8]
-    path = Path(tempfile.gettempdir()) / f"rp-{os.getuid()}-{name}"
-    path.mkdir(parents=True, exist_ok=True)
-    # Each run leaves a directory of logs; the last few are enough to look back.
-    sessions = sorted(entry for entry in path.glob("session_2*") if entry.is_dir())
-    for old in sessions[:-KEPT_SESSIONS]:
-        shutil.rmtree(old, ignore_errors=True)
-    return path
 
 
 def living(settings: Settings) -> set[str]:
@@ -206,6 +184,6 @@ def start(desired: Desired, settings: Settings) -> RayHandle:
         num_cpus=desired.num_cpus,
         get_if_exists=True,
         enable_task_events=False,
-        runtime_env={"env_vars": {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")}},
+        runtime_env={"env_vars": auth_mode()},
     )
     return RayHandle(actor.remote(settings, *desired.arguments))

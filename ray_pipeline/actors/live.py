@@ -2,29 +2,39 @@
 
 import logging
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 from ray.util import list_named_actors
 
 from ray_pipeline.actors.deploy import RayHandle
+from ray_pipeline.actors.local_ray import use_environment
 from ray_pipeline.errors import Unavailable
 
 LOOPBACK = "127.0.0.1"
 
 
-def join(address: str, *, namespace: str) -> bool:
+def join(
+    address: str, *, namespace: str, environment: Mapping[str, str]
+) -> Callable[[], None] | None:
     """
-    Join a cluster, unless this process is in one; say whether it was joined here.
+    Join a cluster and return how to leave it; None if this process is in a cluster already.
+
+    Args:
+        address: Where it is.
+        namespace: In which its actors live.
+        environment: Ray's variables for this cluster, in place of the process's own while it is
+            joined; empty to use the process's own.
 
     Raises:
-        Unavailable: If there is none at that address, or it is another release of Ray or Python.
+        Unavailable: If there is none at that address, it refuses the token, or it is another
+            release of Ray or Python.
     """
     if ray.is_initialized():
-        return False
-    # As a cluster of `up` has it; a setting of the environment goes first.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        return None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    undo = use_environment(environment) if environment else None
     # A node that was started at the loopback knows itself by no other address.
     local: dict[str, Any] = {"_node_ip_address": LOOPBACK} if address.startswith(LOOPBACK) else {}
     try:
@@ -36,17 +46,21 @@ def join(address: str, *, namespace: str) -> bool:
             **local,
         )
     except Exception as error:
+        if undo is not None:
+            undo()
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(
             f"the Ray cluster at {address} cannot be joined: {line[:300]}",
-            fix="is it running, and has it the same releases of Ray and Python as this process?",
+            fix="is it running, does RAY_AUTH_TOKEN_PATH name its token, and has it the same "
+            "releases of Ray and Python as this process?",
         ) from None
-    return True
 
+    def leave() -> None:
+        ray.shutdown()
+        if undo is not None:
+            undo()
 
-def leave() -> None:
-    """Leave the cluster; its actors go on."""
-    ray.shutdown()
+    return leave
 
 
 def names(kind: str, *, namespace: str) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from rich.live import Live
 
 from ray_pipeline import settings as settings_module
 from ray_pipeline.actors import deploy
+from ray_pipeline.actors.deploy import RayConnection
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.scheduler import scheduled
 from ray_pipeline.actors.supervisor import Supervisor
@@ -170,15 +171,17 @@ async def _start(
     say(f"page: {page}", soft_wrap=True)
     say("starting Ray")
     # On the main thread: Ray sets signal handlers, and nothing else runs yet.
-    dashboard = deploy.start_ray(settings, home=home)
-    cleanup.callback(deploy.stop_ray)
-    if dashboard:
-        say(f"Ray dashboard: {dashboard}")
+    connection = deploy.start_ray(settings, home=home)
+    cleanup.callback(connection.stop)
+    if connection.dashboard:
+        for line in _dashboard_lines(connection, watched=console.is_terminal):
+            say(line, soft_wrap=True)
         say(f"metrics: {deploy.metrics_url()}")
-    actors = desired(settings, submitter=deploy.submitter(settings, dashboard))
+    actors = desired(settings, submitter=deploy.submitter(settings, connection.dashboard))
     supervisor = Supervisor(settings, list(actors))
     said = Announced(
         ray_address=deploy.address(),
+        ray_environment=dict(connection.environment),
         namespace=settings.ray.namespace,
         simulated=tuple(simulated),
         keys=fingerprints(settings),
@@ -189,7 +192,7 @@ async def _start(
     cleanup.enter_context(announcing(home, said))
     if simulated:
         await seed_top_gainers(settings.postgres_dsn())
-    return Stage(settings, supervisor, dashboard, page, tuple(simulated))
+    return Stage(settings, supervisor, connection.dashboard, page, tuple(simulated))
 
 
 async def _start_servers(
@@ -263,6 +266,17 @@ async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
     os.environ.setdefault("PIPELINE_JOBS__SPEED", str(DEMO_JOB_SPEED))
     os.environ.setdefault("PIPELINE_JOBS__RETRY_PAUSE_S", "10")
     os.environ.setdefault("PIPELINE_JOBS__AT_ONCE", str(DEMO_JOBS_AT_ONCE))
+
+
+def _dashboard_lines(connection: RayConnection, *, watched: bool) -> Iterator[str]:
+    """Yield where the dashboard is and which token opens it; a log file gets the token's place."""
+    token_file = connection.environment.get("RAY_AUTH_TOKEN_PATH")
+    if token_file is None:
+        yield f"Ray dashboard: {connection.dashboard}"
+        return
+    yield f"Ray dashboard: {connection.dashboard} (asks for the token in {token_file})"
+    if watched:
+        yield f"Ray token: {Path(token_file).read_text()}"
 
 
 async def _serve_page(cleanup: contextlib.AsyncExitStack) -> str:

@@ -52,16 +52,24 @@ def ray(version: str | None) -> Check:
 
 
 def ray_auth(environ: Mapping[str, str]) -> Check:
-    """Judge RAY_AUTH_MODE: a Ray that others can reach must not depend on a default."""
+    """
+    Judge RAY_AUTH_MODE, which counts for a cluster that is joined: the one that `up` starts always
+    needs a token. Without a token, whoever reaches Ray's ports can run programs.
+    """
     mode = environ.get("RAY_AUTH_MODE")
-    fix = "export RAY_AUTH_MODE=token (a cluster) or RAY_AUTH_MODE=disabled (a laptop)"
-    if mode in AUTH_MODES:
-        return Check("ray auth", "ok", f"RAY_AUTH_MODE={mode}")
-    if mode is not None:
+    fix = "export RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+    if mode is not None and mode not in AUTH_MODES:
         return Check("ray auth", "failed", f"RAY_AUTH_MODE={mode} is no mode", fix)
-    if "RAY_ADDRESS" in environ:
+    if mode == "token":
+        return Check("ray auth", "ok", "RAY_AUTH_MODE=token")
+    if "RAY_ADDRESS" not in environ:
+        return Check("ray auth", "info", "a Ray cluster that `up` starts needs a token of its own")
+    if mode is None:
         return Check("ray auth", "failed", "RAY_ADDRESS is set, RAY_AUTH_MODE is not", fix)
-    return Check("ray auth", "info", "RAY_AUTH_MODE is not set; `up` sets it for its own Ray")
+    detail = (
+        "RAY_AUTH_MODE=disabled: whoever reaches the cluster of RAY_ADDRESS runs programs there"
+    )
+    return Check("ray auth", "warning", detail, fix)
 
 
 def postgres_version(number: int) -> Check:

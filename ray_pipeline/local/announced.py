@@ -23,6 +23,8 @@ class Announced:
 
     Attributes:
         ray_address: Of its Ray cluster, host:port.
+        ray_environment: The variables with which other programs on this machine use that cluster;
+            empty for a cluster that the pipeline joined.
         namespace: In which its actors live.
         simulated: What is not real.
         keys: The fingerprints of each provider's keys.
@@ -34,6 +36,7 @@ class Announced:
 
     ray_address: str
     namespace: str
+    ray_environment: Mapping[str, str] = field(default_factory=dict)
     simulated: tuple[str, ...] = ()
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stream_keys: int = 0

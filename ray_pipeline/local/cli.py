@@ -3,13 +3,15 @@
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.local import stack
+from ray_pipeline.local.announced import announced
 from ray_pipeline.local.programs import environment, find
 from ray_pipeline.local.state import read_state
 from ray_pipeline.settings import load
@@ -49,17 +51,28 @@ def local_up(broker: BrokerOption = None) -> None:
 @local_app.command("env")
 def local_env() -> None:
     """
-    Print the settings that point at the running servers, for a shell.
+    Print the variables that point at the running servers and at Ray, for a shell.
 
-    They contain passwords. Use: eval "$(ray-pipeline local env)"
+    They contain passwords. Use: eval "$(ray-pipeline local env)". Then `ray job submit`, `ray list
+    actors` and the like reach the pipeline's Ray cluster with its token.
     """
+    home = stack.home()
     with _errors_as_text():
-        settings = stack.env(stack.home())
-    if not settings:
-        _say(f"no server runs in {stack.home()}; start them with `ray-pipeline local up`")
+        variables = {**stack.env(home), **_ray_variables(home)}
+    if not variables:
+        _say(f"no server runs in {home}; start them with `ray-pipeline local up`")
         raise typer.Exit(1)
-    for name, value in settings.items():
+    for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+    if "RAY_AUTH_TOKEN_PATH" in variables:
+        # Ray would prefer this one, and it is of another cluster.
+        typer.echo("unset RAY_AUTH_TOKEN")
+
+
+def _ray_variables(home: Path) -> Mapping[str, str]:
+    """Return what the pipeline that runs in a home says of its Ray cluster, nothing without one."""
+    pipeline = announced(home)
+    return pipeline.ray_environment if pipeline is not None else {}
 
 
 @local_app.command(

@@ -94,17 +94,6 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(preferred: int | None = None) -> int:
-    """
-    Return a port at which nobody listens: `preferred` if it is one.
-
-    Raises:
-        ServerError: If there is none.
-    """
-    with reserve(preferred=(preferred or 0,)) as reservation:
-        return reservation.ports[0]
-
-
 def _candidates(preferred: int) -> Iterator[int]:
     if preferred:
         yield preferred

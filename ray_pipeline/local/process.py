@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from ray_pipeline.errors import PortTaken, ServerError
-from ray_pipeline.local.ports import free_port, is_free
+from ray_pipeline.local.ports import is_free
 
-__all__ = ["ProcessId", "ServerProcess", "free_port", "identify", "is_alive"]
+__all__ = ["ProcessId", "ServerProcess", "identify", "is_alive"]
 
 POLL_S = 0.02
 KILL_S = 10.0

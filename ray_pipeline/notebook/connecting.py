@@ -1,6 +1,7 @@
 """Find a pipeline: on this machine, by its stores, or by its API."""
 
 import os
+from collections.abc import Mapping
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local import stack
@@ -41,7 +42,12 @@ def connect(
         address = here.ray_address
     background = Background()
     try:
-        cluster = RayCluster(background, address=address, namespace=_namespace(settings, here))
+        cluster = RayCluster(
+            background,
+            address=address,
+            namespace=_namespace(settings, here),
+            environment=_ray_environment(address, here),
+        )
         return Pipeline(background, source, cluster)
     except BaseException:
         background.run(source.close())
@@ -88,3 +94,8 @@ def _named(setting: object, server: str | None) -> str | None:
 
 def _namespace(settings: Settings, here: Announced | None) -> str:
     return here.namespace if here is not None else settings.ray.namespace
+
+
+def _ray_environment(address: str | None, here: Announced | None) -> Mapping[str, str]:
+    """Return Ray's variables for a cluster that the pipeline of this home started; else none."""
+    return here.ray_environment if here is not None and address == here.ray_address else {}

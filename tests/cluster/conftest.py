@@ -18,6 +18,16 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def start(tmp_path_factory):
     """A starter of runs that cleans up after itself."""
+    yield from _starter(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def start_for_module(tmp_path_factory):
+    """As `start`, for runs that the tests of a module share."""
+    yield from _starter(tmp_path_factory)
+
+
+def _starter(tmp_path_factory):
     runs = []
     base = tmp_path_factory.mktemp("up")
     for parent in (base, *base.parents[:3]):

@@ -19,12 +19,12 @@ async def main(verb: str) -> None:
     settings = load()
     await migrate(settings.postgres_dsn())
     await ensure_topics(settings)
-    deploy.start_ray(settings, home=home())
+    connection = deploy.start_ray(settings, home=home())
     supervisor = Supervisor(settings, list(desired(settings)))
     await supervisor.reconcile()
     if verb == "stop":
         assert await supervisor.stop("producer", drain_s=DRAIN_S) == []
-    deploy.stop_ray()
+    connection.stop()
 
 
 asyncio.run(main(sys.argv[1]))

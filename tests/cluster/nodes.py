@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from ray_pipeline.local.ports import free_port
+from ray_pipeline.local.ports import reserve
 from tests.support import eventually_sync
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -32,6 +32,9 @@ class Node:
         self._log = log
         command = [
             *RAY, "start", "--block", "--node-ip-address", "127.0.0.1",
+            # 0: any free port. The usual ones are the same on every node of this machine.
+            "--dashboard-agent-listen-port", "0",
+            "--min-worker-port", "0", "--max-worker-port", "0",
             "--object-store-memory", OBJECT_STORE_BYTES, "--disable-usage-stats", *options,
         ]  # fmt: skip
         with log.open("ab") as output:
@@ -91,15 +94,17 @@ class Cluster:
     def __init__(self, *, redis_url: str, environment: dict[str, str]) -> None:
         # Short: the path of a socket has at most 107 characters.
         self._base = Path(tempfile.mkdtemp(prefix="rp-"))
-        self._port, self._dashboard_port = free_port(), free_port()
+        ports = reserve(2)
+        self._port, self._dashboard_port = ports.ports
         self.address = f"127.0.0.1:{self._port}"
         self.dashboard = f"http://127.0.0.1:{self._dashboard_port}"
         url = urlsplit(redis_url)
         self._redis_password = url.password or ""
-        self.environment = os.environ | environment | DETECTION | {"RAY_AUTH_MODE": "disabled"}
+        self.environment = os.environ | environment | DETECTION
         self._redis = {"RAY_REDIS_ADDRESS": f"{url.hostname}:{url.port}"}
         self.nodes: list[Node] = []
-        self.head = self.start_head()
+        with ports:
+            self.head = self.start_head()
 
     def start_head(self) -> Node:
         # A head that was killed left its address; on a machine of its own it would be alone there.

@@ -44,7 +44,6 @@ class Run:
             "PIPELINE_STREAMS__LEASE_TTL_S": "3",
             # Forty Ray jobs beside what is tested would be most of the machine's work.
             "PIPELINE_JOBS__ENABLED": "false",
-            "RAY_AUTH_MODE": "disabled",
             **(environment or {}),
         }
         with self.output.open("wb") as output:

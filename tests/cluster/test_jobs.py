@@ -4,8 +4,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import psutil
 import pytest
 from ray.job_submission import JobSubmissionClient
 
+from ray_pipeline.local.ports import reserve
+from tests.cluster.nodes import Node
 from tests.cluster.support import COMMAND, Run, local_env
 from tests.support import eventually_sync
 
@@ -45,7 +49,12 @@ def left_behind(run: Run) -> list[str]:
     return found
 
 
-def run_examples(url: str) -> Iterator[tuple[str, str]]:
+def ray_variables(run: Run) -> dict[str, str]:
+    """Return what `local env` says of Ray."""
+    return {name: value for name, value in local_env(run).items() if name.startswith("RAY_")}
+
+
+def run_examples(run: Run, url: str) -> Iterator[tuple[str, str]]:
     """Run what the docs say of `ray job`, as a reader would paste it; yield what it printed."""
     text = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
     examples = re.findall(r"^    (ray job .+)$", text.replace("\\\n", " "), re.MULTILINE)
@@ -53,7 +62,7 @@ def run_examples(url: str) -> Iterator[tuple[str, str]]:
     here = Path(sys.executable).parent
     environment = {
         "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ["HOME"],
-        "RAY_AUTH_MODE": "disabled", "RAY_API_SERVER_ADDRESS": url,
+        **ray_variables(run),
     }  # fmt: skip
     for example in examples:
         done = subprocess.run(
@@ -73,7 +82,8 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
     url = dashboard(run)
     wanted = {"cpi": "succeeded", "sp500_companies": "succeeded"}
     eventually_sync(lambda: states(run).items() >= wanted.items(), timeout_s=240, what="both runs")
-    client = JobSubmissionClient(url)
+    token = Path(ray_variables(run)["RAY_AUTH_TOKEN_PATH"]).read_text()
+    client = JobSubmissionClient(url, headers={"Authorization": f"Bearer {token}"})
 
     jobs = {job.metadata["job"]: job for job in client.list_jobs() if job.metadata}
     assert set(jobs) >= set(wanted)
@@ -83,7 +93,7 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
         eventually_sync(lambda job=job: client.get_job_status(job.submission_id) == "SUCCEEDED")
         assert '"state": "succeeded"' in client.get_job_logs(job.submission_id)
 
-    for example, said in run_examples(url):
+    for example, said in run_examples(run, url):
         if "run cpi --json" in example:
             assert '"state": "nothing_new"' in said
         if "job list" in example:
@@ -114,3 +124,57 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
 
     assert run.wait() == 0, run.text()[-3000:]
     eventually_sync(lambda: not left_behind(run), timeout_s=15, what=f"an end: {left_behind(run)}")
+
+
+def test_two_homes_collect_batch_datasets_side_by_side(start):
+    """Each has a job agent of its own: no port of Ray is the same on every cluster."""
+    settings = {"PIPELINE_JOBS__ENABLED": "true", "PIPELINE_JOBS__ONLY": '["cpi"]'}
+    runs = [start(name, "demo", **settings) for name in ("left", "right")]
+
+    for run in runs:
+        eventually_sync(
+            lambda run=run: states(run) == {"cpi": "succeeded"}, timeout_s=240, what=run.home.name
+        )
+        assert run.rows("SELECT count(*) FROM cpi")[0][0] > 0
+        assert run.rows("SELECT detail FROM findings WHERE \"check\" = 'start'") == []
+    agents = [ray_variables(run)["RAY_API_SERVER_ADDRESS"] for run in runs]
+    assert len(set(agents)) == 2
+    for run in runs:
+        listed = subprocess.run(
+            [str(Path(sys.executable).with_name("ray")), "job", "list"],
+            env=run.environment | ray_variables(run), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert listed.stdout.count("submission_id='cpi-") == 1
+
+
+def test_without_a_job_agent_runs_are_processes_and_say_so(start, tmp_path):
+    """Another program has the agent's port, so that the cluster cannot start any Ray job."""
+    with (
+        socket.create_server(("0.0.0.0", 0)) as taken,
+        reserve(2) as ports,
+        # Short: the path of a socket has at most 107 characters.
+        tempfile.TemporaryDirectory(prefix="rp-", ignore_cleanup_errors=True) as directory,
+    ):
+        port, dashboard_port = ports.ports
+        node = Node(
+            "--head", "--port", str(port), "--num-cpus", "8", "--temp-dir", directory,
+            "--dashboard-port", str(dashboard_port), "--include-dashboard", "true",
+            "--dashboard-agent-listen-port", str(taken.getsockname()[1]),
+            environment=dict(os.environ), log=tmp_path / "node.log",
+        )  # fmt: skip
+        try:
+            node.started()
+            run = start(
+                "agentless", "demo", RAY_ADDRESS=f"127.0.0.1:{port}",
+                PIPELINE_JOBS__ENABLED="true", PIPELINE_JOBS__ONLY='["cpi"]',
+            )  # fmt: skip
+            eventually_sync(
+                lambda: states(run) == {"cpi": "succeeded"}, timeout_s=240, what="the run"
+            )
+            ((remark,),) = run.rows("SELECT detail FROM findings WHERE \"check\" = 'start'")
+            assert remark.startswith("started as a process: Ray's job agent is unavailable")
+            run.interrupt()
+            assert run.wait() == 0, run.text()[-3000:]
+            eventually_sync(lambda: not left_behind(run), what=f"an end: {left_behind(run)}")
+        finally:
+            node.kill()

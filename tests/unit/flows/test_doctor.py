@@ -20,6 +20,8 @@ GIB = 2**30
         (doctor.ray_auth({"RAY_AUTH_MODE": "token"}), "ok"),
         (doctor.ray_auth({"RAY_AUTH_MODE": "none"}), "failed"),
         (doctor.ray_auth({"RAY_ADDRESS": "ray://head:10001"}), "failed"),
+        (doctor.ray_auth({"RAY_ADDRESS": "head:6379", "RAY_AUTH_MODE": "disabled"}), "warning"),
+        (doctor.ray_auth({"RAY_ADDRESS": "head:6379", "RAY_AUTH_MODE": "token"}), "ok"),
         (doctor.ray_auth({}), "info"),
         (doctor.postgres_version(180_004), "ok"),
         (doctor.postgres_version(130_012), "failed"),

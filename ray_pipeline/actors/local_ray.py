@@ -1,0 +1,161 @@
+"""The Ray cluster that `up` and `demo` start on this machine, and how a process joins it."""
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+from ray_pipeline.errors import ServerError
+from ray_pipeline.local import ray_access
+from ray_pipeline.local.ports import HOST, reserve
+from ray_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Ray's own modules, without types. Ray's release is pinned, and the tests of clusters use all this.
+_raylet: Any = importlib.import_module("ray._raylet")
+_constants: Any = importlib.import_module("ray._private.ray_constants")
+
+DASHBOARD_PORT = 8265
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
+START_ATTEMPTS = 3
+KILL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRay:
+    """
+    A running cluster of one node. This process is in it.
+
+    Attributes:
+        dashboard: The URL of the dashboard and of the Jobs API.
+        environment: What other programs on this machine need to use the cluster.
+    """
+
+    node: Any
+    dashboard: str
+    environment: Mapping[str, str]
+
+    def stop(self) -> None:
+        """Leave the cluster and end all of its processes."""
+        ray.shutdown()
+        self.node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+
+
+def start(settings: Settings, *, home: Path) -> LocalRay:
+    """
+    Start a cluster and join it.
+
+    It listens on the loopback interface only, and every request needs the token of the home. Its
+    processes end with this one, also if this one is killed.
+
+    Raises:
+        ServerError: If it does not start.
+    """
+    environment = ray_access.environment(home)
+    use_environment(environment)
+    node = _start_head(settings, home)
+    ray.init(
+        address=node.address,
+        namespace=settings.ray.namespace,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
+    dashboard = f"http://{node.webui_url}"
+    return LocalRay(node, dashboard, environment | {"RAY_API_SERVER_ADDRESS": dashboard})
+
+
+def use_environment(variables: Mapping[str, str]) -> Callable[[], None]:
+    """
+    Let the Ray library of this process follow these variables, and return how to undo it.
+
+    Ray reads its environment when it is imported, which may be long ago in a notebook.
+    """
+    names = {*TOKEN_VARIABLES, *variables}
+    before = {name: os.environ[name] for name in names if name in os.environ}
+
+    def undo() -> None:
+        _replace_environment(names, before)
+
+    _replace_environment(names, variables)
+    return undo
+
+
+def _replace_environment(names: set[str], variables: Mapping[str, str]) -> None:
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    # What Ray has read before is forgotten: the mode, the token, and which address a node gets.
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
+    _constants.ENABLE_RAY_CLUSTER = _constants.env_bool(
+        _constants.ENABLE_RAY_CLUSTERS_ENV_VAR, not _constants.IS_WINDOWS_OR_OSX
+    )
+
+
+def _start_head(settings: Settings, home: Path) -> Any:
+    # Not `ray.init()`, which cannot choose the port of the job agent: the agent of a second cluster
+    # on the machine would not start, and no job would run there. Not `ray start` either, which
+    # takes a process more and opens a port for Ray Client.
+    directory = ray_access.temp_dir(home)
+    for attempt in range(1, START_ATTEMPTS + 1):
+        with reserve(3, preferred=(DASHBOARD_PORT,)) as reservation:
+            try:
+                return _head(settings, directory, reservation.ports)
+            except Exception as error:
+                _kill_unfinished(directory)
+                log.warning("Ray did not start (%d of %d): %s", attempt, START_ATTEMPTS, error)
+                failure = error
+    raise ServerError(
+        f"Ray did not start: {failure}", fix=f"read the newest logs in {directory}/session_latest"
+    )
+
+
+def _head(settings: Settings, directory: Path, ports: tuple[int, ...]) -> Any:
+    dashboard_port, autoscaler_port, dashboard_metrics_port = ports
+    parameters: dict[str, Any] = {
+        "node_ip_address": HOST,
+        "num_cpus": int(settings.ray.num_cpus),
+        "object_store_memory": settings.ray.object_store_bytes,
+        "include_dashboard": True,
+        "dashboard_host": HOST,
+        "dashboard_port": dashboard_port,
+        "temp_dir": str(directory),
+        # 0: the server itself binds any free port.
+        "gcs_server_port": 0,
+        "dashboard_agent_listen_port": 0,
+    }
+    # For these two ports Ray has no parameters.
+    os.environ["AUTOSCALER_METRIC_PORT"] = str(autoscaler_port)
+    os.environ["DASHBOARD_METRIC_PORT"] = str(dashboard_metrics_port)
+    try:
+        return Node(RayParams(**parameters), head=True, shutdown_at_exit=False, spawn_reaper=True)
+    finally:
+        del os.environ["AUTOSCALER_METRIC_PORT"], os.environ["DASHBOARD_METRIC_PORT"]
+
+
+def _kill_unfinished(directory: Path) -> None:
+    """Kill what a failed start left behind; nobody has a handle on it."""
+    processes = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if _mentions(process, str(directory))
+    ]
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes, timeout=KILL_S)
+
+
+def _mentions(process: psutil.Process, text: str) -> bool:
+    try:
+        return any(text in argument for argument in process.cmdline())
+    except psutil.Error:
+        return False
