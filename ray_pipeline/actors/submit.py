@@ -3,15 +3,24 @@
 import asyncio
 import os
 import sys
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 from ray.job_submission import JobSubmissionClient
 
-from ray_pipeline.errors import PipelineError
+from ray_pipeline.errors import PipelineError, Unavailable
+from ray_pipeline.flows.schedule import Submitter
 from ray_pipeline.schedules.due import submission_id
 
 # Workers read the settings from the cluster's own environment, so that no key is in a job's facts.
 PASSED_ON = ("RAY_AUTH_MODE",)
+NO_AGENT = "No available agent"  # the dashboard's words when no job agent of the cluster answers
+WITHOUT_RAY_S = 60.0  # the dashboard takes ten seconds to find out that there is no agent
+
+
+class JobAgentUnavailable(Unavailable):
+    """Nobody in the Ray cluster can start a job now. Nothing was submitted."""
 
 
 class RaySubmitter:
@@ -21,14 +30,16 @@ class RaySubmitter:
         """Take the dashboard's URL, where that API is served."""
         self._dashboard_url = dashboard_url
 
-    async def submit(self, job: str, slot: datetime, *, attempt: int) -> None:
+    async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
         """
         Start a run; one that was submitted already is left as it is.
 
         Raises:
+            JobAgentUnavailable: If the dashboard or the job agents cannot be reached.
             PipelineError: If Ray does not take it.
         """
         await asyncio.to_thread(self._submit, job, slot, attempt)
+        return ""
 
     def _submit(self, job: str, slot: datetime, attempt: int) -> None:
         name = submission_id(job, slot, attempt)
@@ -51,8 +62,46 @@ class RaySubmitter:
         except Exception as error:
             if "already exists" in str(error):
                 return
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise PipelineError(
-                f"Ray's Jobs API at {self._dashboard_url} did not take {name}: {line[:200]}",
-                fix="is the dashboard running? PIPELINE_JOBS__SUBMIT=process does without it",
-            ) from None
+            raise self._failure(name, error) from None
+
+    def _failure(self, name: str, error: Exception) -> PipelineError:
+        line = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, ConnectionError) or NO_AGENT in str(error):
+            return JobAgentUnavailable(f"Ray's job agent is unavailable: {line}")
+        return PipelineError(
+            f"Ray's Jobs API at {self._dashboard_url} did not take {name}: {line}",
+            fix="is the dashboard running? PIPELINE_JOBS__SUBMIT=process does without it",
+        )
+
+
+class FallbackSubmitter:
+    """Submits to Ray; while Ray's job agent is unavailable, starts plain processes instead."""
+
+    def __init__(
+        self,
+        ray: Submitter,
+        process: Submitter,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ray = ray
+        self._process = process
+        self._clock = clock
+        self._ray_again_at_s = -float("inf")
+        self._cause = ""
+
+    async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
+        """
+        Start a run, and return why it is a process if it is one.
+
+        Raises:
+            PipelineError: If neither takes it.
+        """
+        if self._clock() >= self._ray_again_at_s:
+            try:
+                return await self._ray.submit(job, slot, attempt=attempt)
+            except JobAgentUnavailable as error:
+                self._cause = str(error)
+                self._ray_again_at_s = self._clock() + WITHOUT_RAY_S
+        await self._process.submit(job, slot, attempt=attempt)
+        return f"started as a process: {self._cause}"

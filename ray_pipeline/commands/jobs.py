@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +90,7 @@ async def run(
         bool, typer.Option("--again", help="Ask for everything, also what the slot has already.")
     ] = False,
     as_json: AsJson = False,
+    until_stdin_ends: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> int:
     """
     Run one job now, in the foreground; it needs Postgres and nothing else.
@@ -97,6 +100,8 @@ async def run(
     or was deferred by a quota (run it again later), 1 when it failed or was refused.
     """
     settings, spec = load(), job(name)
+    if until_stdin_ends:
+        asyncio.get_running_loop().add_reader(sys.stdin, _interrupt_at_end_of_stdin)
     moment = _moment(slot) if slot else datetime.now(UTC).replace(microsecond=0)
     async with _limiter() as limiter:
         outcome = await _collect(
@@ -258,7 +263,10 @@ async def findings(
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 30,
     as_json: AsJson = False,
 ) -> int:
-    """List what checks of the stored data found: keys, ranges, few rows, nothing new for long."""
+    """
+    List what checks of the stored data found: keys, ranges, few rows, nothing new for long; and
+    runs that could not be started in the usual way.
+    """
     if name is not None:
         job(name)
     async with session(load().postgres_dsn(), name="findings") as connection:
@@ -332,6 +340,13 @@ async def _collect(
             again=again,
             on_progress=show_progress,
         )
+
+
+def _interrupt_at_end_of_stdin() -> None:
+    """End as Ctrl-C ends it, with the run written down, when whoever started this process ends."""
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.asynccontextmanager

@@ -43,12 +43,20 @@ class SlotBook(Protocol):
     async def give_up(self, job: str, slot: datetime, why: str) -> None:
         """Write down that a claimed run could not be submitted."""
 
+    async def note(self, job: str, slot: datetime, text: str) -> None:
+        """Write down what a person should know of how a run was started."""
+
 
 class Submitter(Protocol):
     """Starts runs somewhere else."""
 
-    async def submit(self, job: str, slot: datetime, *, attempt: int) -> None:
-        """Start a run; PipelineError where that fails."""
+    async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
+        """
+        Start a run. Return what a person should know of how it was started, mostly nothing.
+
+        Raises:
+            PipelineError: If it cannot be started.
+        """
 
 
 class Scheduler:
@@ -140,9 +148,12 @@ class Scheduler:
 
     async def _submit(self, job: str, slot: datetime, attempt: int) -> int:
         try:
-            await self._submitter.submit(job, slot, attempt=attempt)
+            remark = await self._submitter.submit(job, slot, attempt=attempt)
         except PipelineError as error:
             log.warning("job %s could not be submitted: %s", job, error)
             await self._slots.give_up(job, slot, f"could not be submitted: {error}")
             return 0
+        if remark:
+            log.warning("job %s, slot %s: %s", job, slot.isoformat(), remark)
+            await self._slots.note(job, slot, remark)
         return 1

@@ -35,6 +35,10 @@ GIVE_UP = """
     UPDATE job_runs SET state = 'failed', finished_at = now(), why = %(why)s
     WHERE job = %(job)s AND slot = %(slot)s AND state = 'claimed'
 """
+NOTE = """
+    INSERT INTO findings (job, slot, "table", "check", detail)
+    VALUES (%s, %s, 'job_runs', 'start', %s) ON CONFLICT DO NOTHING
+"""
 SUCCEEDED = "SELECT DISTINCT job FROM job_runs WHERE state IN ('succeeded', 'nothing_new')"
 
 
@@ -87,3 +91,7 @@ class Slots:
     async def give_up(self, job: str, slot: datetime, why: str) -> None:
         """Write down that a claimed run could not be submitted."""
         await self._connection.execute(GIVE_UP, {"job": job, "slot": slot, "why": why[:500]})
+
+    async def note(self, job: str, slot: datetime, text: str) -> None:
+        """Write down what a person should know of how a run was started, among the findings."""
+        await self._connection.execute(NOTE, (job, slot, text[:500]))

@@ -8,30 +8,38 @@ from ray_pipeline.errors import PipelineError
 
 
 class ProcessSubmitter:
-    """Starts one process a run; their output goes where this one's goes."""
+    """
+    Starts one process a run; their output goes where this one's goes.
+
+    Each ends with the process that started it: its standard input is a pipe that closes then.
+    """
 
     def __init__(self) -> None:
         self._processes: set[asyncio.subprocess.Process] = set()
 
-    async def submit(self, job: str, slot: datetime, *, attempt: int) -> None:
+    async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
         """
-        Start a run.
+        Start a run, and return that there is nothing to say about it.
 
         Raises:
             PipelineError: If no process can be started.
         """
         del attempt  # the book of runs counts them
-        arguments = (job, "--slot", slot.isoformat(), "--trigger", "schedule", "--json")
+        options = ("--trigger", "schedule", "--json", "--until-stdin-ends")
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "ray_pipeline.commands.jobs",
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                job,
+                "--slot",
+                slot.isoformat(),
+                *options,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
             )
         except OSError as error:
             raise PipelineError(f"no process can be started: {error}") from None
         self._processes.add(process)
         self._processes = {one for one in self._processes if one.returncode is None}
+        return ""

@@ -20,6 +20,10 @@ class Book:
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, datetime], Waiting] = {}
+        self.notes: list[tuple[str, datetime, str]] = []
+
+    async def note(self, job: str, slot: datetime, text: str) -> None:
+        self.notes.append((job, slot, text))
 
     async def newest(self) -> dict[str, datetime]:
         found: dict[str, datetime] = {}
@@ -71,14 +75,16 @@ class Book:
 class Submitter:
     """Notes what it was asked to start."""
 
-    def __init__(self, *, broken: bool = False) -> None:
+    def __init__(self, *, broken: bool = False, remark: str = "") -> None:
         self.started: list[tuple[str, datetime, int]] = []
         self.broken = broken
+        self.remark = remark
 
-    async def submit(self, job: str, slot: datetime, *, attempt: int) -> None:
+    async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
         if self.broken:
             raise PipelineError("no dashboard")
         self.started.append((job, slot, attempt))
+        return self.remark
 
 
 def spec(name: str, cron: str = "0 * * * *", catch_up: CatchUp = "latest", **options) -> JobSpec:
@@ -231,3 +237,16 @@ async def test_with_catch_up_no_slot_is_ever_missed(pauses_s):
     want = list(Cron("0 * * * *").between(START - timedelta(hours=1), now))
     assert slots == want[-len(slots) :]
     assert len(slots) == len(want)
+
+
+async def test_a_run_that_was_started_in_another_way_is_noted():
+    """Somebody looks for it among the Ray jobs, and does not find it there."""
+    for remark, notes in (
+        ("as a process", [("a", START.replace(second=0), "as a process")]),
+        ("", []),
+    ):
+        book = Book()
+
+        await scheduler([spec("a")], book, Submitter(remark=remark)).tick(START)
+
+        assert book.notes == notes
