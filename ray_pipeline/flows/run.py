@@ -350,6 +350,13 @@ class _Collector:
                 problem = self._clean(str(error))
                 attempt += 1
                 continue
+            except PipelineError:
+                raise
+            except Exception as error:
+                # A library's error may quote the URL, and the URL the key: no traceback is logged.
+                problem = self._clean(f"{type(error).__name__}: {error}")
+                attempt += 1
+                continue
             # From here on nothing has a key: not the rows, not the payloads, not the letters.
             answer = answer.redacted(self._redactor)
             found = read(self._source, answer, request, self._run)
