@@ -219,7 +219,9 @@ def _for_json(character: str) -> str:
     in_json = [f"u{_hex(units[at] * 256 + units[at + 1], 4)}" for at in range(0, len(units), 2)]
     in_python = [f"x{_hex(octet, 2)}" for octet in _octets(character)]
     again = rf"{_A_BACKSLASH}{_MORE_BACKSLASHES}"
-    return "|".join((again.join(in_json), again.join(in_python), *_behind_backslash(character)))
+    code = f"x{_hex(ord(character), 2)}|U{_hex(ord(character), 8)}"
+    forms = (again.join(in_json), again.join(in_python), code, *_behind_backslash(character))
+    return "|".join(dict.fromkeys(forms))
 
 
 def _behind_backslash(character: str) -> tuple[str, ...]:

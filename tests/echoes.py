@@ -52,6 +52,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "HTML in JSON": lambda key: json_escaped(html.escape(key)).replace("&", "\\u0026"),
     "repr": lambda key: repr(key)[1:-1],
     "repr of bytes": lambda key: repr(key.encode())[2:-1],
+    "ascii": lambda key: ascii(key)[1:-1],
     "base64": lambda key: base64.b64encode(key.encode()).decode(),
     "base64, no padding": lambda key: base64.b64encode(key.encode()).decode().rstrip("="),
     "base64 for URLs": lambda key: base64.urlsafe_b64encode(key.encode()).decode(),

@@ -21,7 +21,9 @@ from ray_pipeline.errors import ConfigurationError, FeedRefused, FeedUnavailable
 from ray_pipeline.feeds import finnhub
 from ray_pipeline.io.collect_job import collect
 from ray_pipeline.io.fetch import Clients
+from ray_pipeline.io.latest_reader import LatestReader
 from ray_pipeline.io.postgres import connect
+from ray_pipeline.io.redis import client
 from ray_pipeline.io.websocket import open_websocket
 from ray_pipeline.provider import Provider
 from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, X
@@ -490,6 +492,16 @@ async def test_a_connection_string_that_cannot_be_read_is_not_quoted(dsn):
     """The library quotes what it cannot read."""
     with pytest.raises(ConfigurationError) as failed:
         await connect(dsn, name="test")
+
+    assert "planted" not in "".join(traceback.format_exception(failed.value))
+
+
+@pytest.mark.parametrize("make", [client, LatestReader])
+@pytest.mark.parametrize("url", ["redis://:planted/pw@host:6379", "redis//:planted@host"])
+def test_a_url_of_redis_that_cannot_be_read_is_not_quoted(make, url):
+    """The library takes what stands before an unescaped slash for a port, and says so."""
+    with pytest.raises(ConfigurationError) as failed:
+        make(url)
 
     assert "planted" not in "".join(traceback.format_exception(failed.value))
 
