@@ -41,10 +41,10 @@ _SHORT_ESCAPES = "bfnrtu"  # what JSON has behind a backslash, and is a letter
 _BESIDE_NUMBER = frozenset("0123456789.-+eE:,[]{} \t\r\n")  # in JSON; beside a string is a quote
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Redactor:
     """
-    Replaces a set of secrets; made by `redactor`.
+    Replaces a set of secrets; made by `redactor`. Its repr, as that of its parts, shows none.
 
     Attributes:
         secrets: How each of them is found, the longest first.
@@ -58,7 +58,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text with every secret replaced. JSON stays JSON."""
-        escaped = _has_escape(text, self.escape)
+        escaped = bool(self.secrets) and _has_escape(text, self.escape)
         for secret in self.secrets:
             text = secret.replaced(text, escaped=escaped)
         return text
@@ -110,7 +110,7 @@ def _parts(secrets: Iterable[str]) -> Iterator[str]:
 # How one secret is found ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Form:
     """
     One form of a secret.
@@ -124,7 +124,7 @@ class _Form:
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Secret:
     """
     One secret. What is cheap is looked for first: the patterns take a hundred times as long.

@@ -1,5 +1,6 @@
 """Servers that redirect: on their own host they are followed, to another one never."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from ray_pipeline.io.bithumb_rest import BithumbRest
 from ray_pipeline.io.collect_job import collect
 from ray_pipeline.io.fetch import Clients
 from ray_pipeline.io.websocket import open_websocket
-from ray_pipeline.io.yahoo import yahoo_url
+from ray_pipeline.io.yahoo import YahooSession, yahoo_url
 from ray_pipeline.notebook.http import HttpSource
 from ray_pipeline.provider import Provider
 from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, WIKIPEDIA, YAHOO, X
@@ -270,6 +271,19 @@ async def test_a_run_goes_to_the_next_source_and_says_why(other, postgres_dsn):
     assert "redirects" in why
     assert "PIPELINE_FRED__REST_URL" in why
     assert KEY not in why
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_session_for_yahoo_follows_to_no_other_host(method, other):
+    """It is yfinance that calls it, with redirects allowed."""
+    async with serving(lambda _: redirect(f"{other.url}/there")) as server:
+        with YahooSession(impersonate="chrome") as session, pytest.raises(RedirectRefused):
+            await asyncio.to_thread(
+                getattr(session, method.lower()), f"{server.url}/here", allow_redirects=True
+            )
+
+    assert len(server.asked) == 1
+    assert other.asked == []
 
 
 @pytest.mark.parametrize(

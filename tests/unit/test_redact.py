@@ -117,6 +117,13 @@ def test_a_short_secret_does_not_change_words_that_contain_it(text):
     assert redact(text, ["demo"]) == text
 
 
+def test_a_redactor_does_not_show_its_secrets():
+    """It is an attribute of clients, and debuggers and error reports print those."""
+    made = redactor([KEY, "another-key"])
+
+    assert "another-key" not in f"{made!r} {made} {made.secrets!r} {made.secrets[0].plain!r}"
+
+
 def test_a_very_short_secret_is_left_alone():
     """It would take ordinary words out of every text."""
     assert redact("a key abc", ["abc", ""]) == "a key abc"
