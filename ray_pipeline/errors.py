@@ -140,6 +140,12 @@ class ProviderUnavailable(Unavailable):
     """A provider of batch data cannot be reached, or does not answer in time."""
 
 
+class RedirectRefused(ProviderUnavailable):
+    """A redirect that was not followed, because keys must not go where it leads."""
+
+    disposition = Disposition.GIVE_UP
+
+
 class AnswerTooLarge(ProviderUnavailable):
     """A provider's answer is larger than what was to be taken; the rest of it was not read."""
 

@@ -8,12 +8,14 @@ sees for months.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
+
+from ray_pipeline.redact import Redactor
 
 
 class Refusal(Enum):
@@ -74,6 +76,11 @@ class Answer:
         if not self._parsed:
             self._parsed.append(json.loads(self.text, parse_float=Decimal))
         return self._parsed[0]
+
+    def redacted(self, redactor: Redactor) -> "Answer":
+        """Return the answer without secrets, in its headers' values and in its body."""
+        headers = {name: redactor.text(value) for name, value in self.headers.items()}
+        return replace(self, headers=headers, text=redactor.text(self.text))
 
 
 Classify = Callable[[Answer], Verdict | None]

@@ -8,9 +8,11 @@ that nobody sees.
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -26,6 +28,8 @@ PREFIX = "PIPELINE_"
 DELIMITER = "__"
 # Read by the embedded servers, which have no other settings.
 OTHER_NAMES = frozenset({"PIPELINE_HOME", "PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
+
+PASSWORD_PAIR = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))")
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -272,6 +276,23 @@ class Settings(BaseSettings):
             return self.keys("finnhub")
         return [key.get_secret_value() for key in self.finnhub.ws_keys]
 
+    def secrets(self) -> list[str]:
+        """Return everything that no text may show: keys, the API's token, and passwords."""
+        keys = [key.get_secret_value() for keys in self.api_keys.values() for key in keys]
+        given = (self.api.token, self.kafka.sasl_password)
+        addresses = (self.postgres.dsn, self.redis.url)
+        return [
+            *keys,
+            *self.stream_keys(),
+            *(secret.get_secret_value() for secret in given if secret is not None),
+            *(
+                password
+                for address in addresses
+                if address is not None
+                for password in _passwords(address.get_secret_value())
+            ),
+        ]
+
     def postgres_dsn(self) -> str:
         """
         Return the Postgres connection string.
@@ -300,6 +321,18 @@ class Settings(BaseSettings):
         if not self.kafka.bootstrap_servers:
             raise _unset("PIPELINE_KAFKA__BOOTSTRAP_SERVERS", "host:9092")
         return self.kafka.bootstrap_servers
+
+
+def _passwords(address: str) -> Iterator[str]:
+    """Yield the password in a URL, or in Postgres' key=value form."""
+    for quoted, plain in PASSWORD_PAIR.findall(address):
+        yield re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
+    try:
+        password = urlsplit(address).password
+    except ValueError:
+        return
+    if password is not None:
+        yield unquote(password)
 
 
 def load(**overrides: object) -> Settings:

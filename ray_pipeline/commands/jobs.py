@@ -410,7 +410,10 @@ def _key_counts(text: str) -> dict[str, int]:
 
 def main() -> None:
     """Run one job, as a scheduled process does: without the imports of all other commands."""
-    typer.run(run)
+    # A traceback with local variables would have the keys.
+    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    app.command()(run)
+    app()
 
 
 if __name__ == "__main__":

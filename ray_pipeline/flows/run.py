@@ -15,14 +15,19 @@ from random import Random
 from typing import Protocol
 
 from ray_pipeline.collected import Collected, Counts
-from ray_pipeline.errors import AnswerTooLarge, PipelineError, ProviderUnavailable
+from ray_pipeline.errors import (
+    AnswerTooLarge,
+    PipelineError,
+    ProviderUnavailable,
+    RedirectRefused,
+)
 from ray_pipeline.flows.answer import Reading, collected, read, refused
 from ray_pipeline.flows.leaves import Leaves
 from ray_pipeline.outcome import Outcome, judge
 from ray_pipeline.ports import Grant, Limiter, NotBefore
 from ray_pipeline.progress import Item, pending
 from ray_pipeline.provider import Provider
-from ray_pipeline.redact import fingerprint, redact
+from ray_pipeline.redact import fingerprint, redactor
 from ray_pipeline.refusals import Answer, Refusal, Verdict
 from ray_pipeline.spec import JobSpec, Request, Run, Source
 
@@ -198,7 +203,7 @@ class _Collector:
         self._outcome = outcome
         self._name = source.provider.name
         self._by_fingerprint = {fingerprint(key): key for key in world.keys.get(self._name, ())}
-        self._secrets = [key for keys in world.keys.values() for key in keys]
+        self._redactor = redactor(key for keys in world.keys.values() for key in keys)
         self._calls: dict[str, int] = {}  # made for an item and not yet counted
         self._leaves = Leaves(self._ask_limiter)
         self._largest_bytes = LARGEST_BYTES
@@ -336,24 +341,36 @@ class _Collector:
                 if self._largest_bytes < LARGEST_BYTES:
                     return None
                 calls = self._calls.pop(request.item)
-                return Collected(request, "failed", why=str(error), calls=calls)
+                return Collected(request, "failed", why=self._clean(str(error)), calls=calls)
+            except RedirectRefused as error:
+                calls = self._calls.pop(request.item)
+                why = f"refused: {self._clean(' '.join(str(error).split()))}"
+                return Collected(request, "failed", why=why, calls=calls)
             except ProviderUnavailable as error:
                 problem = self._clean(str(error))
                 attempt += 1
                 continue
+            except PipelineError:
+                raise
+            except Exception as error:
+                # A library's error may quote the URL, and the URL the key: no traceback is logged.
+                problem = self._clean(f"{type(error).__name__}: {error}")
+                attempt += 1
+                continue
+            # From here on nothing has a key: not the rows, not the payloads, not the letters.
+            answer = answer.redacted(self._redactor)
             found = read(self._source, answer, request, self._run)
             calls = self._calls[request.item]
             if isinstance(found, Reading):
                 del self._calls[request.item]
                 return collected(self._source, found, request, answer=answer, calls=calls)
-            verdict = Verdict(found.refusal, self._clean(found.message), found.retry_after_s)
-            final = await self._refusal(request, verdict, grant, calls=calls)
+            final = await self._refusal(request, found, grant, calls=calls)
             if final is not None:
                 del self._calls[request.item]
                 return final
-            problem = verdict.message
+            problem = found.message
             # A key that rests is not asked again, so that the number of keys bounds these.
-            attempt += verdict.refusal not in {Refusal.QUOTA, Refusal.KEY}
+            attempt += found.refusal not in {Refusal.QUOTA, Refusal.KEY}
         calls = self._calls.pop(request.item, 0)
         return Collected(request, "failed", why=f"{ATTEMPTS} attempts: {problem}", calls=calls)
 
@@ -418,7 +435,7 @@ class _Collector:
         await self._world.sleep(self._world.random.uniform(0, bound_s) / self._world.speed)
 
     def _clean(self, text: str) -> str:
-        return redact(text, self._secrets)
+        return self._redactor.text(text)
 
 
 def scarce(provider: Provider) -> bool:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import aiohttp
 import msgspec
 
-from ray_pipeline.errors import FeedRefused, FeedUnavailable
+from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
 from ray_pipeline.feeds.bithumb import MARKETS_PER_REQUEST, RawTicker, Refusal, parse_answer
+from ray_pipeline.io.redirects import get, moved
 from ray_pipeline.io.websocket import retry_after_s
 
 log = logging.getLogger(__name__)
@@ -106,8 +107,16 @@ class BithumbRest:
 
     async def _get(self, client: aiohttp.ClientSession, path: str, params: dict[str, str]) -> bytes:
         try:
-            async with client.get(self._base_url + path, params=params) as answer:
+            async with get(
+                client,
+                self._base_url + path,
+                server="Bithumb's REST API",
+                fix=moved("bithumb"),
+                params=params,
+            ) as answer:
                 body = await answer.read()
+        except RedirectRefused as error:
+            raise FeedRefused(error.args[0], fix=error.fix) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             name = type(error).__name__
             raise FeedUnavailable(f"Bithumb's REST API: {error or name}") from error

@@ -104,7 +104,7 @@ async def collect(
             key,
             _work(settings, spec, slot, rows, limiter, fetcher, on_progress),
             interval_s=settings.jobs.heartbeat_s,
-            secrets=[one for some in plain_keys(settings).values() for one in some],
+            secrets=settings.secrets(),
         )
 
 

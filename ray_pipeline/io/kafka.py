@@ -30,6 +30,7 @@ from aiokafka.errors import (
 
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, RecordTooLarge
+from ray_pipeline.redact import redact
 from ray_pipeline.settings import KafkaSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -185,8 +186,7 @@ async def start_client(
 
 def _clean(text: str, options: Mapping[str, object]) -> str:
     """Return the text without the password, whoever wrote it there."""
-    password = str(options.get("sasl_plain_password", ""))
-    return text.replace(password, "***") if password else text
+    return redact(text, [str(options.get("sasl_plain_password", ""))])
 
 
 async def ensure_topics(settings: Settings) -> None:

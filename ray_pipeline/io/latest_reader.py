@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from ray_pipeline.errors import CacheUnavailable
 from ray_pipeline.feed import FeedSpec
-from ray_pipeline.io.redis import versions_key
+from ray_pipeline.io.redis import readable_url, versions_key
 
 TIMEOUT_S = 1.0
 REST_S = 0.5  # after a failure nobody asks for so long
@@ -29,15 +29,16 @@ class LatestReader:
     """
 
     def __init__(self, url: str) -> None:
-        pool: Any = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=TIMEOUT_S,
-            decode_responses=True,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        with readable_url():
+            pool: Any = BlockingConnectionPool.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                timeout=TIMEOUT_S,
+                decode_responses=True,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
         self._client = Redis(connection_pool=pool)
         self._pool = pool
         self._wanted: dict[str, asyncio.Future[str | None]] = {}

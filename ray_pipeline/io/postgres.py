@@ -8,7 +8,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from ray_pipeline.errors import DatabaseUnavailable, Disposition
+from ray_pipeline.errors import ConfigurationError, DatabaseUnavailable, Disposition
 
 Connection = AsyncConnection[TupleRow]
 
@@ -47,6 +47,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
     Open a connection whose session is in UTC and that shows as `name` in pg_stat_activity.
 
     Raises:
+        ConfigurationError: If `dsn` is no connection string.
         DatabaseUnavailable: If the server cannot be reached or refuses; the text has no password.
     """
     try:
@@ -62,6 +63,12 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
             keepalives_count=3,
             tcp_user_timeout=10_000,
         )
+    except psycopg.ProgrammingError:
+        # The library quotes what it cannot read, which may be the password.
+        raise ConfigurationError(
+            "PIPELINE_POSTGRES__DSN is no connection string",
+            fix="write postgresql://user:password@host:5432/db; in the password, %40 stands for @",
+        ) from None
     except (psycopg.OperationalError, OSError) as error:
         raise DatabaseUnavailable(
             f"Postgres cannot be reached: {_first_line(error)}",

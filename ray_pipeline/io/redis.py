@@ -6,14 +6,15 @@ One script writes a chunk of entries. It compares event times with the companion
 value back, and it reports when that hash is gone, which means that Redis lost its data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ray_pipeline.errors import CacheUnavailable
+from ray_pipeline.errors import CacheUnavailable, ConfigurationError
 from ray_pipeline.feed import FeedSpec
 from ray_pipeline.latest import Entry
 
@@ -69,15 +70,39 @@ return 0
 
 
 def client(url: str) -> redis.asyncio.Redis:
-    """Return a client that fails fast; retrying is the caller's business."""
-    return redis.asyncio.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        health_check_interval=15,
-        retry=Retry(NoBackoff(), 0),
-    )
+    """
+    Return a client that fails fast; retrying is the caller's business.
+
+    Raises:
+        ConfigurationError: If `url` cannot be read.
+    """
+    with readable_url():
+        return redis.asyncio.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+
+@contextmanager
+def readable_url() -> Iterator[None]:
+    """
+    Read the URL of Redis in a block.
+
+    Raises:
+        ConfigurationError: Instead of the library's error, which quotes a part of the password
+            where a slash in it is not escaped.
+    """
+    try:
+        yield
+    except ValueError:
+        raise ConfigurationError(
+            "PIPELINE_REDIS__URL is no URL of a Redis",
+            fix="write redis://:password@host:6379/0; in the password, %2F stands for /",
+        ) from None
 
 
 def versions_key(feed: str) -> str:

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote, quote_plus
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from ray_pipeline.errors import FeedRefused, FeedUnavailable
+from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
+from ray_pipeline.io.redirects import redirect_target
+from ray_pipeline.redact import Redactor, redactor
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
@@ -29,6 +31,8 @@ FIXES = {
     429: "one connection a key is allowed: see that no other program uses this shard's key",
 }
 
+MOVED = "if it has moved there, set PIPELINE_FINNHUB__WS_URL or PIPELINE_BITHUMB__WS_URL"
+
 # The library logs the request line at DEBUG, and the request line holds the key.
 _quiet = logging.getLogger("ray_pipeline.io.websocket.protocol")
 _quiet.setLevel(logging.WARNING)
@@ -37,9 +41,9 @@ _quiet.setLevel(logging.WARNING)
 class WebSocket:
     """One open connection."""
 
-    def __init__(self, connection: ClientConnection, *, key: str) -> None:
+    def __init__(self, connection: ClientConnection, secrets: Redactor) -> None:
         self._connection = connection
-        self._key = key
+        self._secrets = secrets
 
     async def send(self, text: str) -> None:
         """
@@ -51,19 +55,19 @@ class WebSocket:
         try:
             await self._connection.send(text)
         except (WebSocketException, OSError) as error:
-            raise FeedUnavailable(redact(_ended(error), self._key)) from None
+            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
 
     async def receive(self) -> bytes:
         """
-        Return the next frame, undecoded.
+        Return the next frame, undecoded, with the key replaced in it.
 
         Raises:
             FeedUnavailable: If the connection is gone; the text has the close code.
         """
         try:
-            return await self._connection.recv(decode=False)
+            return self._secrets.data(await self._connection.recv(decode=False))
         except (WebSocketException, OSError) as error:
-            raise FeedUnavailable(redact(_ended(error), self._key)) from None
+            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
 
 
 @asynccontextmanager
@@ -71,22 +75,44 @@ async def open_websocket(
     url: str, *, frame_limit_bytes: int, key: str = ""
 ) -> AsyncIterator[WebSocket]:
     """
-    Connect for the length of a block. `key` is what the URL holds and no text may show.
+    Connect for the length of a block. `key` is in the URL, and neither in a frame nor in an error.
 
     Raises:
-        FeedRefused: If the provider answered 401, 403 or 429.
+        FeedRefused: If the provider answered 401, 403 or 429, or redirects to another host.
         FeedUnavailable: If it cannot be reached, or is no WebSocket.
     """
-    connection = await _connect(url, frame_limit_bytes=frame_limit_bytes, key=key)
+    secrets = redactor([key])
+    connection = await _connect(url, frame_limit_bytes=frame_limit_bytes, secrets=secrets)
     try:
-        yield WebSocket(connection, key=key)
+        yield WebSocket(connection, secrets)
     finally:
         await connection.close()
 
 
-async def _connect(url: str, *, frame_limit_bytes: int, key: str) -> ClientConnection:
+class _ConnectToOneHost(connect_websocket):
+    """The library's connect, which would follow a redirect to any host with the key in its URL."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the URL to connect to instead, or the error where there is none."""
+        if not isinstance(exc, InvalidStatus):
+            return exc
+        response = exc.response
+        location = response.headers.get("Location")
+        try:
+            target = redirect_target(
+                self.uri, response.status_code, location, server="the provider", fix=MOVED
+            )
+        except RedirectRefused as error:
+            return error
+        if target is None:
+            return exc
+        # The key is in the query.
+        return target if urlsplit(target).query else f"{target}?{urlsplit(self.uri).query}"
+
+
+async def _connect(url: str, *, frame_limit_bytes: int, secrets: Redactor) -> ClientConnection:
     try:
-        return await connect_websocket(
+        return await _ConnectToOneHost(
             url,
             max_size=frame_limit_bytes,
             open_timeout=OPEN_TIMEOUT_S,
@@ -96,11 +122,13 @@ async def _connect(url: str, *, frame_limit_bytes: int, key: str) -> ClientConne
             compression=None,  # frames are small: unpacking would cost more than it saves
             logger=_quiet,
         )
+    except RedirectRefused as error:
+        raise FeedRefused(secrets.text(error.args[0]), fix=error.fix) from None
     except InvalidStatus as error:
         raise _refused(error) from None
     except (WebSocketException, OSError, TimeoutError, ValueError) as error:
         text = f"cannot connect: {error or type(error).__name__}"
-        raise FeedUnavailable(redact(text, key)) from None
+        raise FeedUnavailable(secrets.text(text)) from None
 
 
 def _refused(error: InvalidStatus) -> FeedRefused | FeedUnavailable:
@@ -125,13 +153,6 @@ def retry_after_s(header: str | None, *, now: datetime) -> float:
         return max((parsedate_to_datetime(header) - now).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return 0.0
-
-
-def redact(text: str, key: str) -> str:
-    """Return the text without the key, in whatever way it is written."""
-    for form in {key, quote(key), quote_plus(key), quote(key, safe="")} - {""}:
-        text = text.replace(form, "***")
-    return text
 
 
 def _ended(error: Exception) -> str:

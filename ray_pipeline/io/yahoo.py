@@ -8,13 +8,24 @@ this is needed.
 """
 
 import asyncio
+import functools
 import json
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from curl_cffi.requests import Response, Session
 from curl_cffi.requests.exceptions import RequestException
 
-from ray_pipeline.errors import ProviderUnavailable
+from ray_pipeline.errors import ProviderUnavailable, RedirectRefused
+from ray_pipeline.io.redirects import (
+    MOST_REDIRECTS,
+    REDIRECTS,
+    get,
+    moved,
+    too_many_redirects,
+)
 from ray_pipeline.jobs._html import table
 from ray_pipeline.providers import YAHOO
 from ray_pipeline.refusals import Answer
@@ -38,6 +49,7 @@ async def fetch_yahoo(request: Request, *, base_url: str | None, timeout_s: floa
 
     Raises:
         ProviderUnavailable: If there is no answer in time.
+        RedirectRefused: If Yahoo redirects to a host that is not Yahoo's.
     """
     if base_url is None:
         answer = await asyncio.to_thread(_call_site, request, timeout_s)
@@ -58,7 +70,7 @@ def _call_site(request: Request, timeout_s: float) -> Answer:
 
     base_url = PAGES_URL if request.path == CALENDAR else YAHOO.base_url
     try:
-        response = YfData().get(
+        response = YfData(session=_session()).get(
             base_url + request.path, params=dict(request.params), timeout=timeout_s
         )
     except YFRateLimitError as error:
@@ -69,11 +81,64 @@ def _call_site(request: Request, timeout_s: float) -> Answer:
     return Answer(int(response.status_code), headers, str(response.text), datetime.now(UTC))
 
 
+class YahooSession(Session[Response]):
+    """
+    curl_cffi's session, which follows redirects to Yahoo's own hosts only.
+
+    Yahoo needs those: it sets its cookie on one host, asks for consent on another, and serves the
+    data from a third.
+    """
+
+    def request(self, method: Any, url: str, *args: Any, **kwargs: Any) -> Response:
+        """Make a call, and those that it redirects to."""
+        kwargs["allow_redirects"] = False
+        for _ in range(MOST_REDIRECTS + 1):
+            response = super().request(method, url, *args, **kwargs)
+            location = response.headers.get("Location")
+            if response.status_code not in REDIRECTS or not location:
+                return response
+            url = yahoo_url(url, location)
+            kwargs.pop("params", None)
+            if method != "GET":
+                method, args = "GET", ()
+                kwargs.pop("data", None)
+                kwargs.pop("json", None)
+        raise too_many_redirects(YAHOO.title, fix=moved(YAHOO.name))
+
+
+def yahoo_url(url: str, location: str) -> str:
+    """
+    Return where Yahoo redirects to.
+
+    Raises:
+        RedirectRefused: If that is not a host of Yahoo's, or not encrypted.
+    """
+    target = urlsplit(urljoin(url, location))
+    host = target.hostname or ""
+    if target.scheme == "https" and (host == "yahoo.com" or host.endswith(".yahoo.com")):
+        return target.geturl()
+    raise RedirectRefused(
+        f"{YAHOO.title} redirects to {target.scheme}://{host}, which is not followed",
+        fix=moved(YAHOO.name),
+    )
+
+
+@functools.cache
+def _session() -> YahooSession:
+    return YahooSession(impersonate="chrome")
+
+
 async def _call_simulator(request: Request, base_url: str, timeout_s: float) -> Answer:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session,
-            session.get(base_url + request.path, params=dict(request.params)) as response,
+            get(
+                session,
+                base_url + request.path,
+                server=YAHOO.title,
+                fix=moved(YAHOO.name),
+                params=request.params,
+            ) as response,
         ):
             text = await response.text(errors="replace")
             headers = {name.lower(): value for name, value in response.headers.items()}

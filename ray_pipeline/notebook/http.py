@@ -10,6 +10,7 @@ import yarl
 
 from ray_pipeline.errors import PipelineError, Unavailable
 from ray_pipeline.feed import FeedSpec
+from ray_pipeline.io.redirects import get
 from ray_pipeline.notebook.exact import exact
 from ray_pipeline.notebook.frames import Row
 from ray_pipeline.notebook.source import Page, Reading
@@ -107,7 +108,13 @@ class HttpSource:
         # Encoded here: a symbol may hold what a URL library takes for a part of the path.
         url = yarl.URL(f"{self._url}{path}?{urlencode(given)}", encoded=True)
         try:
-            async with self._session().get(url, headers=self._headers) as reply:
+            async with get(
+                self._session(),
+                url,
+                server=f"the API at {self._url}",
+                fix="give connect() the address that it redirects to, if that is the API",
+                headers=self._headers,
+            ) as reply:
                 return self._read(reply.status, await reply.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(
