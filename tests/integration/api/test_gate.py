@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from ray_pipeline.api.connections import HEAD_LIMIT_BYTES
 from ray_pipeline.api.gate import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from ray_pipeline.api.parameters import MOST_SYMBOLS
 from tests.integration.api.serving import TOKEN, configure, serving, trade, writing
@@ -130,6 +131,13 @@ async def test_paths_that_lead_elsewhere_lead_nowhere(configured, request_line, 
         line = await raw(client, request_line + b"\r\nHost: x\r\n\r\n")
 
     assert line.split()[1] == status, line
+
+
+async def test_headers_without_an_end_are_not_collected(configured):
+    """Memory is what they would take; they come before any token."""
+    async with serving(configured) as client:
+        endless = b"GET /live HTTP/1.1\r\nX: " + b"y" * 2 * HEAD_LIMIT_BYTES
+        assert (await raw(client, endless)).split()[1] == b"400"
 
 
 @pytest.mark.parametrize("symbol", HOSTILE.values(), ids=HOSTILE.keys())
