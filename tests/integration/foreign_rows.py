@@ -53,6 +53,12 @@ def plant(dsn: str, *, key: str = "") -> None:
                         f"INSERT INTO {table} ({columns}, created_at, pod_index, epoch, seq) "
                         f"VALUES ({values.format(ms=ms)}, '{time}', 0, 1, {number})"
                     )
+        # The newest record of a feed is of one of these times.
+        for feed, time in (("bithumb", TIMES[0]), ("top_gainers", TIMES[-1])):
+            connection.execute(
+                "INSERT INTO stream_sequences (feed, shard, epoch, last_received_at) "
+                f"VALUES ('{feed}', 0, 1, '{time}')"
+            )
         connection.execute(
             "INSERT INTO quota_keys (provider, key, rest_until) VALUES (%s, %s, 'infinity')",
             ("alpha_vantage", key),
