@@ -8,7 +8,7 @@ happen to it, unless its number has arrived before: then it is a repeat, and cou
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Generic, TypeVar
 
@@ -18,7 +18,15 @@ from ray_pipeline.bars import Bar, BarKey
 from ray_pipeline.codec import Decoder
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.records import Gap, Reject, Ticker, Trade, from_ms
-from ray_pipeline.rows import OLDEST_MS, Layout, bad_event_time, check_number, received_text
+from ray_pipeline.rows import (
+    OLDEST_MS,
+    Layout,
+    bad_event_time,
+    check_number,
+    received_text,
+    storable_gap,
+    without_nul,
+)
 from ray_pipeline.sequences import Arrivals, Range
 
 T = TypeVar("T", Trade, Ticker)
@@ -203,6 +211,7 @@ class Preparer(Generic[T]):
         last: Message | None = None
         latest_ms = now_ms + self._rules.future_tolerance_ms
         last_year = str(from_ms(now_ms).year + 1)
+        end_of_times = datetime(int(last_year), 12, 31, 23, 59, 59, tzinfo=UTC)
         for message in messages:
             if last is None or message.partition != last.partition:
                 self._mark_end(batch, last)
@@ -218,7 +227,7 @@ class Preparer(Generic[T]):
                 continue
             # The first test alone is enough, and ten times as fast as the second.
             if type(record) is not kind and isinstance(record, Gap | Reject):
-                self._note(message, record, tally, batch)
+                self._note(message, record, tally, batch, latest=end_of_times)
                 continue
             try:
                 if not OLDEST_MS <= (event_ms := event_ms_of(record)) <= latest_ms:
@@ -295,19 +304,25 @@ class Preparer(Generic[T]):
         detail = f"shard {record.pod_index} already has an owner newer than epoch {record.epoch}"
         batch.parked.append(_parked(message, record, reason="stale_epoch", detail=detail))
 
+    @staticmethod
     def _note(
-        self, message: Message, notice: Gap | Reject, tally: Tally, batch: Prepared[T]
+        message: Message,
+        notice: Gap | Reject,
+        tally: Tally,
+        batch: Prepared[T],
+        *,
+        latest: datetime,
     ) -> None:
         if isinstance(notice, Gap):
             tally.notices += 1
-            batch.gaps.append((message, notice))
+            batch.gaps.append((message, storable_gap(notice, latest=latest)))
             return
         tally.parked += 1
         batch.parked.append(
             _parked(
                 message,
                 notice,
-                reason=notice.reason,
+                reason=without_nul(notice.reason),
                 detail=f"{notice.detail} ({notice.size_bytes} bytes)",
                 payload=notice.payload.encode("utf-8", "surrogatepass"),
             )

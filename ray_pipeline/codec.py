@@ -17,6 +17,9 @@ def encode(record: Record) -> bytes:
 
 T = TypeVar("T", Trade, Ticker)
 
+# What msgspec raises for bytes that hold no record; RecursionError for JSON nested too deeply.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class Decoder(Generic[T]):
     """Reads the values of one topic: its data records, and the notices between them."""
@@ -35,20 +38,20 @@ class Decoder(Generic[T]):
         try:
             data: T = self._data.decode(value)
             return data
-        except msgspec.DecodeError as error:
-            if b'"kind"' in value:
+        except UNDECODABLE as error:
+            if b'"kind"' in value and isinstance(error, msgspec.DecodeError):
                 return self._decode_notice(value)
             raise _bad(error) from error
-        except UnicodeDecodeError as error:
-            raise BadRecord(str(error), reason="not_utf8") from error
 
     def _decode_notice(self, value: bytes) -> Notice:
         try:
             return self._notice.decode(value)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise _bad(error) from error
 
 
-def _bad(error: msgspec.DecodeError) -> BadRecord:
-    reason = "wrong_shape" if isinstance(error, msgspec.ValidationError) else "not_json"
-    return BadRecord(str(error), reason=reason)
+def _bad(error: Exception) -> BadRecord:
+    if isinstance(error, UnicodeDecodeError):
+        return BadRecord(str(error), reason="not_utf8")
+    wrong_shape = isinstance(error, msgspec.ValidationError | RecursionError)
+    return BadRecord(str(error), reason="wrong_shape" if wrong_shape else "not_json")

@@ -11,18 +11,22 @@ import msgspec
 
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.bithumb import COPIED
+from ray_pipeline.moments import in_utc, nearest_of_ms
 from ray_pipeline.records import (
     BITHUMB_SOURCE,
     FINNHUB_SP500_SOURCE,
     FINNHUB_TOP_GAINERS_SOURCE,
+    Gap,
     Ticker,
     Trade,
+    from_ms,
 )
 
 NULL = "\\N"
 MEMO_LIMIT = 20_000
 SCHEMA_VERSION = 1
 OLDEST_MS = 946_684_800_000  # 2000-01-01: nothing we collect is older, and each month is a table
+OLDEST = from_ms(OLDEST_MS)
 MOST_DIGITS = 300  # Postgres would take more, but not from a market
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b"})
 
@@ -106,14 +110,12 @@ _json = msgspec.json.Encoder(decimal_format="number")
 
 
 def received_text(created_at: datetime | None, broker_ms: int) -> str:
-    """Return the time of receipt in UTC as Postgres reads it."""
+    """Return the time of receipt in UTC as Postgres reads it; the nearest that Python can hold."""
     if created_at is None:
-        return datetime.fromtimestamp(broker_ms / 1000, UTC).isoformat()
+        return nearest_of_ms(broker_ms).isoformat()
     if created_at.tzinfo is UTC:
         return created_at.isoformat()
-    if created_at.tzinfo is None:
-        return created_at.replace(tzinfo=UTC).isoformat()
-    return created_at.astimezone(UTC).isoformat()
+    return in_utc(created_at).isoformat()
 
 
 def check_number(number: Decimal, name: str) -> None:
@@ -133,6 +135,34 @@ def bad_event_time(event_ms: int, *, now_ms: int) -> BadRecord:
         # It would hold the latest value for ever.
         return BadRecord(f"dated {event_ms - now_ms} ms ahead", reason="future_dated")
     return BadRecord(f"dated {event_ms} ms after 1970", reason="bad_time")
+
+
+def storable_gap(gap: Gap, *, latest: datetime) -> Gap:
+    """
+    Return a gap that Postgres can store and every reader can read.
+
+    Its times are moved into the range from 2000 to `latest`, and its cause says which were outside.
+    Text loses its NULs, which Postgres cannot store.
+    """
+    times = {"from_at": gap.from_at, "to_at": gap.to_at}
+    moved = {
+        name: min(max(utc, OLDEST), latest)
+        for name, moment in times.items()
+        if moment is not None and not OLDEST <= (utc := in_utc(moment)) <= latest
+    }
+    said = "".join(f" ({name} was {times[name]})" for name in moved)
+    return msgspec.structs.replace(
+        gap,
+        gap_kind=without_nul(gap.gap_kind),
+        cause=without_nul(gap.cause) + said,
+        symbols=None if gap.symbols is None else [without_nul(name) for name in gap.symbols],
+        **moved,
+    )
+
+
+def without_nul(text: str) -> str:
+    """Return text without the one character that Postgres cannot store."""
+    return text.replace("\x00", "")
 
 
 def _sp500_line(trade: Trade, received: str) -> str:

@@ -9,15 +9,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocket
 
 from ray_pipeline import __version__
 from ray_pipeline.api import feed_routes, state_routes
+from ray_pipeline.api.admission import push
 from ray_pipeline.api.answers import add_handlers
 from ray_pipeline.api.gate import Gate
 from ray_pipeline.api.limits import Limits
-from ray_pipeline.api.services import Services, at_work, make
-from ray_pipeline.api.socket import POLICY, TRY_LATER, Conversation, turn_away
+from ray_pipeline.api.services import at_work, make
 from ray_pipeline.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -64,7 +63,7 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
     )
     app.include_router(feed_routes.router)
     app.include_router(state_routes.router)
-    app.add_api_websocket_route("/ws/{feed}", _push)
+    app.add_api_websocket_route("/ws/{feed}", push)
     app.add_api_route("/", _page, include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
     # Not checked at the start: the API, and with it `up`, is of use without its page.
@@ -98,22 +97,3 @@ async def _page() -> Response:
 
 async def _icon() -> Response:
     return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
-
-
-async def _push(socket: WebSocket, feed: str) -> None:
-    services: Services = socket.app.state.services
-    limits = services.limits
-    hub = services.hubs.get(feed)
-    if hub is None:
-        await turn_away(socket, POLICY, "no such feed", within_s=limits.close_s)
-        return
-    if services.clients >= limits.clients:
-        reason = "too many clients; try again later"
-        await turn_away(socket, TRY_LATER, reason, within_s=limits.close_s)
-        return
-    services.clients += 1
-    try:
-        conversation = Conversation(socket, hub, feed=feed, limits=limits)
-        await conversation.hold(services.keeper)
-    finally:
-        services.clients -= 1

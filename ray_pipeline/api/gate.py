@@ -53,7 +53,12 @@ def shown(scope: Scope) -> str | None:
 
 
 class Gate:
-    """ASGI middleware. WebSockets pass: their route asks for the token itself."""
+    """
+    ASGI middleware: everything that is not public passes only with the token.
+
+    A WebSocket that shows a wrong token is refused before its handshake. One that shows none
+    passes, because a browser can show its token in the first message only: its route checks that.
+    """
 
     def __init__(self, app: ASGIApp, *, keeper: Keeper) -> None:
         self._app = app
@@ -61,11 +66,10 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what may not pass; hand on the rest."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        path: str = scope["path"]
-        public = path in OPEN or path.startswith(OPEN_BELOW)
+        public = _is_public(scope)
 
         async def protected(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -75,12 +79,32 @@ class Gate:
                 message["headers"] = headers
             await send(message)
 
-        target = _too_large(scope)
-        if target is None and not public and not self._keeper.admits(scope):
-            target = refusal(
-                401, "a valid token is needed", "send the header Authorization: Bearer TOKEN"
-            )
-        await (target or self._app)(scope, receive, protected)
+        refused = self._refused(scope, public=public)
+        await (refused or self._app)(scope, receive, protected)
+
+    def _refused(self, scope: Scope, *, public: bool) -> ASGIApp | None:
+        """Return what answers in place of the application; None for what may pass."""
+        answer = _too_large(scope) or self._without_token(scope, public=public)
+        return _refuse_handshake if answer and scope["type"] == "websocket" else answer
+
+    def _without_token(self, scope: Scope, *, public: bool) -> ASGIApp | None:
+        admitted = self._keeper.admits(scope)
+        may_come = public or (admitted is None and scope["type"] == "websocket")
+        if admitted or may_come:
+            return None
+        return refusal(
+            401, "a valid token is needed", "send the header Authorization: Bearer TOKEN"
+        )
+
+
+def _is_public(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["type"] == "http" and (path in OPEN or path.startswith(OPEN_BELOW))
+
+
+async def _refuse_handshake(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Have the server answer 403. ASGI could send a reason, but uvicorn logs that as an error."""
+    await send({"type": "websocket.close"})
 
 
 def _too_large(scope: Scope) -> ASGIApp | None:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    Limits of a WebSocket client.
+    Limits of WebSockets.
 
     Attributes:
-        clients: At one time.
+        clients: Most clients at one time; a socket is a client once its token has been checked.
+        unauthenticated: Most sockets at one time that have not shown a token yet.
+        refusals_per_s, refusals_burst: How many sockets that showed no valid token are told so
+            before they are closed. A farewell keeps a connection open until the other side answers
+            it, for ten seconds at most; the others are closed without one.
         interval_s: Least time between two messages of values.
         heartbeat_s: Longest silence.
         slow_s: A client that takes longer than this to accept a message is let go.
@@ -21,6 +25,9 @@ class Limits:
     """
 
     clients: int = 2_000
+    unauthenticated: int = 400
+    refusals_per_s: float = 20.0
+    refusals_burst: int = 50
     interval_s: float = 1.0
     heartbeat_s: float = 15.0
     slow_s: float = 5.0

@@ -33,12 +33,15 @@ class Samples:
         return {row.feed: row.records_per_s for row in self._before}
 
     async def run(self, *, period_s: float = PERIOD_S) -> None:
-        """Take a sample a period, for ever; an outage of Postgres leaves a hole."""
+        """Take a sample every period until cancelled; one that fails is left out."""
         while True:
             try:
                 self.add(await self._read())
             except PipelineError as error:
                 log.debug("no sample: %s", error)
+            except Exception:
+                # A row that cannot be read must not end sampling: a later one can.
+                log.exception("no sample")
             await asyncio.sleep(period_s)
 
     def add(self, rows: Sequence[FeedRow]) -> None:

@@ -5,10 +5,10 @@ import secrets
 import uvicorn
 
 from ray_pipeline.api.app import create_app
+from ray_pipeline.api.connections import KEEP_ALIVE_S, BoundedProtocol
 from ray_pipeline.api.limits import Limits
 from ray_pipeline.settings import Settings
 
-KEEP_ALIVE_S = 30
 DRAIN_S = 5
 
 
@@ -25,7 +25,7 @@ def server(settings: Settings, *, token: str, limits: Limits | None = None) -> u
         create_app(settings, token=token, limits=limits),
         host=settings.api.host,
         port=settings.api.port,
-        http="httptools",
+        http=BoundedProtocol,
         loop="none",
         # A URL may hold a token: no line of the log may hold the URL.
         access_log=False,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ray_pipeline.api.answers import NotFound
 from ray_pipeline.api.gate import Keeper
 from ray_pipeline.api.hub import Hub
-from ray_pipeline.api.limits import Limits
+from ray_pipeline.api.limits import Allowance, Limits
+from ray_pipeline.api.lobby import Lobby
 from ray_pipeline.api.memo import Memo
 from ray_pipeline.api.samples import Samples
 from ray_pipeline.api.stores import Stores
@@ -45,7 +46,14 @@ def feed_called(name: str) -> FeedSpec:
 
 @dataclass
 class Services:
-    """What the routes use; `clients` is how many WebSockets are open."""
+    """
+    What the routes use.
+
+    Attributes:
+        lobby: WebSockets that have not shown a token yet.
+        refusals: How many of those that showed no valid token are told so.
+        clients: How many WebSockets have shown one, and are open.
+    """
 
     settings: Settings
     keeper: Keeper
@@ -56,6 +64,8 @@ class Services:
     status: Memo[Status]
     quotas: Memo[list[QuotaRow]]
     freshness: Memo[list[Freshness]]
+    lobby: Lobby
+    refusals: Allowance
     clients: int = 0
 
 
@@ -97,6 +107,8 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
         status=known_status,
         quotas=Memo(quotas, ttl_s=LONG_S),
         freshness=Memo(fresh, ttl_s=LONG_S),
+        lobby=Lobby(limits.unauthenticated),
+        refusals=Allowance(per_s=limits.refusals_per_s, burst=limits.refusals_burst),
     )
 
 

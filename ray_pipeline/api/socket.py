@@ -10,16 +10,16 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ray_pipeline.api.gate import Keeper
 from ray_pipeline.api.hub import Client, Hub, status
 from ray_pipeline.api.limits import Allowance, Limits
 from ray_pipeline.api.outbox import Full
+from ray_pipeline.codec import UNDECODABLE
 
 log = logging.getLogger(__name__)
 
 SYMBOL = re.compile(r"[A-Z0-9.:\-]{1,32}")
 POLICY, TOO_BIG, TRY_LATER = 1008, 1009, 1013
-BAD_TOKEN = "a valid token is needed"  # noqa: S105 - what is said where there is none
+BAD_TOKEN = "a valid token is needed"  # noqa: S105 - a reason, not a token
 
 
 class Bye(Exception):
@@ -43,7 +43,7 @@ _commands = msgspec.json.Decoder(Command)
 
 
 class Conversation:
-    """One client, from its token to its end."""
+    """One client, from its hello to its end."""
 
     def __init__(self, socket: WebSocket, hub: Hub, *, feed: str, limits: Limits) -> None:
         self._socket = socket
@@ -53,11 +53,14 @@ class Conversation:
         self._client = Client(feed)
         self._allowance = Allowance(per_s=limits.messages_per_s, burst=limits.messages_burst)
 
-    async def hold(self, keeper: Keeper) -> None:
-        """Hold the conversation until either side ends it; the client is told why."""
-        await self._socket.accept()
+    async def hold(self, first: Command | None) -> None:
+        """
+        Hold the conversation on an accepted socket until either side ends it.
+
+        The client is told why it ends. `first` is the message that showed the token, if one did.
+        """
         try:
-            await self._admit(keeper)
+            self._greet(first)
             await _first_of(self._listen(), self._talk())
         except Bye as bye:
             await self._let_go(bye)
@@ -72,15 +75,9 @@ class Conversation:
         # First of all: nothing shall be collected for a client that takes its time to go.
         self._hub.leave(self._client)
         log.info("push of %s: a client is let go: %s", self._feed, bye.reason)
-        await _close(self._socket, bye, within_s=self._limits.close_s)
+        await close(self._socket, bye, within_s=self._limits.close_s)
 
-    async def _admit(self, keeper: Keeper) -> None:
-        admitted, first = keeper.admits(self._socket.scope), None
-        if admitted is None:
-            first = await self._first()
-            admitted = first is not None and keeper.accepts(first.token or "")
-        if not admitted:
-            raise Bye(POLICY, BAD_TOKEN)
+    def _greet(self, first: Command | None) -> None:
         hello = {
             "type": "hello",
             "feed": self._feed,
@@ -94,39 +91,19 @@ class Conversation:
         if first is not None:
             self._obey(first)
 
-    async def _first(self) -> Command | None:
-        try:
-            async with asyncio.timeout(self._limits.token_s):
-                return self._read(await self._hear())
-        except TimeoutError:
-            return None
-
     async def _listen(self) -> None:
         while True:
-            command = self._read(await self._hear())
-            if command is not None:
+            command = read(await self._hear())
+            if command is None:
+                self._complain('say {"subscribe": ["AAPL"]} or {"unsubscribe": ["AAPL"]}')
+            else:
                 self._obey(command)
 
     async def _hear(self) -> str | bytes:
-        message = await self._socket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
+        heard = await hear(self._socket, message_bytes=self._limits.message_bytes)
         if not self._allowance.take(now_s=time.monotonic()):
             raise Bye(POLICY, f"more than {self._limits.messages_per_s:g} messages a second")
-        text: str | bytes | None = message.get("text")
-        heard: str | bytes = message.get("bytes") or b"" if text is None else text
-        size = len(heard.encode()) if isinstance(heard, str) else len(heard)
-        if size > self._limits.message_bytes:
-            raise Bye(TOO_BIG, f"a message is longer than {self._limits.message_bytes} bytes")
         return heard
-
-    def _read(self, heard: str | bytes) -> Command | None:
-        """Return what was meant; None, and a reply, where it cannot be told."""
-        try:
-            return _commands.decode(heard)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            self._complain('say {"subscribe": ["AAPL"]} or {"unsubscribe": ["AAPL"]}')
-            return None
 
     def _obey(self, command: Command) -> None:
         named = {*command.subscribe, *command.unsubscribe}
@@ -176,18 +153,40 @@ def _loop_time(monotonic_s: float) -> float:
     return asyncio.get_running_loop().time() + monotonic_s - time.monotonic()
 
 
-async def _close(socket: WebSocket, bye: Bye, *, within_s: float) -> None:
+async def hear(socket: WebSocket, *, message_bytes: int) -> str | bytes:
+    """
+    Return the next message.
+
+    Raises:
+        WebSocketDisconnect: If the other side left.
+        Bye: If the message is longer than `message_bytes`.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text: str | bytes | None = message.get("text")
+    heard: str | bytes = message.get("bytes") or b"" if text is None else text
+    size = len(heard.encode()) if isinstance(heard, str) else len(heard)
+    if size > message_bytes:
+        raise Bye(TOO_BIG, f"a message is longer than {message_bytes} bytes")
+    return heard
+
+
+def read(heard: str | bytes) -> Command | None:
+    """Return what a message means, None where it cannot be read."""
+    try:
+        return _commands.decode(heard)
+    except UNDECODABLE:
+        return None
+
+
+async def close(socket: WebSocket, bye: Bye, *, within_s: float) -> None:
+    """Tell the other side why the conversation ends, if it hears that in time."""
     try:
         async with asyncio.timeout(within_s):
             await socket.close(bye.code, bye.reason)
     except (TimeoutError, RuntimeError, OSError, WebSocketDisconnect):
         pass  # gone, or not listening: the server drops it
-
-
-async def turn_away(socket: WebSocket, code: int, reason: str, *, within_s: float) -> None:
-    """Accept a client only to tell it why it cannot stay."""
-    await socket.accept()
-    await _close(socket, Bye(code, reason), within_s=within_s)
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:

@@ -1,9 +1,11 @@
 """`ray-pipeline api`: the API and its page, without Ray."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
+import resource
 import socket
 import sys
 from typing import Annotated
@@ -46,6 +48,7 @@ async def _api(
     random token is made and printed where PIPELINE_API__TOKEN is not set.
     """
     settings = load()
+    allow_open_files()
     listener = listen_at(
         settings.api.host if host is None else host,
         settings.api.port if port is None else port,
@@ -56,6 +59,18 @@ async def _api(
 
 
 api = command(_api, runner=uvloop.run)  # twice the requests a second that asyncio's own loop gives
+
+
+def allow_open_files() -> None:
+    """
+    Allow this process as many open files as its hard limit does; every connection is one.
+
+    The usual soft limit of 1,024 is for programs that call select(), and less than
+    PIPELINE_API__MAX_CLIENTS.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS takes no "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen_at(host: str, port: int, *, or_any: bool) -> socket.socket:

@@ -36,6 +36,7 @@ from ray_pipeline.io.quality import recent_findings
 from ray_pipeline.io.quotas import read_quotas
 from ray_pipeline.io.runs import last_runs, recent_runs
 from ray_pipeline.local.announced import keys_in_use
+from ray_pipeline.moments import in_utc
 from ray_pipeline.outcome import Outcome
 from ray_pipeline.ports import Limiter
 from ray_pipeline.providers import PROVIDERS
@@ -382,12 +383,11 @@ def _summary(name: str, outcome: Outcome) -> str:
 
 def _moment(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        return in_utc(datetime.fromisoformat(text))
     except ValueError:
         raise PipelineError(
             f"{text!r} is no time", fix="write 2026-11-23 or 2026-11-23T06:00:00Z"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _counts(settings: Settings) -> dict[str, int]:

@@ -33,6 +33,7 @@ from ray_pipeline.io.runs import last_runs
 from ray_pipeline.io.status import feed_rows, read_status
 from ray_pipeline.local.announced import keys_in_use
 from ray_pipeline.local.stack import home
+from ray_pipeline.moments import in_utc
 from ray_pipeline.settings import load
 
 RATE_SAMPLE_S = 1.0
@@ -171,12 +172,11 @@ def _print_lines(lines: Iterable[str]) -> None:
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    if match := _AGO.fullmatch(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        if match := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return in_utc(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
         raise PipelineError(
             f"--since {text!r} is no time", fix="such as 30m, 24h, 7d or 2026-05-01T13:30"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """How rows look in a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,6 +14,7 @@ from ray_pipeline.flows.timetable import Breach, JobPlan
 from ray_pipeline.io.dlq import LetterRow
 from ray_pipeline.io.gaps import GapRow
 from ray_pipeline.io.quotas import QuotaRow
+from ray_pipeline.moments import in_utc
 from ray_pipeline.spec import JobSpec
 
 
@@ -111,7 +112,7 @@ def render_letters(rows: Iterable[LetterRow]) -> RenderableType:
 
 
 def _time(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return "-" if moment is None else f"{in_utc(moment):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _numbers(row: GapRow) -> str:

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ray_pipeline.codec import UNDECODABLE
 from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feed import FeedSpec
 from ray_pipeline.records import BITHUMB_SOURCE, Ticker, from_ms
@@ -125,7 +126,7 @@ def parse_frame(frame: bytes | str) -> RawTicker | Refusal | None:
             raise FeedRefused(f"Bithumb refused the subscription: {bytes(kind.error).decode()}")
         if kind.type == "ticker":
             return _tickers.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         return Refusal(_reason(error), str(error), payload)
     if kind.status is not None:
         return None
@@ -141,13 +142,13 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
     """
     try:
         rows = _lists.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         start = body[:200].decode("utf-8", "replace")
         raise FeedRefused(f"Bithumb answered with something else than tickers: {start}") from error
     for row in rows:
         try:
             yield _tickers.decode(row)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             yield Refusal(_reason(error), str(error), bytes(row))
 
 
@@ -169,10 +170,10 @@ def ticker(
         raise BadRecord("a ticker without a market", reason="bad_symbol")
     try:
         trade_ms, timestamp_ms, traded_at = _times(raw, received_at)
+        trade_date, trade_time = _texts(traded_at, UTC)
+        trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     except (ValueError, OverflowError) as error:
         raise BadRecord(str(error), reason="bad_time") from error
-    trade_date, trade_time = _texts(traded_at, UTC)
-    trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     return Ticker(
         market=market,
         timestamp_field=timestamp_ms,

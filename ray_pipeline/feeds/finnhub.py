@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from ray_pipeline.codec import UNDECODABLE
 from ray_pipeline.errors import BadRecord
 
 WS_URL = "wss://ws.finnhub.io"
@@ -91,7 +92,7 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     """Return all that a frame says, in its order: what is no trade is a refusal, not dropped."""
     try:
         message = _frames.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return list(_salvage(frame))
     if message.type == "trade":
         return message.data
@@ -109,13 +110,13 @@ def _salvage(frame: bytes | str) -> Iterator[Event]:
     except msgspec.ValidationError as error:
         yield Refusal("wrong_shape", str(error), _bytes(frame))
         return
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         yield Refusal("not_json", str(error), _bytes(frame))
         return
     for raw in message.data:
         try:
             yield _prints.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             yield Refusal("wrong_shape", str(error), bytes(raw))
 
 

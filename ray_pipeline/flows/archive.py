@@ -63,7 +63,7 @@ def places(parts: Iterable[Part]) -> dict[int, Place]:
 def day(timestamp_ms: int) -> str:
     """Return the day of a Kafka timestamp, UTC."""
     try:
-        return f"{from_ms(timestamp_ms):%Y-%m-%d}"
+        return from_ms(timestamp_ms).date().isoformat()
     except OverflowError:
         return UNKNOWN_DAY
 

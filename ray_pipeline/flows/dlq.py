@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ray_pipeline.codec import Decoder, encode
+from ray_pipeline.codec import UNDECODABLE, Decoder, encode
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.flows.status import REPLAY_SHARDS
 from ray_pipeline.records import REJECT_LIMIT_BYTES, Identity, Reject, Ticker, Trade
@@ -71,7 +71,7 @@ def readdress(letter: Letter, identity: Identity, kind: type[Trade] | type[Ticke
             fields | {"pod_index": identity.shard, "epoch": identity.epoch, "seq": identity.seq}
         )
         _decoders[kind.__name__].decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, BadRecord) as error:
+    except (*UNDECODABLE, BadRecord) as error:
         return _still_bad(letter, identity, str(error))
     return value
 

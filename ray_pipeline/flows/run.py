@@ -456,5 +456,5 @@ def check_plan(spec: JobSpec, run: Run) -> None:
     for source in spec.sources:
         try:
             pending(spec, source.plan(run), {}, now=run.now)
-        except (LookupError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, ArithmeticError) as error:
             raise PipelineError(f"job {spec.name}: its plan fails: {error}") from error

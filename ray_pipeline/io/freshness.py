@@ -10,6 +10,7 @@ from ray_pipeline.flows.why import explain
 from ray_pipeline.flows.why_feed import explain_feed
 from ray_pipeline.io.postgres import Connection
 from ray_pipeline.io.runs import last_runs
+from ray_pipeline.moments import nearest_of_unix
 
 COLLECTED = """
     SELECT job, max(finished_at) FROM job_runs
@@ -48,7 +49,7 @@ def of_feeds(feeds: Mapping[str, FeedRow], shards: tuple[ShardRow, ...]) -> list
         row = feeds[spec.name]
         why = explain_feed(row, shards)
         age_s = row.last_record_age_s
-        at = None if age_s is None else datetime.fromtimestamp(row.sampled_at_s - age_s, UTC)
+        at = None if age_s is None else nearest_of_unix(row.sampled_at_s - age_s)
         found.append(Freshness(spec.table, spec.name, "feed", why.fresh, at, age_s, why.sentence))
     return found
 

@@ -27,7 +27,7 @@ PRUNE = (
     "DELETE FROM quota_grants WHERE granted_at < now() - interval '2 days'",
     "DELETE FROM quota_counters WHERE start_at < now() - interval '400 days'",
 )
-FAR_YEAR = 9000  # psycopg cannot read 'infinity': a key that rests for ever rests until 9999
+FAR_YEAR = 9000  # a key that rests until it is changed rests until 9999
 
 
 class Ledger:

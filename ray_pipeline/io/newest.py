@@ -14,6 +14,7 @@ from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import CacheUnavailable
 from ray_pipeline.feed import FeedSpec
 from ray_pipeline.io.postgres import Connection
+from ray_pipeline.io.postgres_times import age_s
 from ray_pipeline.io.redis import client, versions_key
 from ray_pipeline.settings import Settings
 
@@ -34,8 +35,7 @@ NEWEST = """
     )
     SELECT symbols.symbol, newest.event_ms, newest.age_s
     FROM symbols CROSS JOIN LATERAL (
-        SELECT {event} AS event_ms,
-               extract(epoch FROM (now() AT TIME ZONE 'UTC') - created_at)::float8 AS age_s
+        SELECT {event} AS event_ms, {age_s} AS age_s
         FROM {table} WHERE {symbol} = symbols.symbol AND {price} IS NOT NULL
         ORDER BY {event} DESC LIMIT 1
     ) AS newest
@@ -60,6 +60,7 @@ async def newest_by_symbol(connection: Connection, spec: FeedSpec) -> list[Newes
             symbol=sql.Identifier(symbol),
             event=sql.Identifier(event),
             price=sql.Identifier(price),
+            age_s=age_s("created_at AT TIME ZONE 'UTC'"),
         )
     )
     return [Newest(*row) async for row in cursor]

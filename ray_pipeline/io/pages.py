@@ -12,6 +12,7 @@ from ray_pipeline.feed import FeedSpec
 from ray_pipeline.io.newest import COLUMNS, USUAL_COLUMNS
 from ray_pipeline.io.postgres import Connection
 from ray_pipeline.latest import Entry
+from ray_pipeline.moments import EARLIEST, LATEST, in_utc
 from ray_pipeline.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 
 Row = dict[str, Any]
@@ -94,12 +95,17 @@ async def history(
     names = _names(spec)
     condition: sql.Composable = sql.SQL("")
     if after is not None:
-        event_ms, shard, epoch, seq, created_at = map(sql.Literal, after)
-        key = sql.SQL("{}::bigint, {}::integer, {}::bigint, {}::bigint, {}::timestamp")
+        *numbers, created_at = after
+        literals = map(sql.Literal, (*numbers, _passed(created_at, newest_first=newest_first)))
+        # Not `{}::bigint`: in -9223372036854775808::bigint the sign comes after the cast.
+        key = sql.SQL(
+            "CAST({} AS bigint), CAST({} AS integer), CAST({} AS bigint), CAST({} AS bigint), "
+            "CAST({} AS timestamp)"
+        ).format(*literals)
         condition = sql.SQL(AFTER_RECORD).format(
             event=names["event"],
             sign=_sign(newest_first),
-            key=key.format(event_ms, shard, epoch, seq, created_at),
+            key=key,
         )
     query = sql.SQL(HISTORY).format(after=condition, direction=_direction(newest_first), **names)
     return await _rows(connection, query, {"symbol": symbol, "limit": limit})
@@ -118,7 +124,7 @@ async def bars(
     """Return a symbol's bars by their start, from behind `after`."""
     condition: sql.Composable = sql.SQL("")
     if after is not None:
-        condition = sql.SQL("AND start_at {} %(after)s").format(_sign(newest_first))
+        condition = sql.SQL("AND start_at {} %(after)s::timestamptz").format(_sign(newest_first))
     return await _rows(
         connection,
         sql.SQL(BARS).format(after=condition, direction=_direction(newest_first)),
@@ -126,7 +132,7 @@ async def bars(
             "feed": spec.name,
             "symbol": symbol,
             "interval_s": interval_s,
-            "after": after,
+            "after": _passed(after, newest_first=newest_first),
             "limit": limit,
         },
     )
@@ -183,6 +189,24 @@ async def _rows(connection: Connection, query: sql.SQL | sql.Composed, values: R
             if isinstance(value, datetime) and value.tzinfo is None:
                 row[name] = value.replace(tzinfo=UTC)
     return rows
+
+
+def _passed(moment: object, *, newest_first: bool) -> object:
+    """
+    Return the time behind which a page begins, as Postgres reads it.
+
+    The first and the last time of Python stand for all that Postgres has beyond them. A page
+    begins behind all of these: it would begin with the last row of the page before otherwise, and
+    paging would not end.
+    """
+    if not isinstance(moment, datetime):
+        return moment
+    utc = in_utc(moment)
+    if newest_first and utc == EARLIEST:
+        return "-infinity"
+    if not newest_first and utc == LATEST:
+        return "infinity"
+    return utc
 
 
 def _columns(spec: FeedSpec) -> tuple[str, str, str]:

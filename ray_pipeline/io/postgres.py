@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from ray_pipeline.errors import ConfigurationError, DatabaseUnavailable, Disposition
+from ray_pipeline.io.postgres_times import read_any_time
 
 Connection = AsyncConnection[TupleRow]
 
@@ -46,6 +47,8 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
     """
     Open a connection whose session is in UTC and that shows as `name` in pg_stat_activity.
 
+    It reads every time that Postgres can hold; see `postgres_times.read_any_time`.
+
     Raises:
         ConfigurationError: If `dsn` is no connection string.
         DatabaseUnavailable: If the server cannot be reached or refuses; the text has no password.
@@ -74,6 +77,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
             f"Postgres cannot be reached: {_first_line(error)}",
             fix="check PIPELINE_POSTGRES__DSN and that the server runs; see `ray-pipeline doctor`",
         ) from None
+    read_any_time(connection)
     return connection
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from ray_pipeline.io.postgres import Connection
+from ray_pipeline.moments import shifted
 from ray_pipeline.provider import Provider
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.quota import Window
@@ -78,7 +79,7 @@ async def _row(
         row = await cursor.fetchone()
         assert row is not None
         used, first = int(row[0]), row[1]
-        resets_at = first + window.period if first is not None else None
+        resets_at = shifted(first, window.period) if first is not None else None
     else:
         cursor = await connection.execute(
             USED_CALENDAR, (provider.name, key, window.name, window.start(now))

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from ray_pipeline.batch import Message
 from ray_pipeline.catalog import FEEDS
+from ray_pipeline.codec import UNDECODABLE
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
 from ray_pipeline.feed import FeedSpec, partition_of
 from ray_pipeline.flows.archive import Part, in_order
@@ -192,7 +193,7 @@ class Sender:
     async def _partition(self, record: Message) -> int:
         try:
             owner = _owners.decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return record.partition % self._partitions
         if owner.epoch > self._epochs.get(owner.pod_index, 0):
             self._epochs[owner.pod_index] = owner.epoch

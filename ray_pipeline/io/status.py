@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from ray_pipeline.catalog import FEEDS
@@ -18,8 +19,9 @@ from ray_pipeline.flows.status import (
     uncovered,
 )
 from ray_pipeline.io.postgres import Connection, session
+from ray_pipeline.io.postgres_times import age_s
 
-FEED_ROWS = """
+FEED_ROWS = sql.SQL("""
     WITH feeds AS (
         SELECT * FROM unnest(%(names)s::text[], %(topics)s::text[]) AS feeds (feed, topic)
     ), producers AS (
@@ -54,34 +56,34 @@ FEED_ROWS = """
            coalesce(known, 0) AS shards_known,
            coalesce(stored, 0) AS stored,
            coalesce(lag, 0) AS lag,
-           extract(epoch FROM now() - last_at)::float8 AS last_record_age_s,
+           {last_record_age_s} AS last_record_age_s,
            coalesce(recent.gaps, 0) AS gaps_24h,
            coalesce(redis, '') AS redis_state,
            extract(epoch FROM clock_timestamp())::float8 AS sampled_at_s
     FROM feeds LEFT JOIN shards USING (feed) LEFT JOIN totals USING (feed)
          LEFT JOIN consumers USING (feed) LEFT JOIN recent USING (feed)
-"""
-SHARDS = """
+""").format(last_record_age_s=age_s("last_at"))
+SHARDS = sql.SQL("""
     SELECT DISTINCT ON (feed, shard)
            feed, shard, epoch, holder, state, cause, connected, stopped_at IS NOT NULL AS stopped,
            wanted, confirmed, received, published, spooled, reconnects,
-           extract(epoch FROM now() - last_data_at)::float8 AS last_data_age_s,
-           extract(epoch FROM now() - heartbeat_at)::float8 AS heartbeat_age_s
+           {last_data_age_s} AS last_data_age_s,
+           {heartbeat_age_s} AS heartbeat_age_s
     FROM producer_epochs ORDER BY feed, shard, epoch DESC
-"""
-CONSUMERS = """
+""").format(last_data_age_s=age_s("last_data_at"), heartbeat_age_s=age_s("heartbeat_at"))
+CONSUMERS = sql.SQL("""
     SELECT topic, partition, holder, state, cause, lag, coalesce(next_offset, 0) AS next_offset,
            coalesce(redelivered, 0) AS redelivered, redis_state,
-           extract(epoch FROM now() - heartbeat_at)::float8 AS heartbeat_age_s
+           {heartbeat_age_s} AS heartbeat_age_s
     FROM consumer_state LEFT JOIN stream_offsets USING (topic, partition)
     ORDER BY topic, partition
-"""
-DEAD_LETTERS = """
+""").format(heartbeat_age_s=age_s("heartbeat_at"))
+DEAD_LETTERS = sql.SQL("""
     SELECT feed, reason, count(*) AS count,
-           extract(epoch FROM now() - max(parked_at))::float8 AS newest_age_s
+           {newest_age_s} AS newest_age_s
     FROM dead_letters WHERE state = 'open' GROUP BY feed, reason
     ORDER BY feed, count(*) DESC, reason
-"""
+""").format(newest_age_s=age_s("max(parked_at)"))
 ASSIGNMENTS = """
     SELECT feed, shard, array_agg(symbol ORDER BY symbol) AS symbols
     FROM shard_assignments GROUP BY feed, shard

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, TypeAlias
@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.moments import in_utc
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
 Form = Literal["pandas", "arrow"]
@@ -90,8 +91,7 @@ def _value(value: Any, kind: Kind, look: Look) -> Any:
 
 
 def _time(value: datetime | str) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return in_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
 PANDAS: Mapping[Kind, str] = {

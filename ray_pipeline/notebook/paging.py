@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.moments import shifted
 from ray_pipeline.notebook.frames import Row
 from ray_pipeline.notebook.source import Page, Reading
 
@@ -29,7 +30,7 @@ async def between(
     With `start` these are the first `limit` rows from there on, without it the last ones.
     """
     newest_first = start is None
-    after: object | None = end if start is None else start - JUST_BEFORE
+    after: object | None = end if start is None else shifted(start, -JUST_BEFORE)
     rows: list[Row] = []
     while len(rows) < limit:
         size = min(PAGE_ROWS, limit - len(rows))

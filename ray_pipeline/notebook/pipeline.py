@@ -10,13 +10,13 @@ from ray_pipeline.bars import INTERVALS
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feed import FeedSpec
+from ray_pipeline.moments import nearest_of_ms
 from ray_pipeline.notebook import shapes
 from ray_pipeline.notebook.actors import Actors, Cluster
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.frames import Form, Frame, Look, Numbers, Row, frame
 from ray_pipeline.notebook.paging import PAGE_ROWS, Moment, between, moment
 from ray_pipeline.notebook.source import Source
-from ray_pipeline.records import from_ms
 
 Symbols = str | Iterable[str]
 Part = Literal["feeds", "shards", "consumers", "dead_letters", "uncovered"]
@@ -138,10 +138,10 @@ class Pipeline:
                 start=moment(start, "start"),
                 end=moment(end, "end"),
                 limit=limit,
-                when=lambda row: from_ms(row[column]),
+                when=lambda row: nearest_of_ms(row[column]),
             )
         )
-        timed = [{**row, shapes.EVENT_TIME: from_ms(row[column])} for row in rows]
+        timed = [{**row, shapes.EVENT_TIME: nearest_of_ms(row[column])} for row in rows]
         return frame(timed, shapes.history(spec), look)
 
     def bars(
@@ -220,7 +220,11 @@ class Pipeline:
         for spec in specs:
             names = await self._source.symbols(spec) if wanted is None else wanted
             rows += [
-                {**value, "feed": spec.name, shapes.EVENT_TIME: from_ms(value["event_time_ms"])}
+                {
+                    **value,
+                    "feed": spec.name,
+                    shapes.EVENT_TIME: nearest_of_ms(value["event_time_ms"]),
+                }
                 for value in await self._source.latest(spec, names)
             ]
         return rows

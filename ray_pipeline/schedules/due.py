@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from ray_pipeline.moments import shifted
 from ray_pipeline.schedules.cron import Cron
 
 MISSED_LIMIT = 100  # slots of one job that are made up for at once
+LONGEST_OUTAGE = timedelta(days=1500)  # slots before it are not looked for, one by one
 PUNCTUAL = timedelta(minutes=10)  # how late a slot may be for which there is no catch-up
 
 
@@ -32,7 +34,7 @@ def due_slots(
     if last is None:
         latest = schedule.latest(now)
         return [latest] if latest is not None else []
-    missed = list(schedule.between(last, now)) if last < now else []
+    missed = list(schedule.between(max(last, now - LONGEST_OUTAGE), now)) if last < now else []
     if catch_up == "all":
         return missed[-MISSED_LIMIT:]
     if catch_up == "none":
@@ -42,7 +44,7 @@ def due_slots(
 
 def retry_at(finished_at: datetime, *, attempt: int, pause_s: float) -> datetime:
     """Return when a failed run is tried again: the pause doubles with every attempt."""
-    return finished_at + timedelta(seconds=pause_s * 2.0 ** (attempt - 1))
+    return shifted(finished_at, timedelta(seconds=pause_s * 2.0 ** (attempt - 1)))
 
 
 def in_order(names: Iterable[str], depends: dict[str, tuple[str, ...]]) -> list[str]:

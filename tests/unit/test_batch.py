@@ -1,8 +1,9 @@
 """A message is stored, parked, noted or recognised as a repeat; there is no fifth thing."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,3 +117,92 @@ def test_every_message_is_accounted_for_once(values):
     tallied = sum(t.stored + t.parked + t.notices for t in batch.tallies.values())
     ranged = sum(end - start for t in batch.tallies.values() for start, end in t.ranges)
     assert tallied == ranged
+
+
+def gap(**changes):
+    fields = {"epoch": 1, "seq": 1, "pod_index": 3, "gap_kind": "stalled", "cause": "silence"}
+    return codec.encode(Gap(**{**fields, **changes}))
+
+
+FIRST_DAY, LAST_SECOND = (
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(2027, 12, 31, 23, 59, 59, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("0001-01-01T00:00:00+14:00", FIRST_DAY),
+        ("0001-01-01T00:00:00Z", FIRST_DAY),
+        ("1999-12-31T23:59:59", FIRST_DAY),
+        ("9999-12-31T23:59:59.999999-14:00", LAST_SECOND),
+        ("2030-01-01T00:00:00+23:59", LAST_SECOND),
+    ],
+)
+def test_a_gap_out_of_any_range_is_dated_at_its_end_and_says_so(text, stored):
+    """Postgres would hold the year 1 BC, and psycopg refuse every page with it."""
+    value = gap(from_at=datetime(2026, 1, 5, tzinfo=UTC)).replace(
+        b"2026-01-05T00:00:00Z", text.encode()
+    )
+
+    ((_, kept),) = prepare(value).gaps
+    assert (kept.from_at, kept.to_at) == (stored, None)
+    assert kept.cause.startswith("silence (from_at was ")
+
+
+def test_a_gap_of_our_time_is_kept_as_it_is():
+    moment = datetime(2026, 1, 5, 14, 30, tzinfo=timezone(timedelta(hours=9)))
+    ((_, kept),) = prepare(gap(from_at=moment, to_at=moment, symbols=["AAPL"])).gaps
+
+    assert (kept.from_at, kept.to_at, kept.cause) == (moment, moment, "silence")
+
+
+def test_a_notice_loses_what_postgres_cannot_store():
+    """One row that is refused for ever would hold up all that follow."""
+    reject = Reject(
+        epoch=1, seq=2, pod_index=3, reason="b\x00d", detail="x", payload="\x00", size_bytes=1
+    )
+    batch = prepare(gap(gap_kind="a\x00b", cause="\x00", symbols=["A\x00"]), codec.encode(reject))
+
+    ((_, kept),) = batch.gaps
+    assert (kept.gap_kind, kept.cause, kept.symbols) == ("ab", "", ["A"])
+    assert batch.parked[0].reason == "bd"
+
+
+@pytest.mark.parametrize(
+    "created_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"]
+)
+def test_a_record_received_out_of_any_range_is_parked(created_at):
+    """It says of itself when it was received."""
+    value = codec.encode(trade(1, created_at=datetime(2026, 1, 5, tzinfo=UTC)))
+    batch = prepare(value.replace(b"2026-01-05T00:00:00Z", created_at.encode()))
+
+    assert [parked.reason for parked in batch.parked] == ["bad_time"]
+
+
+@pytest.mark.parametrize("timestamp_ms", [-1, -(2**63), 2**63 - 1, 10**15])
+def test_a_broker_without_a_clock_stops_nothing(timestamp_ms):
+    """Kafka's time is any number that a client sent."""
+    value = codec.encode(trade(1, created_at=None))
+    preparer = Preparer(SP500, Rules(300_000), arrivals={}, newest={})
+    batch = preparer.prepare([Message(0, 0, timestamp_ms, b"A", value)], now_ms=NOW_MS)
+
+    assert [parked.reason for parked in batch.parked] == ["bad_time"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        gap(cause="CAUSE").replace(b"CAUSE", b"\xed\xa0\x80"),
+        gap(cause="CAUSE").replace(b'"CAUSE"', b"[" * 100_000),
+        b'{"x":' + b"[" * 100_000,
+        b'{"kind":' + b'{"a":' * 100_000,
+    ],
+    ids=["not-utf8", "deep-notice", "deep", "deep-kind"],
+)
+def test_what_cannot_be_decoded_is_parked(value):
+    """However it cannot."""
+    batch = prepare(value)
+
+    assert [parked.reason for parked in batch.parked] in (["not_utf8"], ["wrong_shape"])

@@ -1,7 +1,7 @@
 """What the API answers, over HTTP, from stores that the project's own writers have filled."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import psycopg
@@ -287,6 +287,22 @@ async def test_gaps_page_by_page(configured):
     assert {row["cause"] for row in found} == {f"cause {seq}" for seq in range(1, 12)}
     assert found[0]["symbols"] == ["AAPL"]
     assert other == {"rows": [], "next": None}
+
+
+async def test_a_gap_before_the_year_1_is_shown(configured):
+    """What is stored can be read; `cause` has the time that the producer gave."""
+    made = Gap(
+        epoch=1, seq=1, pod_index=1, gap_kind="stalled", cause="c\x00",
+        from_at=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        to_at=datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14))),
+    )  # fmt: skip
+    async with writing(configured) as writer, serving(configured) as client:
+        await writer.write(made)
+        (row,) = (await client.get("/v1/gaps"))["rows"]
+
+    assert row["from_at"] == "2000-01-01T00:00:00Z"
+    assert row["to_at"] < f"{datetime.now(UTC).year + 2}"
+    assert row["cause"].startswith("c (from_at was 0001-01-01 00:00:00+14:00) (to_at was 9999-")
 
 
 async def test_dead_letters_without_what_was_in_them(configured):

@@ -4,26 +4,29 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import socket
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from ray_pipeline.commands.api import listen_at
 from tests.integration.api.serving import TOKEN
+from tests.support import eventually
 
 DEFAULT_PORT = 8000
 COMMAND = (sys.executable, "-m", "ray_pipeline.cli", "api")
 
 
 @contextlib.asynccontextmanager
-async def running(tmp_path, *options: str, **environment: str):
+async def running(tmp_path, *options: str, before: tuple[str, ...] = (), **environment: str):
     """The command, with its standard streams; ended by its standard input."""
     inherited = {name: value for name, value in os.environ.items() if "PIPELINE" not in name}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, *options, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path,
+        *before, *COMMAND, *options, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path,
         env=inherited | environment,
     )  # fmt: skip
     try:
@@ -60,6 +63,44 @@ async def test_it_serves_until_standard_input_ends(stores, tmp_path):
                 assert reply.status == 401
 
         assert await ends(process) == (0, "")
+
+
+async def test_a_server_that_ran_out_of_file_descriptors_serves_again(stores, tmp_path):
+    """Connections hold them all; when they are gone, the next one is accepted."""
+    options = ("--port", "0", "--until-stdin-ends")
+    few_files = ("sh", "-c", 'ulimit -n 80 && exec "$@"', "sh")
+    async with running(tmp_path, *options, before=few_files, **stores) as process:
+        found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        url = f"{found['url']}live"
+        address = found["url"].removeprefix("http://").rstrip("/").split(":")
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(150):
+                held.enter_context(socket.create_connection(address))
+            await eventually(lambda: _open_files(process.pid) >= 80, what="all files to be open")
+        await eventually(lambda: _answers(url), what="an answer")
+
+
+def _open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as reply:
+            return reply.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+async def test_it_opens_as_many_files_as_it_may(stores, tmp_path):
+    """Each client is one; the usual limit of 1,024 is below the number of clients."""
+    options = ("--port", "0", "--until-stdin-ends")
+    few_files = ("sh", "-c", 'ulimit -Sn 80 && exec "$@"', "sh")
+    async with running(tmp_path, *options, before=few_files, **stores) as process:
+        await asyncio.wait_for(process.stdout.readline(), 30)
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+
+    assert soft == hard
 
 
 async def test_a_token_that_is_set_is_used_and_never_printed(stores, tmp_path):

@@ -1,10 +1,12 @@
 """What does not pass: no token, a wrong one, too much, and what nobody should ask."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 
+from ray_pipeline.api.connections import HEAD_LIMIT_BYTES, MOST_WAITING, REQUEST_S
 from ray_pipeline.api.gate import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from ray_pipeline.api.parameters import MOST_SYMBOLS
 from tests.integration.api.serving import TOKEN, configure, serving, trade, writing
@@ -130,6 +132,30 @@ async def test_paths_that_lead_elsewhere_lead_nowhere(configured, request_line, 
         line = await raw(client, request_line + b"\r\nHost: x\r\n\r\n")
 
     assert line.split()[1] == status, line
+
+
+async def test_connections_without_a_request_keep_nobody_out(configured):
+    """The oldest of them makes room; they come before any token."""
+    async with serving(configured) as client, contextlib.AsyncExitStack() as stack:
+        host, _, port = client.url.removeprefix("http://").partition(":")
+        readers = []
+        for _ in range(MOST_WAITING + 5):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            stack.callback(writer.close)
+            readers.append(reader)
+        for reader in readers[:5]:
+            with contextlib.suppress(ConnectionResetError):
+                # Sooner than its own deadline would end it.
+                assert await asyncio.wait_for(reader.read(), REQUEST_S / 2) == b""
+        assert await client.status("/v1/runs") == 200
+        assert not readers[-1].at_eof()
+
+
+async def test_headers_without_an_end_are_not_collected(configured):
+    """Memory is what they would take; they come before any token."""
+    async with serving(configured) as client:
+        endless = b"GET /live HTTP/1.1\r\nX: " + b"y" * 2 * HEAD_LIMIT_BYTES
+        assert (await raw(client, endless)).split()[1] == b"400"
 
 
 @pytest.mark.parametrize("symbol", HOSTILE.values(), ids=HOSTILE.keys())

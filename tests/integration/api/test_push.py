@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from ray_pipeline.api.gate import URL_LIMIT_BYTES
 from ray_pipeline.api.limits import Limits
 from tests.integration.api.serving import (
     HEADERS,
@@ -178,30 +179,122 @@ async def test_the_token_may_come_in_the_header_the_address_or_the_first_message
             assert (await one.hear())["type"] == "subscribed"
 
 
+@pytest.mark.parametrize("feed", ["sp500", "nope"])
 @pytest.mark.parametrize(
-    ("headers", "query", "first"),
-    [
-        ({"Authorization": "Bearer wrong"}, "", None),
-        ({}, "?token=wrong", None),
-        ({}, "", {"token": "wrong"}),
-        ({}, "", {"token": ""}),
-        ({}, "", {"subscribe": ["AAPL"]}),
-        ({}, "", None),
-    ],
-    ids=["header", "address", "message", "empty", "none", "silent"],
+    "first",
+    [{"token": "wrong"}, {"token": ""}, {"subscribe": ["AAPL"]}, {"nonsense": 1}, None],
+    ids=["wrong", "empty", "none", "nonsense", "silent"],
 )
-async def test_without_the_token_nothing_is_heard(configured, headers, query, first):
-    """The client is told why, and never a value; silence counts as no token."""
+async def test_without_the_token_nothing_is_heard(configured, first, feed):
+    """
+    The client is told why, and never a value; silence counts as no token.
+
+    Nor does it hear which feeds there are.
+    """
     async with (
         writing(configured) as writer,
         serving(configured, limits=quick(token_s=0.3)) as client,
     ):
         await writer.write(trade(1))
-        async with listening(client, headers=headers, query=query) as one:
+        async with listening(client, feed, headers={}) as one:
             if first is not None:
                 await one.say(**first)
             assert await one.farewell() == (1008, "a valid token is needed")
         assert one.heard == []
+
+
+@pytest.mark.parametrize("feed", ["sp500", "nope"])
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ({"Authorization": "Bearer wrong"}, ""),
+        ({"Authorization": "Bearer wrong"}, f"?token={TOKEN}"),
+        ({}, "?token=wrong"),
+    ],
+    ids=["header", "header-first", "address"],
+)
+async def test_a_wrong_token_is_refused_before_the_handshake(configured, headers, query, feed):
+    """It costs the server a response, and no WebSocket."""
+    assert await _refusal(configured, f"{feed}{query}", headers) == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?x=" + "y" * 2 * URL_LIMIT_BYTES, {}),
+        ("", {f"X-{number}": "x" for number in range(200)}),
+        ("", {"X": "y" * 20_000}),
+    ],
+    ids=["address", "headers", "header"],
+)
+async def test_a_handshake_that_is_too_large_is_refused_at_once(configured, query, headers):
+    """Its connection would wait for ever."""
+    assert await _refusal(configured, f"sp500{query}", headers) == 400
+
+
+async def _refusal(configured, path: str, headers: dict[str, str]) -> int:
+    async with serving(configured) as client:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{client.ws_url}/ws/{path}", additional_headers=headers)
+    return refused.value.response.status_code
+
+
+@contextlib.asynccontextmanager
+async def silent_sockets(client, count: int):
+    """Sockets without a token, each opened when the one before it was accepted."""
+    async with contextlib.AsyncExitStack() as stack:
+        url = f"{client.ws_url}/ws/sp500"
+        yield [
+            await stack.enter_async_context(connect(url, ping_interval=None, close_timeout=0.1))
+            for _ in range(count)
+        ]
+
+
+async def test_sockets_without_a_token_are_no_clients(configured):
+    """More of them than clients may come: who shows the token, in either way, is served."""
+    limits = quick(clients=2, unauthenticated=10, token_s=60)
+    async with (
+        writing(configured) as writer,
+        serving(configured, limits=limits) as client,
+        silent_sockets(client, 5),
+    ):
+        await writer.write(trade(1))
+        async with listening(client) as one, listening(client, headers={}) as two:
+            await one.say(subscribe=["AAPL"])
+            await two.say(token=TOKEN, subscribe=["AAPL"])
+            for listener in (one, two):
+                assert (await listener.hear())["type"] == "hello"
+                assert await listener.prices("AAPL") == {"AAPL": Decimal("100.01")}
+            assert (await client.get("/v1/health"))["clients"] == 2
+
+
+async def test_a_flood_of_silent_sockets_keeps_nobody_out(configured):
+    """The oldest of them makes room; a client that shows the token stays where it is."""
+    limits = quick(unauthenticated=3, token_s=60)
+    async with serving(configured, limits=limits) as client, listening(client) as early:
+        assert (await early.hear())["type"] == "hello"
+        async with silent_sockets(client, 30) as silent:
+            for socket in silent[:27]:
+                await asyncio.wait_for(socket.wait_closed(), WAIT_S)
+            assert [socket.close_code for socket in silent[-3:]] == [None] * 3
+            async with listening(client, headers={}) as late:
+                await late.say(token=TOKEN, subscribe=["AAPL"])
+                assert (await late.hear())["type"] == "hello"
+        await early.say(subscribe=["AAPL"])
+        assert (await early.until("subscribed"))["symbols"] == 1
+
+
+async def test_who_shows_no_token_is_told_so_only_while_few_do(configured):
+    """A farewell keeps the connection for seconds, if the other side wants that."""
+    limits = quick(refusals_burst=2, refusals_per_s=0.001)
+    async with serving(configured, limits=limits) as client:
+        codes = []
+        for _ in range(4):
+            async with listening(client, headers={}) as one:
+                await one.say(token="wrong")
+                codes.append((await one.farewell())[0])
+
+    assert codes == [1008, 1008, 1006, 1006]
 
 
 async def test_there_is_no_such_feed(configured):

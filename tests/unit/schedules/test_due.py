@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.schedules.due import due_slots, in_order, retry_at, submission_id
+from ray_pipeline.moments import EARLIEST, LATEST
+from ray_pipeline.schedules.cron import NEW_YORK, Cron
+from ray_pipeline.schedules.due import MISSED_LIMIT, due_slots, in_order, retry_at, submission_id
 
 HOURLY = Cron("0 * * * *")
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -34,6 +35,16 @@ def test_missed_slots_are_made_up_for_as_the_job_wants():
     assert due_slots(HOURLY, "none", last=last, now=NOW.replace(minute=1)) == [
         NOW.replace(minute=0)
     ]
+
+
+@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+def test_a_slot_at_the_ends_of_the_calendar_stops_no_schedule(catch_up):
+    """A row that somebody wrote by hand may be read as either."""
+    daily = Cron("0 6 * * *", NEW_YORK)
+
+    assert len(due_slots(daily, catch_up, last=EARLIEST, now=NOW)) <= MISSED_LIMIT
+    assert due_slots(daily, catch_up, last=LATEST, now=NOW) == []
+    assert retry_at(LATEST, attempt=3, pause_s=60.0) == LATEST
 
 
 @given(start=MOMENTS, looks=st.lists(st.integers(1, 100_000), min_size=1, max_size=40))
