@@ -153,9 +153,13 @@ def auth_mode() -> dict[str, str]:
 
 def submitter(settings: Settings, dashboard: str) -> Submitter:
     """Return what starts scheduled runs: Ray's Jobs API where there is one, else processes."""
+    # The scheduler's own environment is that of the cluster, which may know nothing of these.
+    processes = ProcessSubmitter(
+        {name: value for name, value in os.environ.items() if name.startswith("PIPELINE_")}
+    )
     if settings.jobs.submit == "ray" and dashboard:
-        return FallbackSubmitter(RaySubmitter(dashboard), ProcessSubmitter())
-    return ProcessSubmitter()
+        return FallbackSubmitter(RaySubmitter(dashboard), processes)
+    return processes
 
 
 def living(settings: Settings) -> set[str]:

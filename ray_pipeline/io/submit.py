@@ -1,7 +1,9 @@
 """Start runs as plain processes, where there is no Jobs API."""
 
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 
 from ray_pipeline.errors import PipelineError
@@ -14,7 +16,9 @@ class ProcessSubmitter:
     Each ends with the process that started it: its standard input is a pipe that closes then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        """Take the environment variables that the processes get beside those of this one."""
+        self._variables = variables
         self._processes: set[asyncio.subprocess.Process] = set()
 
     async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
@@ -35,6 +39,7 @@ class ProcessSubmitter:
                 "--slot",
                 slot.isoformat(),
                 *options,
+                env={**os.environ, **self._variables},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
             )
