@@ -1,5 +1,6 @@
 """Runs of the whole pipeline, cleaned up after each test."""
 
+import contextlib
 import itertools
 import json
 import subprocess
@@ -46,21 +47,29 @@ def _starter(tmp_path_factory):
 @pytest.fixture
 def provider():
     """Simulators that let each key have one connection, and the settings that lead there."""
-    found = {}
-    running = []
-    for name in ("finnhub", "bithumb"):
-        command = [sys.executable, "-m", "ray_pipeline.simulators", name, "--until-stdin-ends"]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        found[name] = json.loads(process.stdout.readline())
-    yield {
-        "PIPELINE_FINNHUB__WS_URL": found["finnhub"]["url"],
-        "PIPELINE_BITHUMB__WS_URL": found["bithumb"]["ws_url"],
-        "PIPELINE_BITHUMB__REST_URL": found["bithumb"]["rest_url"],
-    }
-    for process in running:
+    with simulator("finnhub") as finnhub, simulator("bithumb") as bithumb:
+        yield {
+            "PIPELINE_FINNHUB__WS_URL": finnhub["url"],
+            "PIPELINE_BITHUMB__WS_URL": bithumb["ws_url"],
+            "PIPELINE_BITHUMB__REST_URL": bithumb["rest_url"],
+        }
+
+
+@pytest.fixture
+def batch_provider():
+    """A simulator of all REST providers, and the settings that lead there."""
+    with simulator("rest") as rest:
+        yield rest["variables"]
+
+
+@contextlib.contextmanager
+def simulator(name: str):
+    """Run a simulator; yield what it says of itself."""
+    command = [sys.executable, "-m", "ray_pipeline.simulators", name, "--until-stdin-ends"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
         process.communicate("")
 
 

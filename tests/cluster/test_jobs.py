@@ -126,14 +126,18 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start):
     eventually_sync(lambda: not left_behind(run), timeout_s=15, what=f"an end: {left_behind(run)}")
 
 
-def test_two_homes_collect_batch_datasets_side_by_side(start):
+def test_two_homes_collect_batch_datasets_side_by_side(start, provider, batch_provider):
     """Each has a job agent of its own: no port of Ray is the same on every cluster."""
-    settings = {"PIPELINE_JOBS__ENABLED": "true", "PIPELINE_JOBS__ONLY": '["cpi"]'}
-    runs = [start(name, "demo", **settings) for name in ("left", "right")]
+    keys = {"finnhub": ["key-1"], "alpha_vantage": ["key-2"], "fred": ["key-3"]}
+    settings = batch_provider | provider | {
+        "PIPELINE_API_KEYS": json.dumps(keys), "PIPELINE_ARCHIVE__ENABLED": "false",
+        "PIPELINE_JOBS__ENABLED": "true", "PIPELINE_JOBS__ONLY": '["cpi"]',
+    }  # fmt: skip
+    runs = [start(name, "up", **settings) for name in ("left", "right")]
 
     for run in runs:
         eventually_sync(
-            lambda run=run: states(run) == {"cpi": "succeeded"}, timeout_s=240, what=run.home.name
+            lambda run=run: states(run) == {"cpi": "succeeded"}, timeout_s=300, what=run.home.name
         )
         assert run.rows("SELECT count(*) FROM cpi")[0][0] > 0
         assert run.rows("SELECT detail FROM findings WHERE \"check\" = 'start'") == []
@@ -142,8 +146,10 @@ def test_two_homes_collect_batch_datasets_side_by_side(start):
     for run in runs:
         listed = subprocess.run(
             [str(Path(sys.executable).with_name("ray")), "job", "list"],
-            env=run.environment | ray_variables(run), capture_output=True, text=True, check=True,
+            env={"PATH": os.environ["PATH"], **ray_variables(run)},
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
+        assert listed.returncode == 0, listed.stdout + listed.stderr
         assert listed.stdout.count("submission_id='cpi-") == 1
 
 
