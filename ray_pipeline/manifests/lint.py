@@ -7,6 +7,7 @@ from ray_pipeline.manifests.finding import Finding, Rule
 from ray_pipeline.manifests.rules_alerts import of_alerts
 from ray_pipeline.manifests.rules_kafka import of_kafka
 from ray_pipeline.manifests.rules_network import of_network
+from ray_pipeline.manifests.rules_order import of_order
 from ray_pipeline.manifests.rules_pods import of_pods
 from ray_pipeline.manifests.rules_ray import of_ray
 from ray_pipeline.manifests.rules_refs import of_references
