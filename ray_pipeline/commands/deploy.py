@@ -20,10 +20,11 @@ from ray_pipeline.commands.deploy_tables import (
     summary,
 )
 from ray_pipeline.deploy.diff import Change
+from ray_pipeline.deploy.failures import MissingKinds
 from ray_pipeline.deploy.kube import Kube, connect
 from ray_pipeline.deploy.needs import home_of
 from ray_pipeline.deploy.objects import Json
-from ray_pipeline.deploy.plan import missing_secrets
+from ray_pipeline.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
 from ray_pipeline.deploy.plan import plan as compare
 from ray_pipeline.deploy.release import (
     HOLDS_DATA,
@@ -36,7 +37,7 @@ from ray_pipeline.deploy.release import deploy as roll_out
 from ray_pipeline.deploy.revisions import dropped, latest, target
 from ray_pipeline.deploy.rollout import Progress, Rollout
 from ray_pipeline.deploy.sizing import needs
-from ray_pipeline.deploy.source import NAMESPACE, read
+from ray_pipeline.deploy.source import NAMESPACE, leave_out, read
 from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.manifests.build import build
 
@@ -57,6 +58,12 @@ deploy_app = typer.Typer(
 Overlay = Annotated[
     str,
     typer.Argument(help="lite, ha, dev, a folder with a kustomization, or a file of manifests."),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave a component out, such as monitoring; more than once for more than one."
+    ),
 ]
 Namespace = Annotated[
     str | None,
@@ -106,6 +113,7 @@ def _command(function: Callable[P, int]) -> Callable[P, None]:
 def plan(
     overlay: Overlay = "lite",
     *,
+    without: Without = None,
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -119,13 +127,14 @@ def plan(
     of secrets are never shown. Exit status: 0 nothing would change, 2 something would, 1 it cannot
     be applied as it is.
     """
-    objects = _objects(overlay, namespace)
+    objects = _objects(overlay, namespace, without)
     with _cluster(kubeconfig, context) as kube:
         changes = _plan(kube, objects, force=force_conflicts)
         if as_json:
             print_json([asdict(change) for change in changes])
         else:
             _show_plan(kube, objects, changes)
+        _require_kinds(kube, objects, _apply_command(overlay, without))
     if _blocked(changes):
         return FAILED
     return CHANGES if any(change.counts for change in changes) else 0
@@ -136,6 +145,7 @@ def plan(
 def apply(
     overlay: Overlay = "lite",
     *,
+    without: Without = None,
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -147,14 +157,16 @@ def apply(
     Show the plan, ask, apply it in order, and wait until everything is ready.
 
     In order: namespaces, operators, secrets, configuration, stores, Kafka, topics and users,
-    migration, Ray, the rest. What is stuck is explained, with its fix. It may be repeated at any
-    time; each apply is a revision that `rollback` can return to.
+    migration, Ray, applications, the rest. What is stuck is explained, with its fix. It may be
+    repeated at any time; each apply is a revision that `rollback` can return to.
     """
-    objects = _objects(overlay, namespace)
+    objects = _objects(overlay, namespace, without)
+    source = " without ".join([overlay, *(without or ())])
     with _cluster(kubeconfig, context) as kube:
         return _apply(
-            kube, objects, source=overlay, yes=yes, force=force_conflicts, timeout_s=timeout
-        )
+            kube, objects, source=source, command=_apply_command(overlay, without),
+            yes=yes, force=force_conflicts, timeout_s=timeout,
+        )  # fmt: skip
 
 
 @deploy_app.command("status")
@@ -207,6 +219,7 @@ def rollback(
         typer.echo(f"back to revision {wanted.number} of {wanted.at}, from {wanted.source}")
         return _apply(
             kube, wanted.objects, source=f"rollback to {wanted.number}",
+            command=_apply_command("OVERLAY", None),
             yes=yes, force=force_conflicts, timeout_s=timeout,
         )  # fmt: skip
 
@@ -261,8 +274,20 @@ def sizing(
     return 0 if report["fits"] else FAILED
 
 
-def _objects(overlay: str, namespace: str | None) -> list[Json]:
-    return read(overlay, build, roots=ROOTS, namespace=namespace)
+def _objects(
+    overlay: str, namespace: str | None, without: Sequence[str] | None = None
+) -> list[Json]:
+    return leave_out(read(overlay, build, roots=ROOTS, namespace=namespace), without or ())
+
+
+def _apply_command(overlay: str, without: Sequence[str] | None) -> str:
+    options = [f"--without {name}" for name in without or ()]
+    return " ".join(["ray-pipeline deploy apply", overlay, *options])
+
+
+def _require_kinds(kube: Kube, objects: Sequence[Json], command: str) -> None:
+    if absent := missing_kinds(kube, objects):
+        raise MissingKinds(absent, command=command)
 
 
 @contextmanager
@@ -283,7 +308,7 @@ def _plan(kube: Kube, objects: Sequence[Json], *, force: bool) -> list[Change]:
 def _show_plan(kube: Kube, objects: Sequence[Json], changes: Sequence[Change]) -> None:
     for line in plan_lines(changes):
         typer.echo(line)
-    for finding in missing_secrets(kube, objects):
+    for finding in [*missing_secrets(kube, objects), *api_server_cut_off(kube, objects)]:
         typer.echo(f"warning: {finding}")
     typer.echo(summary(changes, kube.host))
 
@@ -293,9 +318,17 @@ def _blocked(changes: Sequence[Change]) -> bool:
 
 
 def _apply(
-    kube: Kube, objects: Sequence[Json], *, source: str, yes: bool, force: bool, timeout_s: float
+    kube: Kube,
+    objects: Sequence[Json],
+    *,
+    source: str,
+    command: str,
+    yes: bool,
+    force: bool,
+    timeout_s: float,
 ) -> int:
     namespace = home_of(objects) or NAMESPACE
+    _require_kinds(kube, objects, command)
     changes = _plan(kube, objects, force=force)
     _show_plan(kube, objects, changes)
     if _blocked(changes):

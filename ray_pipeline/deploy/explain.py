@@ -62,6 +62,8 @@ def _of_object(evidence: Evidence, live: Json) -> Iterator[Finding]:
         yield from _strimzi(evidence, live)
     elif evidence.ref.kind == "Job":
         yield from _job(evidence.ref, live)
+    elif evidence.ref.kind == "HelmChart":
+        yield _helm_chart(evidence.ref, live)
 
 
 def _unseen(live: Json) -> bool:
@@ -195,6 +197,17 @@ def _job(ref: Ref, live: Json) -> Iterator[Finding]:
             f"`kubectl logs job/{ref.name} -n {ref.namespace}` says why; after the cause is "
             "removed, apply again: a failed Job is made anew",
         )
+
+
+def _helm_chart(ref: Ref, live: Json) -> Finding:
+    job = text(live, "status", "jobName")
+    failed = text(condition(live, "Failed"), "message") if is_true(live, "Failed") else ""
+    return Finding(
+        ref.short,
+        failed or f"its job {job} has not completed",
+        f"`kubectl logs -n {ref.namespace} job/{job}` says why; a job that failed for good is "
+        f"started again by `kubectl delete -n {ref.namespace} job/{job}`",
+    )
 
 
 def _events_of(evidence: Evidence, begins: str) -> Iterator[str]:

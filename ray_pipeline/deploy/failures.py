@@ -1,17 +1,11 @@
 """What a cluster may refuse, and what a person does about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from ray_pipeline.deploy.kinds import MissingKind, how_to_get
 from ray_pipeline.deploy.objects import Ref, items, text
 from ray_pipeline.errors import ConfigurationError, PipelineError, Unavailable
 
-OPERATORS = {
-    "ray.io": "the KubeRay operator; on K3s the project's manifests bring its HelmChart",
-    "kafka.strimzi.io": "the Strimzi operator; on K3s the project's manifests bring its HelmChart",
-    "monitoring.coreos.com": "the Prometheus operator, or leave the monitoring component out",
-    "helm.cattle.io": "K3s, which brings it; elsewhere install the operators with Helm "
-    "and leave the HelmChart objects out",
-}
 MISTYPED = "failed to create typed patch object"
 CONFLICT = 409
 FORBIDDEN = 403
@@ -37,19 +31,41 @@ class NotLoggedIn(PipelineError):
 
 
 class UnknownKind(PipelineError):
-    """
-    The cluster does not know the kind: its custom resource definition is missing.
-
-    Attributes:
-        group: The API group that is missing, or lacks the kind.
-    """
+    """The cluster does not know the kind: its custom resource definition is missing."""
 
     def __init__(self, kind: str, api_version: str) -> None:
-        self.group = api_version.rpartition("/")[0]
         super().__init__(
             f"the cluster does not know {kind} ({api_version})",
-            fix=f"install {OPERATORS.get(self.group, f'whatever defines {self.group}')}",
+            fix=how_to_get(api_version, kind),
         )
+
+
+class MissingKinds(PipelineError):
+    """
+    The manifests need kinds that the cluster does not serve and that nothing in them brings.
+
+    Attributes:
+        missing: Each kind with its objects.
+    """
+
+    def __init__(self, missing: Sequence[MissingKind], *, command: str) -> None:
+        """Build the message; `command` is what was run, to be repeated without a component."""
+        self.missing = tuple(missing)
+        lines = [f"- {kind.name}: {', '.join(map(str, kind.refs))}" for kind in self.missing]
+        super().__init__(
+            "nothing was applied: the cluster does not serve what these objects need\n"
+            + "\n".join([*lines, *_remedies(self.missing, command)])
+        )
+
+
+def _remedies(missing: Sequence[MissingKind], command: str) -> Iterator[str]:
+    """Yield what to do: leave the objects out, or get their kinds."""
+    components = sorted({name for kind in missing for name in kind.components})
+    if components:
+        options = " ".join(f"--without {name}" for name in components)
+        yield f"  to leave {' and '.join(components)} out: `{command} {options}`"
+    for advice in dict.fromkeys(how_to_get(*kind.kind) for kind in missing):
+        yield f"  to have them: {advice}"
 
 
 class FieldConflict(PipelineError):

@@ -1,11 +1,12 @@
-"""What the manifests take for granted: secrets that somebody else makes, kinds, namespaces."""
+"""What the manifests take for granted: secrets that somebody else makes, and namespaces."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ray_pipeline.deploy.objects import Json, Ref, dig, ref_of, text
+from ray_pipeline.deploy.objects import Json, Ref, dig, text
 
 MADE_BY_STRIMZI = ("-cluster-ca-cert", "-clients-ca-cert")
-INSTALLERS = frozenset({"HelmChart", "CustomResourceDefinition"})
+# Traefik has a certificate of its own; the others only hand secrets on to their operators.
+NO_POD = frozenset("Ingress SecretStore ClusterSecretStore Issuer ClusterIssuer".split())
 CLUSTER_WIDE = frozenset(
     "Namespace PriorityClass StorageClass PersistentVolume CustomResourceDefinition ClusterRole "
     "ClusterRoleBinding IngressClass".split()
@@ -34,46 +35,60 @@ def home_of(objects: Sequence[Json]) -> str:
 
 
 def secrets_needed(objects: Sequence[Json]) -> list[Ref]:
-    """Return the secrets that pods read and that neither the manifests nor Strimzi will make."""
-    made = {ref_of(obj) for obj in objects if text(obj, "kind") == "Secret"}
-    made |= {_secret(ref_of(obj).namespace, name) for obj in objects for name in _made_by(obj)}
-    wanted = {
-        _secret(text(obj, "metadata", "namespace"), name)
-        for obj in objects
-        for name in _names(obj)
-        if text(obj, "kind") != "Ingress"  # Traefik has a certificate of its own
-    }
-    return sorted(wanted - made)
+    """Return the secrets that pods read and that neither the manifests nor an operator makes."""
+    made = {secret for obj in objects for secret in secrets_made(obj)}
+    wanted = {secret for obj in objects for secret in secrets_read(obj)}
+    return sorted(Ref("v1", "Secret", namespace, name) for namespace, name in wanted - made)
 
 
-def _secret(namespace: str, name: str) -> Ref:
-    return Ref("v1", "Secret", namespace, name)
+def secrets_made(obj: Json) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of every Secret that comes into being with the object."""
+    return ((text(obj, "metadata", "namespace"), name) for name in _made_by(obj))
+
+
+def secrets_read(obj: Json) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of every Secret without which the object's pods do not start."""
+    if text(obj, "kind") in NO_POD:
+        return
+    for name in _names(obj):
+        yield text(obj, "metadata", "namespace"), name
 
 
 def _made_by(obj: Json) -> Iterator[str]:
     name = text(obj, "metadata", "name")
-    if text(obj, "kind") == "KafkaUser":
-        yield text(obj, "spec", "template", "secret", "metadata", "name") or name
-    if text(obj, "kind") == "Kafka":
-        yield from (name + ending for ending in MADE_BY_STRIMZI)
+    match text(obj, "kind"):
+        case "Secret":
+            yield name
+        case "SealedSecret":
+            yield text(obj, "spec", "template", "metadata", "name") or name
+        case "ExternalSecret":
+            yield text(obj, "spec", "target", "name") or name
+        case "Certificate":
+            yield text(obj, "spec", "secretName")
+        case "KafkaUser":
+            yield text(obj, "spec", "template", "secret", "metadata", "name") or name
+        case "Kafka":
+            yield from (name + ending for ending in MADE_BY_STRIMZI)
 
 
 def _names(value: object) -> Iterator[str]:
     """Yield the names of secrets that are read anywhere in the value, but for optional ones."""
     if isinstance(value, list):
-        for one in value:
-            yield from _names(one)
+        for child in value:
+            yield from _names(child)
     if not isinstance(value, dict):
         return
-    for key, one in value.items():
-        if key in {"secretKeyRef", "secretRef"} and dig(one, "optional") is not True:
-            yield text(one, "name")
-        elif key in {"secret", "authOptions"} and dig(one, "secretName"):
-            yield from [text(one, "secretName")] if dig(one, "optional") is not True else []
+    for key, child in value.items():
+        if name := _name(key, child):
+            yield from [name] if dig(child, "optional") is not True else []
         else:
-            yield from _names(one)
+            yield from _names(child)
 
 
-def installs_kinds(objects: Iterable[Json]) -> bool:
-    """Say whether the manifests bring kinds of their own."""
-    return any(text(obj, "kind") in INSTALLERS for obj in objects)
+def _name(key: str, value: object) -> str:
+    """Return the name of the secret that the field reads; empty where it reads none."""
+    if key in {"secretKeyRef", "secretRef"}:
+        return text(value, "name")
+    if key in {"secret", "authOptions"}:
+        return text(value, "secretName") or text(value, "name")  # the latter: a projected volume
+    return ""

@@ -93,12 +93,22 @@ def is_true(obj: Json, kind: str) -> bool:
     return condition(obj, kind).get("status") == "True"
 
 
-def pod_specs(obj: Json) -> Iterator[Json]:
-    """Yield the spec of every pod that the object describes, however deep it is written."""
+def pod_templates(obj: Json) -> Iterator[Json]:
+    """Yield every pod that the object describes, however deep it is written: metadata and spec."""
     if "containers" in mapping(obj, "spec"):
-        yield mapping(obj, "spec")
+        yield obj
     for value in obj.values():
         children: Sequence[object] = value if isinstance(value, list) else [value]
         for child in children:
             if isinstance(child, dict):
-                yield from pod_specs(child)
+                yield from pod_templates(child)
+
+
+def pod_specs(obj: Json) -> Iterator[Json]:
+    """Yield the spec of every pod that the object describes, however deep it is written."""
+    return (mapping(template, "spec") for template in pod_templates(obj))
+
+
+def annotation(obj: Json, name: str) -> str:
+    """Return the annotation of that name; empty where there is none."""
+    return text(obj, "metadata", "annotations", name)

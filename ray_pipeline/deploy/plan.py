@@ -11,13 +11,16 @@ from ray_pipeline.deploy.failures import (
     Refused,
     UnknownKind,
 )
+from ray_pipeline.deploy.kinds import Kind, MissingKind, missing, used
 from ray_pipeline.deploy.kube import Kube
-from ray_pipeline.deploy.needs import installs_kinds, secrets_needed
+from ray_pipeline.deploy.needs import secrets_needed
 from ray_pipeline.deploy.objects import Json, Ref, ref_of, text
-from ray_pipeline.deploy.order import KEPT, wave_of
+from ray_pipeline.deploy.order import KEPT, in_order
 from ray_pipeline.deploy.pods import Finding, create_fix
+from ray_pipeline.deploy.policies import cut_off, endpoints_of
 from ray_pipeline.deploy.readiness import readiness
 
+OWN = "kubernetes.io/service-name=kubernetes"  # the API server's own Service
 UNCHECKED = "not checked by the server yet: "
 UNMADE = "pods read it, and it is not there"
 REPLACED = "a Job cannot be changed: it is deleted and made anew"
@@ -32,14 +35,35 @@ def plan(
 
     Nothing is changed: the server answers a dry run. What it refuses is a change of state
     `refused` or `conflict`, so that one page shows everything that is in the way.
+
+    Raises:
+        ConfigurationError: If an annotation names a wave that does not exist.
     """
     namespaces = {ref_of(obj).name for obj in objects if text(obj, "kind") == "Namespace"}
-    ordered = sorted(objects, key=lambda obj: wave_of(text(obj, "kind")))
+    lacking = {absent.kind for absent in missing_kinds(kube, objects)}
     changes = [
-        _change(kube, obj, force=force, brings_kinds=installs_kinds(objects), namespaces=namespaces)
-        for obj in ordered
+        _change(kube, obj, force=force, lacking=lacking, namespaces=namespaces)
+        for obj in in_order(objects)
     ]
     return [*changes, *(_dropped(ref) for ref in dropped if _exists(kube, ref))]
+
+
+def unserved_kinds(kube: Kube, objects: Sequence[Json]) -> list[Kind]:
+    """Return the kinds of the objects that the API server does not serve now."""
+    return [kind for kind in used(objects) if not _served(kube, kind)]
+
+
+def missing_kinds(kube: Kube, objects: Sequence[Json]) -> list[MissingKind]:
+    """Return the kinds that are not served, and that nothing in the manifests will bring."""
+    return missing(objects, unserved_kinds(kube, objects))
+
+
+def _served(kube: Kube, kind: Kind) -> bool:
+    try:
+        kube.resource(*kind)
+    except UnknownKind:
+        return False
+    return True
 
 
 def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Finding]:
@@ -55,13 +79,22 @@ def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Finding]:
     ]
 
 
+def api_server_cut_off(kube: Kube, objects: Sequence[Json]) -> list[Finding]:
+    """Return the policies that keep pods, which need it, from this cluster's API server."""
+    try:
+        slices = kube.list("discovery.k8s.io/v1", "EndpointSlice", namespace="default", labels=OWN)
+    except (Forbidden, UnknownKind):
+        return []
+    return cut_off(objects, endpoints_of(slices))
+
+
 def must_replace(live: Json | None) -> bool:
     """Say whether the object must go before it can run again: a Job that failed."""
     return live is not None and text(live, "kind") == "Job" and readiness(live).state == "failed"
 
 
 def _change(
-    kube: Kube, obj: Json, *, force: bool, brings_kinds: bool, namespaces: set[str]
+    kube: Kube, obj: Json, *, force: bool, lacking: set[Kind], namespaces: set[str]
 ) -> Change:
     ref = ref_of(obj)
     live: Json | None = None
@@ -70,7 +103,8 @@ def _change(
         wanted = kube.apply(obj, dry_run=True, force=force)
     except UnknownKind as error:
         note = f"{UNCHECKED}the operator that knows {ref.kind} is installed first"
-        return Change(ref, "created", note=note) if brings_kinds else _refused(ref, error)
+        brought = (ref.api_version, ref.kind) not in lacking
+        return Change(ref, "created", note=note) if brought else _refused(ref, error)
     except MissingNamespace as error:
         note = f"{UNCHECKED}its namespace is made first"
         known = ref.namespace in namespaces

@@ -9,7 +9,7 @@ from ray_pipeline.deploy.failures import UnknownKind
 from ray_pipeline.deploy.gather import gather
 from ray_pipeline.deploy.kube import Kube
 from ray_pipeline.deploy.objects import Json, Ref, mapping, ref_of, text
-from ray_pipeline.deploy.order import wave_of
+from ray_pipeline.deploy.order import in_order
 from ray_pipeline.deploy.pods import Finding
 from ray_pipeline.deploy.readiness import Readiness, readiness
 from ray_pipeline.deploy.revisions import (
@@ -66,9 +66,11 @@ def deploy(rollout: Rollout, objects: Sequence[Json], *, namespace: str, source:
     and `apply`, `rollback` and `delete` know about it.
 
     Raises:
+        MissingKinds, ConfigurationError: Before anything was written, as `Rollout.check`.
         NotReady: If they are not ready in time; the revision is kept as `failed`.
     """
     kube = rollout.kube
+    rollout.check(objects)
     history = revisions(kube, namespace)
     last = latest(history)
     number = last.number + 1 if last else 1
@@ -99,16 +101,16 @@ def undeploy(rollout: Rollout, *, namespace: str, data: bool) -> list[Ref]:
         NotReady: If something is not gone in time; asking again goes on.
     """
     last, history = current(rollout.kube, namespace)
-    refs = sorted({ref for one in history for ref in one.refs}, key=lambda ref: wave_of(ref.kind))
-    present = [ref for ref in refs if _present(rollout.kube, ref)]
+    applied = {ref_of(obj): obj for one in history for obj in one.objects}  # the newest counts
+    present = [ref for ref in applied if _present(rollout.kube, ref)]
     left = [] if data else [ref for ref in present if ref.kind in HOLDS_DATA]
     claims = _claims(rollout.kube, last, namespace)
-    rollout.delete([ref for ref in present if ref not in left])
+    rollout.delete([applied[ref] for ref in present if ref not in left])
     if data:
         rollout.delete(claims)
     for one in history:
         rollout.kube.delete(_secret(one.number, namespace))
-    return left if data else sorted({*left, *claims})
+    return left if data else sorted({*left, *map(ref_of, claims)})
 
 
 # A namespace takes with it whatever is in it.
@@ -117,8 +119,7 @@ HOLDS_DATA = frozenset({"Namespace", "PersistentVolumeClaim", "PersistentVolume"
 
 def statuses(kube: Kube, revision: Revision) -> list[ObjectStatus]:
     """Return how each object of a revision is, in the order of applying."""
-    ordered = sorted(revision.objects, key=lambda obj: wave_of(text(obj, "kind")))
-    return [_status(kube, ref_of(obj)) for obj in ordered]
+    return [_status(kube, ref_of(obj)) for obj in in_order(revision.objects)]
 
 
 def _status(kube: Kube, ref: Ref) -> ObjectStatus:
@@ -139,7 +140,7 @@ def _present(kube: Kube, ref: Ref) -> bool:
         return False
 
 
-def _claims(kube: Kube, revision: Revision, namespace: str) -> list[Ref]:
+def _claims(kube: Kube, revision: Revision, namespace: str) -> list[Json]:
     """Return the volume claims that stateful sets and Strimzi made for this release."""
     selectors = {
         f"strimzi.io/cluster={ref.name}" for ref in revision.refs if ref.kind == "Kafka"
@@ -148,11 +149,11 @@ def _claims(kube: Kube, revision: Revision, namespace: str) -> list[Ref]:
         for obj in revision.objects
         if text(obj, "kind") == "StatefulSet" and (labels := _labels(obj))
     }
-    return sorted(
-        ref_of(claim)
-        for selector in selectors
+    return [
+        claim
+        for selector in sorted(selectors)
         for claim in kube.list("v1", "PersistentVolumeClaim", namespace=namespace, labels=selector)
-    )
+    ]
 
 
 def _labels(stateful_set: Json) -> Json:

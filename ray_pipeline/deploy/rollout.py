@@ -5,18 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ray_pipeline.deploy.explain import explain
-from ray_pipeline.deploy.failures import Refused, UnknownKind
+from ray_pipeline.deploy.failures import MissingKinds, Refused, UnknownKind
 from ray_pipeline.deploy.gather import gather
+from ray_pipeline.deploy.kinds import Kind, how_to_get
 from ray_pipeline.deploy.kube import Kube
-from ray_pipeline.deploy.needs import installs_kinds
-from ray_pipeline.deploy.objects import Json, Ref, ref_of, text
-from ray_pipeline.deploy.order import KEPT, NAMESPACES, Wave, waves
-from ray_pipeline.deploy.plan import must_replace
+from ray_pipeline.deploy.objects import Json, Ref, dig, ref_of, text
+from ray_pipeline.deploy.order import KEPT, NAMESPACES, OPERATORS, Wave, waves
+from ray_pipeline.deploy.plan import missing_kinds, must_replace, unserved_kinds
 from ray_pipeline.deploy.pods import Finding
 from ray_pipeline.deploy.readiness import Readiness, readiness
 from ray_pipeline.errors import PipelineError
 
 POLL_S = 2.0
+KINDS_S = 120.0  # an operator's chart has its definitions in it: they are served within seconds
 EXPLAIN_AFTER_S = 20.0  # of waiting: a pod that is merely starting needs no explanation yet
 
 
@@ -52,6 +53,7 @@ class Rollout:
     Attributes:
         say: Told each step, one line.
         deadline_s: By `clock`; after it, what is not ready is explained and given up.
+        kinds_s: For so long, after the operators' charts are installed, their kinds may be missing.
         force: Take over fields that other managers own.
     """
 
@@ -60,6 +62,7 @@ class Rollout:
     deadline_s: float
     force: bool = False
     poll_s: float = POLL_S
+    kinds_s: float = KINDS_S
     explain_after_s: float = EXPLAIN_AFTER_S
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
@@ -70,21 +73,31 @@ class Rollout:
         Apply the objects, wave by wave; each wave must be ready before the next.
 
         Raises:
-            UnknownKind: Before anything was applied, if a kind is missing and nothing brings it.
+            MissingKinds, ConfigurationError: Before anything was applied, as `check`.
             NotReady: If a wave is not ready in time, or cannot become ready. What was applied
                 stays, and the cluster goes on with it.
         """
+        self.check(objects)
         self.progress.total = len(objects)
-        unknown = self._unknown_kinds(objects)
-        if unknown and not installs_kinds(objects):
-            raise unknown[0]
         for wave in waves(objects):
             self._apply_wave(wave)
             self._wait(wave)
             if wave.name == NAMESPACES:
-                self._check(objects)
-            if wave.name == "operators":
+                self._try(objects)
+            if wave.name == OPERATORS:
                 self._wait_for_kinds(objects)
+
+    def check(self, objects: Sequence[Json]) -> None:
+        """
+        Raise what would stop an apply of the objects half-way; apply nothing.
+
+        Raises:
+            MissingKinds: If a kind is not served and nothing in the manifests brings it.
+            ConfigurationError: If an annotation names a wave that does not exist.
+        """
+        waves(objects)
+        if absent := missing_kinds(self.kube, objects):
+            raise MissingKinds(absent, command="ray-pipeline deploy apply ...")
 
     def remove(self, refs: Sequence[Ref]) -> None:
         """Delete objects that the manifests no longer have, but for those that hold data."""
@@ -93,7 +106,7 @@ class Rollout:
                 self.say(f"delete {ref}: no longer in the manifests")
                 self._delete(ref)
 
-    def delete(self, refs: Sequence[Ref]) -> None:
+    def delete(self, objects: Sequence[Json]) -> None:
         """
         Delete the objects, last wave first; each wave must be gone before the next.
 
@@ -102,11 +115,8 @@ class Rollout:
         Raises:
             NotReady: If something is not gone in time.
         """
-        named: list[Json] = [
-            {"apiVersion": r.api_version, "kind": r.kind, "metadata": _named(r)} for r in refs
-        ]
-        self.progress.total = len(refs)
-        for wave in reversed(waves(named)):
+        self.progress.total = len(objects)
+        for wave in reversed(waves(objects)):
             self.progress.wave = wave.name
             for obj in wave.objects:
                 self.say(f"delete {ref_of(obj)}")
@@ -122,7 +132,7 @@ class Rollout:
             self._apply_one(obj)
             self.progress.applied.append(ref_of(obj))
 
-    def _check(self, objects: Sequence[Json]) -> None:
+    def _try(self, objects: Sequence[Json]) -> None:
         """Ask for a dry run of all, now that their namespaces are there, before any is applied."""
         for obj in objects:
             try:
@@ -179,7 +189,11 @@ class Rollout:
 
     def _of_its_job(self, job: Ref) -> Readiness:
         live = self.kube.get(job)
-        return readiness(live) if live else Readiness("ready", "installed")  # its job is cleared
+        if live is None:
+            return Readiness("ready", "installed")  # its job was cleared
+        if dig(live, "spec", "suspend") is True:
+            return Readiness("waiting", "its job has not begun")  # K3s creates it suspended
+        return readiness(live)
 
     def _until(
         self, probes: dict[Ref, Callable[[Ref], Readiness]], *, done: str, what: str
@@ -234,23 +248,43 @@ class Rollout:
             f"{names} {why} {what}{'' if failed else ' in time'}:", self._findings(refs)
         )
 
-    def _unknown_kinds(self, objects: Sequence[Json]) -> list[UnknownKind]:
-        unknown: list[UnknownKind] = []
-        for version, kind in sorted({(ref_of(o).api_version, ref_of(o).kind) for o in objects}):
-            try:
-                self.kube.resource(version, kind)
-            except UnknownKind as error:
-                unknown.append(error)
-        return unknown
-
     def _wait_for_kinds(self, objects: Sequence[Json]) -> None:
-        while unknown := self._unknown_kinds(objects):
-            if self.clock() >= self.deadline_s:
-                raise unknown[0]
-            self.progress.waiting = [one.args[0] for one in unknown]
+        """Wait until the server serves all kinds; their operators' charts are installed by now."""
+        deadline_s = min(self.deadline_s, self.clock() + self.kinds_s)
+        charts = [ref for ref in map(ref_of, objects) if ref.kind == "HelmChart"]
+        said = ""
+        while kinds := unserved_kinds(self.kube, objects):
+            names = ", ".join(f"{kind} ({version})" for version, kind in kinds)
+            if names != said:
+                self.say(f"  ... waiting for the kinds {names}")
+                said = names
+            self.progress.waiting = [f"{names}: not served yet"]
+            failed = [ref for ref in charts if self._state(ref).state == "failed"]
+            if failed:
+                raise self._not_ready(failed, "ready", failed=True)
+            if self.clock() >= deadline_s:
+                raise self._without_kinds(names, kinds, charts)
             self.pause(self.poll_s)
 
+    def _without_kinds(self, names: str, kinds: Sequence[Kind], charts: Sequence[Ref]) -> NotReady:
+        installed = ", ".join(ref.short for ref in charts) or "the definitions"
+        return NotReady(
+            f"{names}: not served, though {installed} should have brought them:",
+            [
+                Finding(
+                    f"{kind} ({version})",
+                    "the API server does not serve it",
+                    _fix(version, kind, charts),
+                )
+                for version, kind in kinds
+            ],
+        )
 
-def _named(ref: Ref) -> Json:
-    named: Json = {"name": ref.name}
-    return named | {"namespace": ref.namespace} if ref.namespace else named
+
+def _fix(version: str, kind: str, charts: Sequence[Ref]) -> str:
+    logs = " and ".join(
+        f"`kubectl logs -n {ref.namespace} job/helm-install-{ref.name}`" for ref in charts
+    )
+    return (
+        f"{logs or '`kubectl get crd`'} shows what was installed; else {how_to_get(version, kind)}"
+    )

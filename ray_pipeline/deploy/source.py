@@ -1,12 +1,13 @@
 """Where manifests come from: an overlay by name or folder, or a file of YAML documents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 
+from ray_pipeline.deploy.kinds import COMPONENT
 from ray_pipeline.deploy.needs import home_of, placed
-from ray_pipeline.deploy.objects import Json
+from ray_pipeline.deploy.objects import Json, annotation
 from ray_pipeline.errors import ConfigurationError
 
 NAMESPACE = "ray-pipeline"
@@ -28,6 +29,25 @@ def read(
     if not objects:
         raise ConfigurationError(f"{path} holds no objects", fix="name a file or folder that does")
     return placed(objects, namespace or home_of(objects) or NAMESPACE)
+
+
+def leave_out(objects: Sequence[Json], components: Sequence[str]) -> list[Json]:
+    """
+    Return the objects without those of the components.
+
+    Raises:
+        ConfigurationError: If no object belongs to one of them.
+    """
+    known = sorted({name for obj in objects if (name := annotation(obj, COMPONENT))})
+    for name in components:
+        if name not in known:
+            raise ConfigurationError(
+                f"there is no component {name!r} in these manifests",
+                fix=f"one of {', '.join(known)}"
+                if known
+                else f"components are told by the annotation {COMPONENT}, and no object has it",
+            )
+    return [obj for obj in objects if annotation(obj, COMPONENT) not in components]
 
 
 def locate(source: str, roots: tuple[Path, ...]) -> Path:

@@ -6,12 +6,22 @@ from ray_pipeline.deploy.objects import Json
 from ray_pipeline.manifests.finding import Finding, Rule
 from ray_pipeline.manifests.rules_alerts import of_alerts
 from ray_pipeline.manifests.rules_kafka import of_kafka
+from ray_pipeline.manifests.rules_network import of_network
+from ray_pipeline.manifests.rules_order import of_order
 from ray_pipeline.manifests.rules_pods import of_pods
 from ray_pipeline.manifests.rules_ray import of_ray
 from ray_pipeline.manifests.rules_refs import of_references
 from ray_pipeline.manifests.schemas import Kinds, check
 
-RULES: tuple[Rule, ...] = (of_ray, of_pods, of_references, of_kafka, of_alerts)
+RULES: tuple[Rule, ...] = (
+    of_ray,
+    of_pods,
+    of_references,
+    of_order,
+    of_network,
+    of_kafka,
+    of_alerts,
+)
 
 
 def lint(objects: Sequence[Json], *, crds: Kinds | None = None) -> list[Finding]:

@@ -122,14 +122,15 @@ def _whole(objects: Sequence[Json]) -> bool:
     return bool(_named(objects, "Namespace"))
 
 
-def _fits(selector: Json, labels: Json) -> bool:
+def fits(selector: Json, labels: Json) -> bool:
+    """Say whether the selector fits; an empty one fits nothing here."""
     return bool(selector) and all(labels.get(name) == value for name, value in selector.items())
 
 
 def _services(objects: Sequence[Json]) -> Iterator[Finding]:
     for service in _named(objects, "Service").values():
         selector = mapping(service, "spec", "selector")
-        chosen = [one for one in templates(objects) if _fits(selector, one.labels)]
+        chosen = [one for one in templates(objects) if fits(selector, one.labels)]
         if not chosen:
             yield fault("ref-selector", service, "spec.selector fits no pod")
             continue
@@ -163,7 +164,7 @@ def _ingresses(objects: Sequence[Json]) -> Iterator[Finding]:
 
 def _selectors(objects: Sequence[Json]) -> Iterator[Finding]:
     """Policies and budgets must fit a pod, or they protect nothing."""
-    made = [one.labels for one in templates(objects)] + list(_of_strimzi(objects))
+    made = [one.labels for one in templates(objects)] + list(of_strimzi(objects))
     for obj in objects:
         kind = text(obj, "kind")
         if kind == "PodDisruptionBudget":
@@ -178,7 +179,7 @@ def _selectors(objects: Sequence[Json]) -> Iterator[Finding]:
 
 
 def _selector(obj: Json, selector: Json, made: Sequence[Json]) -> Iterator[Finding]:
-    if not any(_fits(selector, labels) for labels in made):
+    if not any(fits(selector, labels) for labels in made):
         shown = ", ".join(f"{name}={value}" for name, value in selector.items())
         yield fault("ref-selector", obj, f"no pod has {shown or 'an empty selector'}")
 
@@ -191,7 +192,7 @@ def _peers(policy: Json, made: Sequence[Json]) -> Iterator[Finding]:
                 space = text(
                     peer, "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"
                 )
-                if selector and not space and not any(_fits(selector, one) for one in made):
+                if selector and not space and not any(fits(selector, one) for one in made):
                     if _optional(selector):
                         continue
                     yield from _selector(policy, selector, made)
@@ -214,7 +215,8 @@ def _not_by_cluster(policy: Json, selector: Json) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _of_strimzi(objects: Sequence[Json]) -> Iterator[Json]:
+def of_strimzi(objects: Sequence[Json]) -> Iterator[Json]:
+    """Yield the labels of the pods that Strimzi makes."""
     for name in _named(objects, "Kafka"):
         yield {
             "strimzi.io/cluster": name,
@@ -227,10 +229,10 @@ def _of_strimzi(objects: Sequence[Json]) -> Iterator[Json]:
 def _monitors(objects: Sequence[Json]) -> Iterator[Finding]:
     for monitor in _named(objects, "PodMonitor").values():
         selector = mapping(monitor, "spec", "selector", "matchLabels")
-        if any(_fits(selector, labels) for labels in _of_strimzi(objects)):
+        if any(fits(selector, labels) for labels in of_strimzi(objects)):
             ports = {"tcp-prometheus"} if _measured(objects) else set()
         else:
-            chosen = [one for one in templates(objects) if _fits(selector, one.labels)]
+            chosen = [one for one in templates(objects) if fits(selector, one.labels)]
             if not chosen:
                 yield fault("ref-selector", monitor, "spec.selector fits no pod")
                 continue

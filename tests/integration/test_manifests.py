@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ray_pipeline.commands.deploy import ROOTS
-from ray_pipeline.deploy.source import read
+from ray_pipeline.deploy.order import waves
+from ray_pipeline.deploy.source import leave_out, read
+from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.manifests.build import build
 from ray_pipeline.manifests.lint import lint
 from ray_pipeline.manifests.schemas import read_crds
@@ -158,6 +161,19 @@ BREAKS = [
     ("kafka-listener", "Kafka", "spec|kafka|listeners|0|port", 9092),
     ("kafka-listener", "Kafka", "spec|kafka|listeners|0|tls", False),
     ("kafka-annotation", "Kafka", "metadata|annotations", {"strimzi.io/kraft": "enabled"}),
+    # The order of an apply, and what pods may reach.
+    ("wave-order", "KafkaUser", "metadata|annotations", {"ray-pipeline/wave": "everything else"}),
+    ("wave-name", "StatefulSet", "metadata|annotations", {"ray-pipeline/wave": "storage"}),
+    ("egress-open", "NetworkPolicy", "spec|egress|1", {"ports": [{"port": 443}]}),
+    ("egress-open", "NetworkPolicy", "spec|egress|1", {}),
+    ("egress-open", "NetworkPolicy", "spec|podSelector", {}),
+    ("egress-open", "NetworkPolicy", "spec|podSelector|matchLabels",
+     {"ray-pipeline/uses": "stores"}),
+    ("egress-open", "NetworkPolicy", "spec|egress|1|to|0|ipBlock|cidr", "everything"),
+    ("egress-inside", "NetworkPolicy", "spec|egress|1|to|0|ipBlock|except", ...),
+    ("egress-inside", "NetworkPolicy", "spec|egress|1|to|0|ipBlock|except", ["10.0.0.0/8"]),
+    ("egress-inside", "NetworkPolicy", "spec|egress|1|to|0|ipBlock",
+     {"cidr": "128.0.0.0/1", "except": ["192.168.0.0/16"]}),
     # Alerts.
     ("metric", "PrometheusRule", "spec|groups|0|rules|0|expr", "ray_pipeline_gone_total > 1"),
     ("runbook", "PrometheusRule", "spec|groups|0|rules|0|annotations|runbook", "gone"),
@@ -177,6 +193,94 @@ def test_a_rule_finds_what_is_broken(built, rule, kind, path, value):
     put(objects, kind, path, value, name=name)
 
     assert rule in {finding.rule for finding in lint(objects)}
+
+
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "0.0.0.0/1", "8.0.0.0/8", "::/0"])
+@pytest.mark.parametrize("policy", ["kafka", "kafka-to-api-server", "to-stores", "redis"])
+def test_only_nodes_of_ray_may_reach_the_internet(built, policy, cidr):
+    """A pod that calls no provider has nothing to say to one."""
+    objects = copy.deepcopy(built["lite"])
+    rule = {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"port": 443}]}
+    put(objects, "NetworkPolicy", "spec|egress", [rule], name=policy)
+    assert "egress-open" in {finding.rule for finding in lint(objects)}
+
+
+@pytest.mark.parametrize("cidr", ["10.43.0.1/32", "192.168.0.0/16", "203.0.113.5/32"])
+def test_named_addresses_may_be_reached(built, cidr):
+    """The API server, and stores that somebody has elsewhere."""
+    objects = copy.deepcopy(built["lite"])
+    rule = {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"port": 5432}]}
+    put(objects, "NetworkPolicy", "spec|egress|3", rule, name="to-stores")
+    assert lint(objects) == []
+
+
+# What is applied late, by words that only an object has that needs it.
+LATE = {
+    "ray-pipeline-head-svc": "Ray",
+    "kafka-kafka-bootstrap": "Kafka",
+    "kafka-cluster-ca-cert": "Kafka",
+    '"name": "ray-pipeline", "key": "password"': "topics and users",
+    '"key": "password", "name": "ray-pipeline"': "topics and users",
+}
+WAITED_FOR = {"Deployment", "StatefulSet", "DaemonSet", "Job", "Kafka", "RayCluster", "RayService"}
+
+
+@pytest.mark.parametrize("source", ["lite", "ha", "dev"])
+def test_nothing_is_waited_for_before_what_it_needs_is_applied(built, source):
+    """Or the first apply never ends: an object with such a word comes after what the word is of."""
+    order = [wave.name for wave in waves(built[source])]
+    checked = 0
+    for wave in waves(built[source]):
+        for obj in wave.objects:
+            words = json.dumps(obj)
+            needed = [late for word, late in LATE.items() if word in words]
+            if obj["kind"] in WAITED_FOR and needed:
+                assert all(order.index(wave.name) > order.index(late) for late in needed)
+                checked += 1
+    assert checked >= (1 if source == "ha" else 2)
+
+
+def test_the_order_of_lite_is_an_order_of_needs(built):
+    """The keeper among the stores would wait for Ray, and Ray for the stores."""
+    objects = copy.deepcopy(built["lite"])
+    put(objects, "Deployment", "metadata|annotations", {"ray-pipeline/wave": "stores"})
+    (finding,) = [one for one in lint(objects) if one.rule == "wave-order"]
+    assert "RayCluster ray-pipeline" in finding.what
+
+
+COMPONENTS = ["operators", "kafka", "postgres", "redis", "backup", "monitoring"]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_can_be_left_out_by_name(built, component):
+    """All objects of its folder, and no others."""
+    left = leave_out(built["lite"], [component])
+    gone = {(one["kind"], one["metadata"]["name"]) for one in built["lite"] if one not in left}
+    documents = [
+        document
+        for path in (ROOT / "kuberay" / "components" / component).glob("*.yaml")
+        for document in yaml.safe_load_all(path.read_text())
+        if path.name != "kustomization.yaml"
+    ]
+    wanted = {(one["kind"], one["metadata"]["name"]) for one in documents}
+    if component == "monitoring":
+        wanted |= {("ConfigMap", "grafana-ray-pipeline")}
+    assert gone == wanted
+
+
+def test_without_monitoring_nothing_needs_the_prometheus_operator(built):
+    """So a bare K3s serves every kind, with what the operators' charts bring."""
+    for source in ("lite", "ha", "dev"):
+        left = leave_out(built[source], ["monitoring"])
+        assert not [one for one in left if "coreos" in one["apiVersion"]]
+        assert lint(left) == []
+
+
+def test_a_component_that_is_not_there_is_an_error(built):
+    """With the names of those that are."""
+    with pytest.raises(ConfigurationError) as refused:
+        leave_out(built["lite"], ["monitor"])
+    assert ", ".join(sorted(COMPONENTS)) in refused.value.fix
 
 
 JOB_BREAKS = [

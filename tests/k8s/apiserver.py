@@ -59,6 +59,7 @@ CORE = [
     ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", True),
     ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", True),
     ("networking.k8s.io/v1", "Ingress", "ingresses", True),
+    ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", True),
     ("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", False),
     ("rbac.authorization.k8s.io/v1", "Role", "roles", True),
     ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", True),
@@ -111,6 +112,12 @@ GROUPS = {version: stand_in(version) for version, *_ in CORE}
 
 def _definition(api_version: str, kind: str, plural: str, namespaced: bool) -> dict[str, object]:
     group, _, version = stand_in(api_version).rpartition("/")
+    return _open_definition(group, version, kind, plural, namespaced=namespaced)
+
+
+def _open_definition(
+    group: str, version: str, kind: str, plural: str, *, namespaced: bool
+) -> dict[str, object]:
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     spec = {"properties": {"spec": JOB_SPEC}} if kind == "Job" else {}
     return {
@@ -240,6 +247,11 @@ class ApiServer:
         }))  # fmt: skip
         return path
 
+    def define(self, api_version: str, kind: str) -> None:
+        """Serve one more kind, as an operator does when it is installed; any fields are allowed."""
+        group, _, version = api_version.rpartition("/")
+        self._define([_open_definition(group, version, kind, f"{kind.lower()}s", namespaced=True)])
+
     def call(
         self, method: str, path: str, body: object = None, *, content: str = "application/json"
     ) -> dict:
@@ -260,18 +272,28 @@ class ApiServer:
         assert answer.status == 200, answer.data[:200]
 
     def _define(self, definitions: list[dict]) -> None:
-        paths = []
+        kinds = []
         for definition in definitions:
             self.call("POST", DEFINITIONS, definition)
             spec = definition["spec"]
-            versions = [one["name"] for one in spec["versions"] if one["storage"]]
-            paths.append(f"/apis/{spec['group']}/{versions[0]}/{spec['names']['plural']}?limit=1")
+            version = next(one["name"] for one in spec["versions"] if one["storage"])
+            kinds.append((f"{spec['group']}/{version}", spec["names"]["plural"]))
 
         def served() -> bool:
-            answers = (self.pool.request("GET", self.real + path) for path in paths)
-            return all(answer.status == 200 for answer in answers)
+            # Discovery is written a moment after the kind can be used.
+            return all(self._discovered(*kind) and self._listed(*kind) for kind in kinds)
 
         eventually_sync(served, timeout_s=START_S, what="every kind to be served")
+
+    def _discovered(self, api_version: str, plural: str) -> bool:
+        answer = self.pool.request("GET", f"{self.real}/apis/{api_version}")
+        return answer.status == 200 and plural in {
+            one["name"] for one in answer.json()["resources"]
+        }
+
+    def _listed(self, api_version: str, plural: str) -> bool:
+        path = f"{self.real}/apis/{api_version}/{plural}?limit=1"
+        return self.pool.request("GET", path).status == 200
 
     def _serve(self) -> None:
         self._front = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))

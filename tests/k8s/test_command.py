@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,45 @@ def test_what_the_server_refuses_stops_an_apply(deploy: Deploy, kube: Kube, name
 
     assert (refused.exit_code, "nothing was applied" in refused.output) == (1, True)
     assert kube.get(ref_of(objects[1])) is None
+
+
+def a_monitor(namespace: str, name: str, **annotations: str) -> Json:
+    kind = ("monitoring.coreos.com/v1", "ServiceMonitor")  # which this server does not know
+    monitor = an_object(*kind, name, namespace, spec={})
+    monitor["metadata"] |= {"annotations": annotations}
+    return monitor
+
+
+@pytest.mark.parametrize("command", [["plan"], ["apply", "--yes"]])
+def test_a_missing_kind_is_told_at_once(
+    deploy: Deploy, kube: Kube, namespace: str, command: list[str]
+) -> None:
+    """With its objects, how to get it, and the command without it, which works right away."""
+    component = {"ray-pipeline/component": "monitoring"}
+    monitors = [a_monitor(namespace, name, **component) for name in ("kafka", "ray")]
+    objects = [*a_release(namespace), *monitors]
+
+    refused = deploy(*command, objects=objects)
+
+    assert refused.exit_code == 1
+    assert f"ServiceMonitor {namespace}/kafka, ServiceMonitor {namespace}/ray" in refused.output
+    assert "kubectl apply --server-side" in refused.output
+    found = re.search(r"`ray-pipeline deploy apply \S+ (--without \S+)`", refused.output)
+    assert found
+    assert kube.get(ref_of(objects[0])) is None
+
+    done = deploy("apply", "--yes", *found[1].split(), objects=objects)
+    assert (done.exit_code, "revision 1 is ready" in done.output) == (0, True)
+    assert deploy("plan", *found[1].split(), objects=objects).exit_code == 0
+
+
+def test_a_component_that_is_not_there_cannot_be_left_out(deploy: Deploy, namespace: str) -> None:
+    """A misspelt name would leave nothing out."""
+    monitor = a_monitor(namespace, "a", **{"ray-pipeline/component": "monitoring"})
+
+    refused = deploy("plan", "--without", "monitor", objects=[*a_release(namespace), monitor])
+
+    assert (refused.exit_code, "one of monitoring" in refused.output) == (1, True)
 
 
 def test_secrets_are_not_printed(deploy: Deploy, namespace: str) -> None:

@@ -8,13 +8,13 @@ import pytest
 from ray_pipeline.deploy.failures import (
     FieldConflict,
     Forbidden,
+    MissingKinds,
     MissingNamespace,
     Refused,
-    UnknownKind,
 )
 from ray_pipeline.deploy.kube import Kube, connect
-from ray_pipeline.deploy.objects import FIELD_MANAGER, Json, items, ref_of, text
-from ray_pipeline.deploy.plan import missing_secrets, plan
+from ray_pipeline.deploy.objects import FIELD_MANAGER, Json, Ref, items, ref_of, text
+from ray_pipeline.deploy.plan import api_server_cut_off, missing_secrets, plan
 from ray_pipeline.deploy.release import current, deploy, revisions, statuses, undeploy
 from ray_pipeline.deploy.revisions import KEPT, dropped, target
 from ray_pipeline.deploy.rollout import NotReady, Rollout
@@ -202,26 +202,115 @@ def test_somebody_without_rights_is_told_which_are_missing(
 def test_a_kind_that_is_not_known_stops_it_before_anything_is_applied(
     kube: Kube, namespace: str
 ) -> None:
-    """Half a release helps nobody; the error names the operator that is missing."""
+    """Half a release helps nobody; the error names the objects and the missing operator."""
     monitor = an_object("monitoring.coreos.com/v1", "ServiceMonitor", "m", namespace, spec={})
     objects = [a_namespace(namespace), monitor]
 
-    with pytest.raises(UnknownKind, match="install the Prometheus operator"):
-        a_rollout(kube).apply(objects)
+    with pytest.raises(MissingKinds, match="install the Prometheus operator") as refused:
+        deploy(a_rollout(kube), objects, namespace=namespace, source="test")
 
+    assert f"ServiceMonitor {namespace}/m" in str(refused.value)
     assert kube.get(ref_of(objects[0])) is None
     assert states(kube, objects)["ServiceMonitor"] == "refused"
 
 
+def a_chart(name: str, **annotations: str) -> Json:
+    """Return a chart that K3s installs."""
+    chart = an_object("helm.cattle.io/v1", "HelmChart", name, "kube-system", spec={"chart": name})
+    chart["metadata"] |= {"annotations": annotations}
+    return chart
+
+
 def test_a_kind_that_a_chart_brings_may_be_missing_yet(kube: Kube, namespace: str) -> None:
-    """On a new cluster the operators' kinds come with the operators."""
-    chart = an_object("helm.cattle.io/v1", "HelmChart", "operator", "kube-system", spec={})
+    """On a new cluster the operators' kinds come with the operators; no others do."""
+    cron = an_object("ray.io/v1", "RayCronJob", "c", namespace, spec={})
     monitor = an_object("monitoring.coreos.com/v1", "ServiceMonitor", "m", namespace, spec={})
 
-    found = {one.ref.kind: one for one in plan(kube, [chart, monitor])}
+    found = {one.ref.kind: one for one in plan(kube, [a_chart("kuberay-operator"), cron, monitor])}
 
-    assert found["ServiceMonitor"].state == "created"
-    assert "operator" in found["ServiceMonitor"].note
+    assert found["RayCronJob"].state == "created"
+    assert "operator" in found["RayCronJob"].note
+    assert found["ServiceMonitor"].state == "refused"
+
+
+def of_new_kind(namespace: str, group: str) -> tuple[list[Json], Ref]:
+    """Return a release with an object of a kind that only its chart brings, and the chart's ref."""
+    chart = a_chart(f"operator-{namespace}", **{"ray-pipeline/brings": group})
+    widget = an_object(f"{group}/v1", "Widget", "w", namespace, spec={})
+    return [a_namespace(namespace), chart, widget], ref_of(chart)
+
+
+def test_kinds_that_come_late_are_waited_for(
+    world: World, api_server: ApiServer, namespace: str
+) -> None:
+    """And said to be, so that nobody looks at a silent terminal."""
+    group = f"{namespace}.late.test"
+    objects, chart = of_new_kind(namespace, group)
+    said: list[str] = []
+
+    def play() -> None:
+        if any("waiting for the kinds" in line for line in said):
+            api_server.define(f"{group}/v1", "Widget")
+        elif world.kube.get(chart):
+            world.make_ready(chart)
+
+    deploy(
+        a_rollout(world.kube, play, say=said.append), objects, namespace=namespace, source="test"
+    )
+
+    assert f"  ... waiting for the kinds Widget ({group}/v1)" in said
+    assert world.kube.get(ref_of(objects[2])) is not None
+
+
+def test_kinds_that_never_come_are_not_waited_for_until_the_end(
+    world: World, namespace: str
+) -> None:
+    """A chart that is installed has brought its kinds already; its log tells what it did bring."""
+    objects, chart = of_new_kind(namespace, f"{namespace}.never.test")
+    rollout = a_rollout(world.kube, lambda: world.make_ready(chart), kinds_s=3.0)
+
+    with pytest.raises(NotReady, match="should have brought them") as stuck:
+        deploy(rollout, objects, namespace=namespace, source="test")
+
+    assert f"kubectl logs -n kube-system job/helm-install-{chart.name}" in str(stuck.value)
+    assert rollout.clock() < MOST_POLLS
+
+
+@pytest.mark.parametrize("installed_first", [False, True])
+def test_a_chart_that_cannot_be_installed_ends_the_wait(
+    world: World, namespace: str, installed_first: bool
+) -> None:
+    """At once, whether K3s says so before or after it looked installed."""
+    objects, chart = of_new_kind(namespace, f"{namespace}.failed.test")
+    failed = {"type": "Failed", "status": "True", "reason": "Job failed", "message": "no retries"}
+    said: list[str] = []
+
+    def play() -> None:
+        waiting = any("waiting for the kinds" in line for line in said)
+        if installed_first and not waiting:
+            world.make_ready(chart)
+        else:
+            world.report(chart, jobName=f"helm-install-{chart.name}", conditions=[failed])
+
+    rollout = a_rollout(world.kube, play, say=said.append)
+    with pytest.raises(NotReady, match="no retries") as stuck:
+        deploy(rollout, objects, namespace=namespace, source="test")
+
+    assert f"job/helm-install-{chart.name}" in str(stuck.value)
+    assert rollout.clock() < MOST_POLLS
+
+
+def test_a_chart_whose_job_has_not_begun_is_not_installed(world: World, namespace: str) -> None:
+    """K3s creates the job suspended; its kinds are far away."""
+    chart = a_chart(f"operator-{namespace}")
+    work = an_object("batch/v1", "Job", f"helm-install-{chart['metadata']['name']}", "kube-system")
+    work["spec"] = {"suspend": True}
+    world.kube.apply(a_namespace("kube-system"))
+    world.add(work)
+    rollout = a_rollout(world.kube, lambda: world.make_ready(ref_of(chart)))
+
+    with pytest.raises(NotReady, match="did not become ready in time"):
+        deploy(rollout, [a_namespace(namespace), chart], namespace=namespace, source="test")
 
 
 def test_a_namespace_that_nobody_makes_is_an_error(kube: Kube, namespace: str) -> None:
@@ -275,6 +364,31 @@ def test_secrets_that_nobody_makes_are_warned_of(kube: Kube, namespace: str) -> 
 
     kube.apply(an_object("v1", "Secret", "keys", namespace, stringData={"a": "b"}))
     assert missing_secrets(kube, objects) == []
+
+
+def test_a_policy_that_keeps_pods_from_the_api_server_is_warned_of(
+    world: World, namespace: str
+) -> None:
+    """Kafka would wait for it; servers with public addresses are not in the default ranges."""
+    block = {"ipBlock": {"cidr": "10.0.0.0/8"}}
+    policy = an_object(
+        "networking.k8s.io/v1", "NetworkPolicy", "to-api", namespace,
+        spec={"egress": [{"to": [block], "ports": [{"protocol": "TCP", "port": 6443}]}]},
+    )  # fmt: skip
+    policy["metadata"] |= {"annotations": {"ray-pipeline/reaches": "api-server"}}
+    part = an_object(
+        "discovery.k8s.io/v1", "EndpointSlice", f"kubernetes-{namespace}", "default",
+        endpoints=[{"addresses": ["203.0.113.5"]}], ports=[{"name": "https", "port": 6443}],
+    )  # fmt: skip
+    part["metadata"] |= {"labels": {"kubernetes.io/service-name": "kubernetes"}}
+    world.kube.apply(a_namespace("default"))
+    assert api_server_cut_off(world.kube, [policy]) == []
+
+    world.add(part)
+    (warning,) = api_server_cut_off(world.kube, [policy])
+    world.kube.delete(ref_of(part))
+
+    assert "203.0.113.5:6443" in warning.why
 
 
 def stuck_service(world: World, namespace: str, *happenings: Json) -> str:

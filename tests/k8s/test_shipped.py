@@ -6,11 +6,14 @@ import pytest
 
 from ray_pipeline.commands.deploy import ROOTS
 from ray_pipeline.deploy.kube import Kube
-from ray_pipeline.deploy.objects import Json, ref_of
+from ray_pipeline.deploy.objects import Json, Ref, ref_of, text
+from ray_pipeline.deploy.readiness import readiness
+from ray_pipeline.deploy.release import deploy
+from ray_pipeline.deploy.rollout import Rollout
 from ray_pipeline.deploy.source import read
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.manifests.build import build
-from tests.k8s.world import an_object
+from tests.k8s.world import World, an_object
 
 KUBERAY = Path(__file__).parents[2] / "kuberay"
 SOURCES = ("ha", "lite", "dev", str(KUBERAY / "jobs"), str(KUBERAY / "restore"))
@@ -50,3 +53,58 @@ def test_the_server_refuses_what_only_a_rule_in_cel_forbids(kube: Kube) -> None:
     }  # fmt: skip
     with pytest.raises(PipelineError):
         kube.apply(job, dry_run=True)
+
+
+MOST_LOOKS = 40.0  # of a rollout's clock, which counts looks here
+
+
+class Cluster:
+    """Operators and a kubelet: each object becomes ready once what its pods wait for is ready."""
+
+    def __init__(self, world: World, objects: list[Json]) -> None:
+        self.looks = 0.0
+        self._world = world
+        self._objects = objects
+
+    def clock(self) -> float:
+        return self.looks
+
+    def pause(self, seconds: float) -> None:
+        self.looks += seconds
+        for ref in map(ref_of, self._objects):
+            if self._world.kube.get(ref) and not self._waits(ref):
+                self._world.make_ready(ref)
+
+    def _waits(self, ref: Ref) -> bool:
+        """Say whether the pods are not ready: the keeper's probe needs the head of Ray."""
+        if ref.name != "keeper":
+            return False
+        ray = Ref("ray.io/v1", "RayCluster", ref.namespace, "ray-pipeline")
+        return readiness(self._world.kube.get(ray)).state != "ready"
+
+
+@pytest.mark.parametrize("source", ["lite", "ha", "dev"])
+@pytest.mark.usefixtures("spaces")
+def test_a_first_install_ends(world: World, namespace: str, source: str) -> None:
+    """No wave waits for a later one."""
+    objects = [moved(obj, namespace) for obj in read(source, build, roots=ROOTS, namespace=None)]
+    cluster = Cluster(world, objects)
+    rollout = Rollout(
+        world.kube, say=lambda _: None, deadline_s=MOST_LOOKS, poll_s=1.0,
+        pause=cluster.pause, clock=cluster.clock,
+    )  # fmt: skip
+
+    done = deploy(rollout, objects, namespace=namespace, source=source)
+
+    assert done.state == "ready"
+    assert rollout.progress.total == len(objects)
+
+
+def moved(obj: Json, namespace: str) -> Json:
+    """Return the object in a namespace of the test's own."""
+    metadata: Json = dict(obj["metadata"])  # type: ignore[call-overload]
+    if obj["kind"] == "Namespace":
+        metadata["name"] = namespace
+    if text(obj, "metadata", "namespace") == "ray-pipeline":
+        metadata["namespace"] = namespace
+    return obj | {"metadata": metadata}

@@ -104,7 +104,10 @@ class World:
         """Write an object's status, for its present generation."""
         live = self.kube.get(ref)
         assert live is not None
-        told = {"status": {"observedGeneration": number(live, "metadata", "generation")} | status}
+        # A stand-in has no status of its own: writing one makes a new generation.
+        stands_in = "." not in ref.api_version
+        generation = number(live, "metadata", "generation") + stands_in
+        told = {"status": {"observedGeneration": generation} | status}
         path = self._path(ref) + ("/status" if "." in ref.api_version else "")
         self.server.call("PATCH", path, told, content="application/merge-patch+json")
 
@@ -116,6 +119,12 @@ class World:
             self.report(ref)
         elif ref.kind == "Job":
             self.report(ref, conditions=[{"type": "Complete", "status": "True"}])
+        elif ref.kind in {"Deployment", "StatefulSet"}:
+            self.report(ref, readyReplicas=3, updatedReplicas=3)
+        elif ref.kind == "HelmChart":
+            self.report(ref, jobName=f"helm-install-{ref.name}")
+        elif ref.kind == "RayCluster":
+            self.report(ref, state="ready", desiredWorkerReplicas=2, readyWorkerReplicas=2)
         elif ref.kind == "RayService":
             applications = {"supervisor": {"status": "RUNNING"}}
             active = {"rayClusterName": "pipeline-1", "applicationStatuses": applications}
