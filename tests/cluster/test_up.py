@@ -87,7 +87,8 @@ def test_with_a_durable_broker_a_power_cut_loses_nothing(start, tmp_path):
 def test_two_homes_run_side_by_side_and_keys_decide_what_is_covered(start, tmp_path):
     """No port is assumed to be free; with one key one shard runs, and the others say why not."""
     report = tmp_path / "report.json"
-    demo = start("left", "demo", "--for", "15", "--report", str(report))
+    demo = start("left", "demo", "--for", "30", "--report", str(report))
+    eventually_sync(lambda: demo.stored_of_feeds().get("sp500"), timeout_s=120, what="its rows")
     simulator = subprocess.Popen(
         [sys.executable, "-m", "ray_pipeline.simulators", "finnhub", "--until-stdin-ends"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
