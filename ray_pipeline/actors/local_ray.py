@@ -15,7 +15,7 @@ from ray._private.parameter import RayParams
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local import ray_access
-from ray_pipeline.local.ports import HOST, reserve
+from ray_pipeline.local.ports import HOST, Reservation, reserve
 from ray_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,14 @@ class LocalRay:
     A running cluster of one node. This process is in it.
 
     Attributes:
+        node: Ray's head node.
+        ports: Of the dashboard and of Ray's own metrics, held as long as the cluster lives.
         dashboard: The URL of the dashboard and of the Jobs API.
         environment: What other programs on this machine need to use the cluster.
     """
 
     node: Any
+    ports: Reservation
     dashboard: str
     environment: Mapping[str, str]
 
@@ -48,6 +51,7 @@ class LocalRay:
         """Leave the cluster and end all of its processes."""
         ray.shutdown()
         self.node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+        self.ports.release()
 
 
 def start(settings: Settings, *, home: Path) -> LocalRay:
@@ -62,15 +66,20 @@ def start(settings: Settings, *, home: Path) -> LocalRay:
     """
     environment = ray_access.environment(home)
     use_environment(environment)
-    node = _start_head(settings, home)
-    ray.init(
-        address=node.address,
-        namespace=settings.ray.namespace,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    node, ports = _start_head(settings, home)
     dashboard = f"http://{node.webui_url}"
-    return LocalRay(node, dashboard, environment | {"RAY_API_SERVER_ADDRESS": dashboard})
+    cluster = LocalRay(node, ports, dashboard, environment | {"RAY_API_SERVER_ADDRESS": dashboard})
+    try:
+        ray.init(
+            address=node.address,
+            namespace=settings.ray.namespace,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
 
 
 def use_environment(variables: Mapping[str, str]) -> Callable[[], None]:
@@ -101,19 +110,21 @@ def _replace_environment(names: set[str], variables: Mapping[str, str]) -> None:
     )
 
 
-def _start_head(settings: Settings, home: Path) -> Any:
+def _start_head(settings: Settings, home: Path) -> tuple[Any, Reservation]:
     # Not `ray.init()`, which cannot choose the port of the job agent: the agent of a second cluster
     # on the machine would not start, and no job would run there. Not `ray start` either, which
     # takes a process more and opens a port for Ray Client.
     directory = ray_access.temp_dir(home)
     for attempt in range(1, START_ATTEMPTS + 1):
-        with reserve(3, preferred=(DASHBOARD_PORT,)) as reservation:
-            try:
-                return _head(settings, directory, reservation.ports)
-            except Exception as error:
-                _kill_unfinished(directory)
-                log.warning("Ray did not start (%d of %d): %s", attempt, START_ATTEMPTS, error)
-                failure = error
+        # Held as long as the cluster lives: Ray does not say when it has taken the last one.
+        reservation = reserve(3, preferred=(DASHBOARD_PORT,))
+        try:
+            return _head(settings, directory, reservation.ports), reservation
+        except Exception as error:
+            reservation.release()
+            _kill_unfinished(directory)
+            log.warning("Ray did not start (%d of %d): %s", attempt, START_ATTEMPTS, error)
+            failure = error
     raise ServerError(
         f"Ray did not start: {failure}", fix=f"read the newest logs in {directory}/session_latest"
     )
