@@ -20,7 +20,7 @@ from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.actors.producer import ProducerActor
 from ray_pipeline.actors.scheduler import SchedulerActor
-from ray_pipeline.actors.submit import FallbackSubmitter, RaySubmitter
+from ray_pipeline.actors.submit import FallbackSubmitter, RaySubmitter, auth_mode
 from ray_pipeline.errors import Unavailable
 from ray_pipeline.flows.schedule import Submitter
 from ray_pipeline.io.submit import ProcessSubmitter
@@ -143,12 +143,6 @@ def metrics_url() -> str:
 def address() -> str:
     """Return where others join the cluster that this process is in, host:port."""
     return str(ray.get_runtime_context().gcs_address)
-
-
-def auth_mode() -> dict[str, str]:
-    """Return RAY_AUTH_MODE of this process, for those that it starts; nothing where it is unset."""
-    mode = os.environ.get("RAY_AUTH_MODE")
-    return {"RAY_AUTH_MODE": mode} if mode else {}
 
 
 def submitter(settings: Settings, dashboard: str) -> Submitter:

@@ -13,10 +13,14 @@ from ray_pipeline.errors import PipelineError, Unavailable
 from ray_pipeline.flows.schedule import Submitter
 from ray_pipeline.schedules.due import submission_id
 
-# Workers read the settings from the cluster's own environment, so that no key is in a job's facts.
-PASSED_ON = ("RAY_AUTH_MODE",)
 NO_AGENT = "No available agent"  # the dashboard's words when no job agent of the cluster answers
 WITHOUT_RAY_S = 60.0  # the dashboard takes ten seconds to find out that there is no agent
+
+
+def auth_mode() -> dict[str, str]:
+    """Return RAY_AUTH_MODE of this process, for those that it starts; nothing where it is unset."""
+    mode = os.environ.get("RAY_AUTH_MODE")
+    return {"RAY_AUTH_MODE": mode} if mode else {}
 
 
 class JobAgentUnavailable(Unavailable):
@@ -47,15 +51,13 @@ class RaySubmitter:
             f"{sys.executable} -m ray_pipeline.commands.jobs {job} --slot {slot.isoformat()} "
             "--trigger schedule --json"
         )
-        variables = {
-            variable: os.environ[variable] for variable in PASSED_ON if variable in os.environ
-        }
         try:
             client = JobSubmissionClient(self._dashboard_url)
             client.submit_job(
                 entrypoint=command,
                 submission_id=name,
-                runtime_env={"env_vars": variables},
+                # The settings are in the cluster's own environment: no key is in a job's facts.
+                runtime_env={"env_vars": auth_mode()},
                 metadata={"job": job, "slot": slot.isoformat(), "attempt": str(attempt)},
                 entrypoint_num_cpus=0.1,
             )

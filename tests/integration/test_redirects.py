@@ -72,6 +72,19 @@ def redirect(location: str, status: int = 302) -> web.Response:
     return web.Response(status=status, headers={"Location": location})
 
 
+def after_login(
+    answer: Callable[[web.Request], web.Response],
+) -> Callable[[web.Request], web.Response]:
+    """Return an answer that lets a client log in first."""
+
+    def answer_after_login(request: web.Request) -> web.Response:
+        if request.path.endswith("/token"):
+            return web.json_response({"access_token": "token-of-the-login"})
+        return answer(request)
+
+    return answer_after_login
+
+
 @pytest.fixture
 async def other() -> AsyncIterator[Server]:
     """Another host, which would take anything."""
@@ -120,12 +133,7 @@ async def test_no_call_follows_a_redirect_to_another_host(provider, status, othe
 async def test_a_call_after_the_login_does_not_follow_one_either(other):
     """The token is as good as the password."""
 
-    def answer(request: web.Request) -> web.Response:
-        if request.path.endswith("/token"):
-            return web.json_response({"access_token": "token-of-the-login"})
-        return redirect(f"{other.url}/there")
-
-    async with serving(answer) as server:
+    async with serving(after_login(lambda _: redirect(f"{other.url}/there"))) as server:
         with pytest.raises(RedirectRefused):
             await ask(TRUTH_SOCIAL, server.url)
 
@@ -147,13 +155,11 @@ async def test_a_redirect_on_the_same_host_is_followed_with_the_key(provider, lo
     """Providers move paths; a key in the query is added again where the redirect left it out."""
 
     def answer(request: web.Request) -> web.Response:
-        if request.path.endswith("/token"):
-            return web.json_response({"access_token": "token-of-the-login"})
         if request.path == "/there":
             return web.json_response({"moved": True})
         return redirect(location.format(host=request.host))
 
-    async with serving(answer) as server:
+    async with serving(after_login(answer)) as server:
         assert await ask(provider, server.url) == '{"moved": true}'
 
     last = server.asked[-1]
@@ -173,12 +179,8 @@ async def test_a_redirect_on_the_same_host_is_followed_with_the_key(provider, lo
 async def test_a_server_that_redirects_without_end_is_left(provider):
     """Six calls, not thirty and not for ever."""
 
-    def answer(request: web.Request) -> web.Response:
-        if request.path.endswith("/token"):
-            return web.json_response({"access_token": "token-of-the-login"})
-        return redirect(f"/again?n={len(server.asked)}")
-
-    async with serving(answer) as server:
+    again = after_login(lambda _: redirect(f"/again?n={len(server.asked)}"))
+    async with serving(again) as server:
         with pytest.raises(RedirectRefused, match="more than 5 times"):
             await ask(provider, server.url)
 
