@@ -62,8 +62,8 @@ class Node:
         return found
 
     def raylet(self) -> psutil.Process:
-        (found,) = [one for one in self.processes() if one.name() == "raylet"]
-        return found
+        (raylet,) = [process for process in self.processes() if _name(process) == "raylet"]
+        return raylet
 
     def kill(self) -> None:
         """As a power cut."""
@@ -131,3 +131,10 @@ class Cluster:
         for node in reversed(self.nodes):
             node.kill()
         shutil.rmtree(self._base, ignore_errors=True)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:  # workers come and go
+        return ""
