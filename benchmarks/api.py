@@ -18,12 +18,12 @@ from benchmarks.latency import quantile
 from benchmarks.processes import CORES, Usage, say, started
 from benchmarks.servers import temporary_home
 from ray_pipeline.catalog import feed
-from ray_pipeline.io.migrations import migrate
-from ray_pipeline.io.redis import LatestCache
-from ray_pipeline.latest import Entry
+from ray_pipeline.feeds.records import Trade
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
-from ray_pipeline.records import Trade
-from ray_pipeline.rows import SP500
+from ray_pipeline.storage.migrations import migrate
+from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.rows import SP500
 
 TITLE = "API"
 TOKEN = "benchmark"
@@ -108,7 +108,14 @@ def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
                     "PIPELINE_API__TOKEN": TOKEN,
                     "PIPELINE_API__PUSH_INTERVAL_S": str(interval_s),
                 }
-                command = ["-m", "ray_pipeline.cli", "api", "--port", "0", "--until-stdin-ends"]
+                command = [
+                    "-m",
+                    "ray_pipeline.cli.main",
+                    "api",
+                    "--port",
+                    "0",
+                    "--until-stdin-ends",
+                ]
                 with started(command, own, home=home) as process:
                     psutil.Process(process.pid).cpu_affinity(cores[:1])
                     assert process.stdout is not None

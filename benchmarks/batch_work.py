@@ -20,18 +20,19 @@ import uvloop
 from psycopg import sql
 
 from ray_pipeline.actors.limiter import LimiterActor
+from ray_pipeline.batch.permits import Permit
+from ray_pipeline.batch.runner import CONCURRENCY
+from ray_pipeline.batch.slot_scheduler import Scheduler
 from ray_pipeline.catalog import all_jobs, job
-from ray_pipeline.flows.run import CONCURRENCY
-from ray_pipeline.flows.schedule import Scheduler
-from ray_pipeline.io.collect_job import base_urls, collect
-from ray_pipeline.io.job_store import COLUMN_TYPES, UPSERT_SLICE, upsert
-from ray_pipeline.io.postgres import Connection, session
-from ray_pipeline.io.slots import Slots
-from ray_pipeline.ports import Grant
+from ray_pipeline.jobs.spec import Run
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.providers.configured import base_urls
 from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
-from ray_pipeline.spec import Run
-from ray_pipeline.table import Table
+from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.job_store import COLUMN_TYPES, UPSERT_SLICE, upsert
+from ray_pipeline.storage.postgres.slots import Slots
 
 PROVIDER = "finnhub"  # a window of a second and one of a minute
 LEASE_CALLS = 20
@@ -55,7 +56,7 @@ async def limiter(settings: Settings) -> Numbers:
 
     async def ask(calls: int) -> int:
         found = await actor.acquire(PROVIDER, job="bench", sweep=False, calls=calls)
-        if not isinstance(found, Grant):
+        if not isinstance(found, Permit):
             raise RuntimeError(f"no grant: {found}")
         return found.calls
 

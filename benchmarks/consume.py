@@ -19,12 +19,12 @@ import uvloop
 
 from ray_pipeline import settings
 from ray_pipeline.actors import consumer
-from ray_pipeline.batch import Item, Message, Prepared
-from ray_pipeline.io.kafka import ensure_topics
-from ray_pipeline.io.log import KafkaLog
-from ray_pipeline.io.redis import LatestCache
-from ray_pipeline.io.store import Store
-from ray_pipeline.latest import Entry
+from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.reader import KafkaLog
+from ray_pipeline.storage.postgres.stream_store import Store
+from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.stream.batch import Item, Message, Prepared
+from ray_pipeline.stream.cache import Entry
 
 
 class Sample(msgspec.Struct, array_like=True):

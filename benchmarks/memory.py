@@ -15,7 +15,7 @@ import psycopg
 
 from benchmarks.processes import environment, say
 from benchmarks.servers import temporary_home
-from ray_pipeline.commands.run import DEMO_BITHUMB_RATE, DEMO_FINNHUB_RATE
+from ray_pipeline.cli.up import DEMO_BITHUMB_RATE, DEMO_FINNHUB_RATE
 from ray_pipeline.local import stack
 
 TITLE = "Memory of the actors"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psycopg
 
-from ray_pipeline.io.migrations import migrate
 from ray_pipeline.local.servers import KafkaServer, PostgresServer, ValkeyServer
+from ray_pipeline.storage.migrations import migrate
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from random import Random
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from ray_pipeline import codec
-from ray_pipeline.feed import partition_of
-from ray_pipeline.records import FINNHUB_SP500_SOURCE, Trade
+from ray_pipeline.feeds import codec
+from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.records import FINNHUB_SP500_SOURCE, Trade
 
 TOPIC = "sp500-websocket-trades"
 PARTITIONS = 3

@@ -7,9 +7,9 @@ from functools import cache
 
 from ray_pipeline import jobs
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.feed import FeedSpec
 from ray_pipeline.feeds import bithumb, sp500, top_gainers
-from ray_pipeline.spec import JobSpec
+from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.jobs.spec import JobSpec
 
 FEEDS: tuple[FeedSpec, ...] = (sp500.SPEC, bithumb.SPEC, top_gainers.SPEC)
 
@@ -28,14 +28,14 @@ def feed(name: str) -> FeedSpec:
 @cache
 def all_jobs() -> tuple[JobSpec, ...]:
     """
-    Return every batch job, by name: each module of `jobs` whose name has no leading underscore.
+    Return every batch job, by name: each module of `jobs` that describes a dataset.
 
     Raises:
         PipelineError: If a module has no SPEC, or two jobs have one name.
     """
     found: dict[str, JobSpec] = {}
     for module in pkgutil.iter_modules(jobs.__path__):
-        if module.name.startswith("_"):
+        if module.name.startswith("_") or module.name in jobs.VOCABULARY:
             continue
         spec = getattr(importlib.import_module(f"{jobs.__name__}.{module.name}"), "SPEC", None)
         if not isinstance(spec, JobSpec):

@@ -79,7 +79,7 @@ def migrated_template(postgres_server: PostgresServer) -> str:
 
 def _migrate(dsn: str) -> None:
     # Imported late: a test of the servers alone needs no schema.
-    from ray_pipeline.io.migrations import migrate
+    from ray_pipeline.storage.migrations import migrate
 
     asyncio.run(migrate(dsn))
 

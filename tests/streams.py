@@ -15,13 +15,14 @@ from decimal import Decimal
 import psycopg
 from aiokafka import AIOKafkaProducer
 
-from ray_pipeline import codec, settings
+from ray_pipeline import settings
 from ray_pipeline.actors.consumer import build_consumer
 from ray_pipeline.catalog import feed
-from ray_pipeline.feed import partition_of
-from ray_pipeline.io.kafka import ensure_topics
-from ray_pipeline.records import Trade
+from ray_pipeline.feeds import codec
+from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.records import Trade
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.kafka.broker import ensure_topics
 from tests.support import eventually
 
 LEASE_TTL_S = 2.0

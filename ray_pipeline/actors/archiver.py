@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.io.archiver import Archiver
 from ray_pipeline.local.stack import home
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.archive_writer import Archiver
 
 
 def archive_dir(settings: Settings) -> Path:

@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequenc
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from ray_pipeline.actors.metrics import report
 from ray_pipeline.actors.producer import leave
-from ray_pipeline.batch import Rules
+from ray_pipeline.actors.ray_metrics import report
 from ray_pipeline.catalog import feed as feed_spec
 from ray_pipeline.errors import (
     BrokerUnavailable,
@@ -21,28 +20,29 @@ from ray_pipeline.errors import (
     DatabaseUnavailable,
     OwnershipLost,
 )
-from ray_pipeline.feed import FeedSpec, partition_of
-from ray_pipeline.flows.consume import CacheWriter, Consumer, ConsumerStatus
-from ray_pipeline.flows.figures import Figure, consumer_figures
-from ray_pipeline.flows.own import Ownership
-from ray_pipeline.holes import HoleWatch, missing
-from ray_pipeline.io.kafka import client_options
-from ray_pipeline.io.leases import Leases
-from ray_pipeline.io.log import KafkaLog, LagReporter
-from ray_pipeline.io.losses import (
+from ray_pipeline.feeds.feed import FeedSpec, partition_of
+from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.lease import Lease
+from ray_pipeline.observe.metrics import Sample, consumer_metrics
+from ray_pipeline.ownership import Ownership
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.kafka.broker import client_options
+from ray_pipeline.storage.kafka.reader import KafkaLog, LagReporter
+from ray_pipeline.storage.postgres.leases import Leases
+from ray_pipeline.storage.postgres.losses import (
     Heartbeat,
     read_numbers,
     write_heartbeats,
     write_losses,
     write_reset,
 )
-from ray_pipeline.io.rebuild import rebuilder
-from ray_pipeline.io.redis import LatestCache
-from ray_pipeline.io.store import Store
-from ray_pipeline.lease import Lease
-from ray_pipeline.records import Ticker, Trade
-from ray_pipeline.rows import BITHUMB, SP500, TOP_GAINERS, Layout
-from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres.stream_store import Store
+from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.storage.redis.rebuild import rebuilder
+from ray_pipeline.stream.batch import Rules
+from ray_pipeline.stream.consume import CacheWriter, Consumer, ConsumerStatus
+from ray_pipeline.stream.missing import HoleWatch, missing
+from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 
 log = logging.getLogger(__name__)
 
@@ -360,7 +360,7 @@ class ConsumerActor:
         self._task = asyncio.get_running_loop().create_task(self._service.run())
         self._task.add_done_callback(leave)
         generation = settings.ray.generation
-        self._reporting = asyncio.create_task(report(self._figures, generation=generation))
+        self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 
     def __repr__(self) -> str:
         return f"Consumer({self._feed}/{','.join(map(str, self._partitions))})"
@@ -382,11 +382,11 @@ class ConsumerActor:
             "lag": dict(status.lag),
         }
 
-    def _figures(self) -> Iterable[Figure]:
+    def _metrics(self) -> Iterable[Sample]:
         status = self._service.status
         latencies_ms = list(status.latencies_ms)
         status.latencies_ms.clear()
-        return consumer_figures(
+        return consumer_metrics(
             self._feed,
             ",".join(map(str, self._partitions)),
             stored=status.stored,

@@ -6,7 +6,7 @@ import logging
 import ray
 from ray.util.state import list_actors
 
-from ray_pipeline.actors import deploy
+from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.generations import NAME
 from ray_pipeline.errors import Unavailable
 from ray_pipeline.settings import Settings
@@ -58,5 +58,5 @@ def _names(node: str) -> list[str]:
 
 
 async def _stop(name: str, settings: Settings, drain_s: float) -> bool:
-    handle = deploy.find(name, settings)
+    handle = ray_runtime.find(name, settings)
     return True if handle is None else await handle.stop(name, drain_s=drain_s)

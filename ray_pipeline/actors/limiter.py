@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import TypeVar
 
 from ray_pipeline.actors.producer import leave
+from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.io.collect_job import fingerprints
-from ray_pipeline.io.ledger import Ledger
-from ray_pipeline.io.postgres import Connection, connect, outages
-from ray_pipeline.ports import Grant, NotBefore
+from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres.connection import Connection, connect, outages
+from ray_pipeline.storage.postgres.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class LimiterActor:
 
     async def acquire(
         self, provider: str, *, job: str, sweep: bool, calls: int = 1
-    ) -> Grant | NotBefore:
+    ) -> Permit | NotBefore:
         """
         Return leave for up to `calls` calls of one key, to be made within the second, counted and
         committed; or when to ask again.
@@ -50,18 +50,20 @@ class LimiterActor:
         found = await self._use(
             lambda ledger: ledger.acquire(provider, job=job, sweep=sweep, calls=calls)
         )
-        if isinstance(found, Grant):
+        if isinstance(found, Permit):
             self._granted += found.calls
         return found
 
-    async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
+    async def cooldown(
+        self, provider: str, key: str, *, until: datetime | None, reason: str
+    ) -> None:
         """
         Leave a key alone until a moment; None: until it is changed.
 
         Raises:
             DatabaseUnavailable: If the ledger cannot be reached.
         """
-        await self._use(lambda ledger: ledger.rest(provider, key, until=until, reason=reason))
+        await self._use(lambda ledger: ledger.cooldown(provider, key, until=until, reason=reason))
 
     async def status(self) -> dict[str, object]:
         """Return what it has done."""

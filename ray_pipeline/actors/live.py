@@ -8,8 +8,8 @@ from typing import Any
 import ray
 from ray.util import list_named_actors
 
-from ray_pipeline.actors.deploy import RayHandle
 from ray_pipeline.actors.local_ray import use_environment
+from ray_pipeline.actors.ray_runtime import RayHandle
 from ray_pipeline.errors import Unavailable
 
 LOOPBACK = "127.0.0.1"

@@ -11,38 +11,50 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 
-from ray_pipeline.actors.metrics import report
-from ray_pipeline.backoff import Backoff
+from ray_pipeline.actors.ray_metrics import report
 from ray_pipeline.catalog import feed as feed_spec
 from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
-from ray_pipeline.feed import FeedSpec
 from ray_pipeline.feeds import bithumb, finnhub
-from ray_pipeline.flows.collect import Clock, Collector, Connect, Pauses
-from ray_pipeline.flows.dialect import BithumbDialect, Dialect, FinnhubDialect
-from ray_pipeline.flows.figures import Figure, producer_figures
-from ray_pipeline.flows.gap_book import GapBook
-from ray_pipeline.flows.intake import Desk, TickerIntake, TradeIntake
-from ray_pipeline.flows.outbox import Publisher
-from ray_pipeline.flows.own import Ownership
-from ray_pipeline.flows.poll import Poller
-from ray_pipeline.flows.producer import Courier, Identity, Line, Parts, Producer, SymbolSource
-from ray_pipeline.io.bithumb_rest import BithumbRest
-from ray_pipeline.io.calendars import market_hours
-from ray_pipeline.io.heartbeats import Heartbeats
-from ray_pipeline.io.kafka import KafkaBroker
-from ray_pipeline.io.leases import Leases
-from ray_pipeline.io.pacing import Pacer
-from ray_pipeline.io.spool import Spool, open_spool
-from ray_pipeline.io.symbols import TopMovers, bithumb_markets, newest_tickers, shard_members
-from ray_pipeline.io.websocket import WebSocket, open_websocket
-from ray_pipeline.liveness import ALWAYS_OPEN, Liveness, MarketHours
-from ray_pipeline.local.stack import home
-from ray_pipeline.records import (
+from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.records import (
     BITHUMB_SOURCE,
     FINNHUB_SP500_SOURCE,
     FINNHUB_TOP_GAINERS_SOURCE,
 )
+from ray_pipeline.local.stack import home
+from ray_pipeline.observe.metrics import Sample, producer_metrics
+from ray_pipeline.ownership import Ownership
+from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings, StreamSettings
+from ray_pipeline.storage.bithumb_rest import BithumbRest
+from ray_pipeline.storage.calendars import market_hours
+from ray_pipeline.storage.kafka.broker import KafkaBroker
+from ray_pipeline.storage.postgres.heartbeats import Heartbeats
+from ray_pipeline.storage.postgres.leases import Leases
+from ray_pipeline.storage.postgres.pacing import Pacer
+from ray_pipeline.storage.postgres.symbols import (
+    TopMovers,
+    bithumb_markets,
+    newest_tickers,
+    shard_members,
+)
+from ray_pipeline.storage.spool import Spool, open_spool
+from ray_pipeline.storage.websocket import WebSocket, open_websocket
+from ray_pipeline.stream.connection import Clock, Collector, Connect, Pauses
+from ray_pipeline.stream.dialect import BithumbDialect, Dialect, FinnhubDialect
+from ray_pipeline.stream.gaps import GapBook
+from ray_pipeline.stream.ingest import Desk, TickerIntake, TradeIntake
+from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
+from ray_pipeline.stream.outbox import Publisher
+from ray_pipeline.stream.polling import Poller
+from ray_pipeline.stream.shard_producer import (
+    Courier,
+    Identity,
+    Line,
+    Parts,
+    Producer,
+    SymbolSource,
+)
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +279,7 @@ class ProducerActor:
         self._task = asyncio.get_running_loop().create_task(self._run(settings, feed, shard))
         self._task.add_done_callback(leave)
         generation = settings.ray.generation
-        self._reporting = asyncio.create_task(report(self._figures, generation=generation))
+        self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 
     def __repr__(self) -> str:
         return f"Producer({self._name})"
@@ -283,8 +295,8 @@ class ProducerActor:
             return {"state": "starting", "pid": os.getpid()}
         return self._producer.status() | {"pid": os.getpid()}
 
-    def _figures(self) -> Iterable[Figure]:
-        return producer_figures(self._producer.status()) if self._producer else ()
+    def _metrics(self) -> Iterable[Sample]:
+        return producer_metrics(self._producer.status()) if self._producer else ()
 
     async def stop(self, drain_s: float) -> bool:
         """Stop reading, bring what is in hand to the broker, release the lease."""

@@ -8,8 +8,8 @@ from typing import Any, cast
 import ray
 
 from ray_pipeline.actors.limiter import NAME
+from ray_pipeline.batch.permits import Limiter, NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.ports import Grant, Limiter, NotBefore
 from ray_pipeline.settings import load
 
 CALL_TIMEOUT_S = 30.0
@@ -23,14 +23,16 @@ class RemoteLimiter:
 
     async def acquire(
         self, provider: str, *, job: str, sweep: bool, calls: int = 1
-    ) -> Grant | NotBefore:
+    ) -> Permit | NotBefore:
         """Return leave for up to `calls` calls of one key; or when to ask again."""
         reference = self._actor.acquire.remote(provider, job=job, sweep=sweep, calls=calls)
-        return cast(Grant | NotBefore, await _answer(reference))
+        return cast(Permit | NotBefore, await _answer(reference))
 
-    async def rest(self, provider: str, key: str, *, until: datetime | None, reason: str) -> None:
+    async def cooldown(
+        self, provider: str, key: str, *, until: datetime | None, reason: str
+    ) -> None:
         """Leave a key alone until a moment; None: until it is changed."""
-        await _answer(self._actor.rest.remote(provider, key, until=until, reason=reason))
+        await _answer(self._actor.cooldown.remote(provider, key, until=until, reason=reason))
 
 
 async def _answer(reference: Any) -> object:

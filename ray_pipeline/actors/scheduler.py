@@ -8,17 +8,17 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from ray_pipeline.actors.producer import leave
+from ray_pipeline.batch.slot_scheduler import Scheduler, Submitter
 from ray_pipeline.catalog import all_jobs
 from ray_pipeline.errors import DatabaseUnavailable, PipelineError
-from ray_pipeline.flows.own import Ownership
-from ray_pipeline.flows.schedule import Scheduler, Submitter
-from ray_pipeline.flows.together import first_of
-from ray_pipeline.io.collect_job import holder_name
-from ray_pipeline.io.leases import Leases
-from ray_pipeline.io.postgres import session
-from ray_pipeline.io.slots import Slots
+from ray_pipeline.jobs.spec import JobSpec
+from ray_pipeline.ownership import Ownership
+from ray_pipeline.services.job_run import holder_name
 from ray_pipeline.settings import Settings
-from ray_pipeline.spec import JobSpec
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.leases import Leases
+from ray_pipeline.storage.postgres.slots import Slots
+from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from ray.job_submission import JobSubmissionClient
 
+from ray_pipeline.batch.slot_scheduler import Submitter
 from ray_pipeline.errors import PipelineError, Unavailable
-from ray_pipeline.flows.schedule import Submitter
 from ray_pipeline.schedules.due import submission_id
 
 NO_AGENT = "No available agent"  # the dashboard's words when no job agent of the cluster answers
@@ -48,7 +48,7 @@ class RaySubmitter:
     def _submit(self, job: str, slot: datetime, attempt: int) -> None:
         name = submission_id(job, slot, attempt)
         command = (
-            f"{sys.executable} -m ray_pipeline.commands.jobs {job} --slot {slot.isoformat()} "
+            f"{sys.executable} -m ray_pipeline.cli.jobs {job} --slot {slot.isoformat()} "
             "--trigger schedule --json"
         )
         try:

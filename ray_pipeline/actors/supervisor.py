@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import ray
 
-from ray_pipeline.actors import deploy
-from ray_pipeline.actors.deploy import ActorUnreachable, RayHandle
+from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.generations import Outdated, at_work, outdated
-from ray_pipeline.actors.metrics import Meter
-from ray_pipeline.flows.figures import Figure
-from ray_pipeline.io.figures import read_figures
+from ray_pipeline.actors.ray_metrics import Meter
+from ray_pipeline.actors.ray_runtime import ActorUnreachable, RayHandle
+from ray_pipeline.observe.metrics import Sample
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres.metrics_rows import read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Supervisor:
         """Reconcile until cancelled, and show figures beside it."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reconcile_for_ever())
-            group.create_task(self._show_figures())
+            group.create_task(self._show_metrics())
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -82,7 +82,7 @@ class Supervisor:
         Returns:
             Whether actors of an older release were there.
         """
-        living = await asyncio.to_thread(deploy.living, self._settings)
+        living = await asyncio.to_thread(ray_runtime.living, self._settings)
         found = list(outdated(living, self._desired, generation=self._settings.ray.generation))
         for one in found:
             if one.kind in EXCLUSIVE:
@@ -113,12 +113,14 @@ class Supervisor:
             some = missing[start : start + STARTED_TOGETHER]
             for one in some:
                 log.info("starting %s", one.name)
-                self._handles[one.name] = await asyncio.to_thread(deploy.start, one, self._settings)
+                self._handles[one.name] = await asyncio.to_thread(
+                    ray_runtime.start, one, self._settings
+                )
             await asyncio.gather(*(self._ask(one.name, timeout_s=START_S) for one in some))
 
     async def _check(self, one: Desired) -> None:
         """Ask an actor how it does, and start it anew when it is of no use for long."""
-        handle = await asyncio.to_thread(deploy.find, one.name, self._settings)
+        handle = await asyncio.to_thread(ray_runtime.find, one.name, self._settings)
         if handle is None:
             return  # it died since it was listed: the next round starts it
         self._handles[one.name] = handle
@@ -133,7 +135,7 @@ class Supervisor:
             del self._useless_since_s[one.name]
             handle.kill(restart=True)
 
-    async def _ask(self, name: str, *, timeout_s: float = deploy.CALL_TIMEOUT_S) -> bool:
+    async def _ask(self, name: str, *, timeout_s: float = ray_runtime.CALL_TIMEOUT_S) -> bool:
         """Keep what an actor says of itself; return whether it answered."""
         try:
             self.statuses[name] = await self._handles[name].call("status", timeout_s=timeout_s)
@@ -145,7 +147,7 @@ class Supervisor:
 
     async def _retire(self, old: Outdated) -> None:
         """Stop an actor of an older release, once nothing is lost when it goes."""
-        handle = await asyncio.to_thread(deploy.find, old.name, self._settings)
+        handle = await asyncio.to_thread(ray_runtime.find, old.name, self._settings)
         if handle is None:
             return
         if old.successor is not None and old.kind not in EXCLUSIVE:
@@ -167,22 +169,22 @@ class Supervisor:
         )  # fmt: skip
         return [name for name, finished in ended if not finished]
 
-    async def _show_figures(self) -> None:
+    async def _show_metrics(self) -> None:
         while True:
             await asyncio.sleep(FIGURES_S)
             try:
-                figures = await read_figures(self._settings)
+                samples = await read_metrics(self._settings)
             except Exception as error:  # Postgres is away, or has no schema yet
-                log.debug("no figures: %s", error)
-                figures = []
+                log.debug("no samples: %s", error)
+                samples = []
             if self._meter is None:
                 self._meter = Meter(generation=self._settings.ray.generation)
-                self._meter.begin(figures)
-            self._meter.show([*figures, *self._ups()])
+                self._meter.begin(samples)
+            self._meter.show([*samples, *self._ups()])
 
-    def _ups(self) -> list[Figure]:
+    def _ups(self) -> list[Sample]:
         return [
-            Figure("pipeline_actor_up", float(is_up(self.statuses.get(name))), {"actor": name})
+            Sample("pipeline_actor_up", float(is_up(self.statuses.get(name))), {"actor": name})
             for name in self.names
         ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ray_pipeline.api.gate import shown
+from ray_pipeline.api.auth import shown
 from ray_pipeline.api.lobby import Dropped
 from ray_pipeline.api.services import Services
 from ray_pipeline.api.socket import (

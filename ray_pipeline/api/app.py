@@ -14,7 +14,7 @@ from ray_pipeline import __version__
 from ray_pipeline.api import feed_routes, state_routes
 from ray_pipeline.api.admission import push
 from ray_pipeline.api.answers import add_handlers
-from ray_pipeline.api.gate import Gate
+from ray_pipeline.api.auth import Gate
 from ray_pipeline.api.limits import Limits
 from ray_pipeline.api.services import at_work, make
 from ray_pipeline.settings import Settings

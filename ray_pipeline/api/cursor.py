@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from ray_pipeline.api.answers import BadRequest
-from ray_pipeline.records import to_ms
+from ray_pipeline.feeds.records import to_ms
 
 LONGEST = 512
 Int4 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]

@@ -20,10 +20,10 @@ from ray_pipeline.api.parameters import (
 )
 from ray_pipeline.api.services import Services, feed_called
 from ray_pipeline.api.socket import SYMBOL
-from ray_pipeline.bars import INTERVALS
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.io import pages
-from ray_pipeline.records import to_ms
+from ray_pipeline.feeds.records import to_ms
+from ray_pipeline.storage.postgres import pages
+from ray_pipeline.stream.bars import INTERVALS
 
 router = APIRouter(prefix="/v1/feeds", tags=["feeds"])
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from ray_pipeline.api.outbox import Full, Outbox, frame
+from ray_pipeline.api.client_queue import Full, Outbox, frame
 from ray_pipeline.errors import CacheUnavailable
 
 log = logging.getLogger(__name__)

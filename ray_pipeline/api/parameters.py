@@ -8,7 +8,7 @@ from ray_pipeline.api.answers import BadRequest
 from ray_pipeline.api.cursor import LONGEST
 from ray_pipeline.api.services import Services, feed_called
 from ray_pipeline.api.socket import SYMBOL
-from ray_pipeline.feed import FeedSpec
+from ray_pipeline.feeds.feed import FeedSpec
 
 PATTERN = f"^{SYMBOL.pattern}$"
 MOST_SYMBOLS = 1_000

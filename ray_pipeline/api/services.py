@@ -6,25 +6,25 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from ray_pipeline.api.answers import NotFound
-from ray_pipeline.api.gate import Keeper
+from ray_pipeline.api.auth import Keeper
 from ray_pipeline.api.hub import Hub
 from ray_pipeline.api.limits import Allowance, Limits
 from ray_pipeline.api.lobby import Lobby
-from ray_pipeline.api.memo import Memo
-from ray_pipeline.api.samples import Samples
-from ray_pipeline.api.stores import Stores
+from ray_pipeline.api.throughput import Samples
+from ray_pipeline.api.ttl_cache import Memo
+from ray_pipeline.api.value_source import Stores
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.feed import FeedSpec
-from ray_pipeline.flows.status import FeedRow, Status
-from ray_pipeline.io import freshness
-from ray_pipeline.io.collect_job import fingerprints
-from ray_pipeline.io.freshness import Freshness
-from ray_pipeline.io.latest_reader import LatestReader
-from ray_pipeline.io.pool import Pool
-from ray_pipeline.io.quotas import QuotaRow, read_quotas
-from ray_pipeline.io.status import read_feed_rows, status_on
+from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.observe.status import FeedRow, Status
 from ray_pipeline.providers import PROVIDERS
+from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres import freshness
+from ray_pipeline.storage.postgres.freshness import Freshness
+from ray_pipeline.storage.postgres.pool import Pool
+from ray_pipeline.storage.postgres.quota_rows import QuotaRow, read_quotas
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows, status_on
+from ray_pipeline.storage.redis.latest_reader import LatestReader
 
 SHORT_S, LONG_S = 1.0, 5.0  # how old an answer about the pipeline itself may be
 POOL_SIZE = 8

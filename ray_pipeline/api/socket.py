@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ray_pipeline.api.client_queue import Full
 from ray_pipeline.api.hub import Client, Hub, status
 from ray_pipeline.api.limits import Allowance, Limits
-from ray_pipeline.api.outbox import Full
-from ray_pipeline.codec import UNDECODABLE
+from ray_pipeline.feeds.codec import UNDECODABLE
 
 log = logging.getLogger(__name__)
 

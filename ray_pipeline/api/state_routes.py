@@ -23,11 +23,11 @@ from ray_pipeline.api.examples import (
 )
 from ray_pipeline.api.parameters import Before, Limit, MaybeFeed, Used
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.flows.job_list import job_rows
-from ray_pipeline.flows.status import age
-from ray_pipeline.flows.why_feed import explain_feed
-from ray_pipeline.io import pages
-from ray_pipeline.io.runs import last_runs, recent_runs
+from ray_pipeline.observe.job_list import job_rows
+from ray_pipeline.observe.status import age
+from ray_pipeline.observe.why_feed import explain_feed
+from ray_pipeline.storage.postgres import pages
+from ray_pipeline.storage.postgres.runs import last_runs, recent_runs
 
 router = APIRouter(tags=["pipeline"])
 

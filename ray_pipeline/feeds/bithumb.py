@@ -15,10 +15,10 @@ from decimal import Decimal
 
 import msgspec
 
-from ray_pipeline.codec import UNDECODABLE
 from ray_pipeline.errors import BadRecord, FeedRefused
-from ray_pipeline.feed import FeedSpec
-from ray_pipeline.records import BITHUMB_SOURCE, Ticker, from_ms
+from ray_pipeline.feeds.codec import UNDECODABLE
+from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.records import BITHUMB_SOURCE, Ticker, from_ms
 
 SPEC = FeedSpec(
     name="bithumb",

@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ray_pipeline.codec import UNDECODABLE
 from ray_pipeline.errors import BadRecord
+from ray_pipeline.feeds.codec import UNDECODABLE
 
 WS_URL = "wss://ws.finnhub.io"
 

@@ -1,6 +1,6 @@
 """S&P 500 trades from Finnhub: one connection and key a shard, at most 50 symbols each."""
 
-from ray_pipeline.feed import FeedSpec
+from ray_pipeline.feeds.feed import FeedSpec
 
 SPEC = FeedSpec(
     name="sp500",

@@ -1,6 +1,6 @@
 """Trades of the day's top movers from Finnhub: one connection, symbols from `top_gainers`."""
 
-from ray_pipeline.feed import FeedSpec
+from ray_pipeline.feeds.feed import FeedSpec
 
 SPEC = FeedSpec(
     name="top_gainers",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from ray_pipeline.spec import Json, Request
+from ray_pipeline.jobs.spec import Json, Request
 
 # By how much they are traded against won; what a premium is measured on.
 MAJORS: dict[str, str] = {

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ray_pipeline.spec import Run
-from ray_pipeline.table import Table
+from ray_pipeline.jobs.spec import Run
+from ray_pipeline.jobs.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 
+from ray_pipeline.jobs.spec import Json, Request, Run, Source, each
+from ray_pipeline.jobs.values import day, decimal
 from ray_pipeline.providers import ALPHA_VANTAGE, FRED
-from ray_pipeline.spec import Json, Request, Run, Source, each
-from ray_pipeline.values import day, decimal
 
 MakeRow = Callable[[date, Decimal, Json, str], object]  # day, value, the whole answer, source
 

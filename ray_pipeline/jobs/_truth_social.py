@@ -2,8 +2,8 @@
 
 from html.parser import HTMLParser
 
-from ray_pipeline.spec import Json
-from ray_pipeline.values import at
+from ray_pipeline.jobs.spec import Json
+from ray_pipeline.jobs.values import at
 
 BREAKS = frozenset({"br", "p", "div", "li"})
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ray_pipeline.jobs._x_accounts import Account, due
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import at, instant, required, text
 from ray_pipeline.providers import X
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import at, instant, required, text
 
 MAX_RESULTS = 50
 LAST_PAGE = 1  # a second page where there is more; each is a quarter of an hour of a token

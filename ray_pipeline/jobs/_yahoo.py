@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ray_pipeline.spec import Json
-from ray_pipeline.values import decimal
+from ray_pipeline.jobs.spec import Json
+from ray_pipeline.jobs.values import decimal
 
 MEMBERS = {"members": "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"}
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import day, decimal, text
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import day, decimal, text
 
 COMPANIES = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
 # The provider has spelled this one with a third r.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ray_pipeline.jobs._bithumb_coins import COINS
+from ray_pipeline.jobs.spec import JobSpec, Record, Run
+from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Record, Run
-from ray_pipeline.table import Range, Table
 
 WON = "KRW-"
 LISTED = Decimal(100)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ray_pipeline.jobs._listing import LISTINGS, listing
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers import BITHUMB
 from ray_pipeline.schedules.cron import SEOUL, Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import required, text
 
 
 @dataclass(frozen=True, slots=True)

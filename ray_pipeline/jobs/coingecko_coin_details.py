@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import at, day, decimal, instant, integer, required, text
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import at, day, decimal, instant, integer, required, text
 
 DESCRIPTION_LIMIT = 5_000
 

@@ -6,11 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import next_page
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import decimal, instant, integer, required, text
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import decimal, instant, integer, required, text
 
 PAGES = 20
 COINS_A_PAGE = 250

@@ -6,11 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, exchange_of, next_page, tickers
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import at, decimal, instant, integer, required, text
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import at, decimal, instant, integer, required, text
 
 KOREAN = ("upbit", "bithumb")
 WANTED = frozenset({"upbit", "bithumb", "binance"})  # a premium is the difference between them

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import from_unix, required, text
 from ray_pipeline.providers import FINNHUB
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import from_unix, required, text
 
 COMPANIES = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
 WINDOW = timedelta(days=7)

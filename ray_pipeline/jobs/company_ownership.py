@@ -8,11 +8,11 @@ from datetime import date
 from decimal import Decimal
 
 from ray_pipeline.jobs._yahoo import MEMBERS, figure, raw, summary, yahoo_symbol
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import at, day, from_unix, integer, required, text
 from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import at, day, from_unix, integer, required, text
 
 # What Yahoo's text begins with or has in it, and what that is.
 KINDS = (

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import day, decimal, required, text
 from ray_pipeline.providers import ALPHA_VANTAGE, FMP
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import day, decimal, required, text
 
 COLUMNS = {"symbol", "name", "reportDate", "fiscalDateEnding", "estimate", "currency"}
 HORIZON = timedelta(days=30)  # FMP's free plan gives few rows a call; the near ones matter

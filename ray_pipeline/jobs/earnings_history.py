@@ -10,11 +10,11 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs._yahoo import MEMBERS, yahoo_symbol
+from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import at, decimal, required
 from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import at, decimal, required
 
 SINCE = timedelta(days=730)
 BEFORE = timedelta(days=10)  # so that the oldest report has a session before it

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import from_unix, required, text
 from ray_pipeline.providers import FINNHUB
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
-from ray_pipeline.table import Table
-from ray_pipeline.values import from_unix, required, text
 
 AHEAD = timedelta(days=14)
 BEFORE = timedelta(days=14)

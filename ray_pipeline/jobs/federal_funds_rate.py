@@ -5,9 +5,9 @@ from datetime import date
 from decimal import Decimal
 
 from ray_pipeline.jobs._series import sources
+from ray_pipeline.jobs.spec import JobSpec, Json
+from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import JobSpec, Json
-from ray_pipeline.table import Range, Table
 
 UNIT = "percent"
 NAME = "Effective Federal Funds Rate"

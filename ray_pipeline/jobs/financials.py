@@ -7,11 +7,11 @@ from datetime import date
 from decimal import Decimal
 
 from ray_pipeline.jobs._yahoo import MEMBERS, figure, yahoo_symbol
+from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import at, day, required
 from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
-from ray_pipeline.table import Table
-from ray_pipeline.values import at, day, required
 
 PERIOD = "quarterly"
 SINCE = 1_483_142_400  # 2016-12-31; Yahoo has five quarters, whatever is asked for

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import from_unix, required, text
 from ray_pipeline.providers import FINNHUB
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import from_unix, required, text
 
 CATEGORIES = ("crypto", "forex", "merger", "general")
 NEWEST = "SELECT category, max(news_id) AS news_id FROM market_news_finnhub GROUP BY category"

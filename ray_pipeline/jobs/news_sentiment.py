@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs._news_queries import QUERIES
+from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import decimal, required, text
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import decimal, required, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from datetime import date, datetime
 
 from ray_pipeline.jobs._html import table
 from ray_pipeline.jobs._listing import LISTINGS, listing
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import day, required, text
 from ray_pipeline.providers import FMP, WIKIPEDIA
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import day, required, text
 
 FEWEST, MOST = 480, 520  # there are 500 companies, some with two classes of shares
 COLUMNS = ("Symbol", "Security", "GICS Sector")

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from ray_pipeline.jobs.spec import JobSpec, Record, Run
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import text
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import JobSpec, Record, Run
-from ray_pipeline.table import Table
-from ray_pipeline.values import text
 
 BEFORE_DAYS, AFTER_DAYS = 14, 7
 SHOWN = 10  # articles per table and section; all are counted

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ray_pipeline.jobs.spec import JobSpec, Run
+from ray_pipeline.jobs.table import Table
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Run
-from ray_pipeline.table import Table
 
 SYMBOLS = (
     "AAPL MSFT AMZN NVDA GOOGL TSLA META GOOG BRK.B UNH V JPM JNJ WMT PG MA HD XOM CVX BAC PFE MRK "

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import decimal, integer, required, text
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import decimal, integer, required, text
 
 CATEGORIES = ("top_gainers", "top_losers", "most_actively_traded")
 

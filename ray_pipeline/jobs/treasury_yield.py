@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import day, decimal
 from ray_pipeline.providers import ALPHA_VANTAGE, FRED
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Range, Table
-from ray_pipeline.values import day, decimal
 
 INTERVAL = "monthly"
 SERIES = {"2year": "GS2", "10year": "GS10", "30year": "GS30"}  # FRED's, by our maturity

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ray_pipeline.jobs._truth_social import clean, count
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import at, instant, required, text
 from ray_pipeline.providers import TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import at, instant, required, text
 
 # Handle: type of the account, and how far its posts move markets, 0 to 10.
 ACCOUNTS = {

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers import TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import required, text
 
 DAYS = 7
 CENT = Decimal("0.01")

@@ -6,11 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._truth_social import clean, count, identity
+from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import instant, required, text
 from ray_pipeline.providers import TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
-from ray_pipeline.table import Table
-from ray_pipeline.values import instant, required, text
 
 
 @dataclass(frozen=True, slots=True)

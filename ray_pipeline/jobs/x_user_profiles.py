@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ray_pipeline.jobs._x_accounts import handles
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers import X
 from ray_pipeline.schedules.cron import Cron
-from ray_pipeline.spec import JobSpec, Json, Request, Run, Source, each
-from ray_pipeline.table import Table
-from ray_pipeline.values import required, text
 
 KNOWN = "SELECT lower(username) AS handle FROM x_user_profiles"
 MOST = 100  # names a call

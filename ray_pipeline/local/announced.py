@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ray_pipeline.io.collect_job import fingerprints
 from ray_pipeline.local import stack
 from ray_pipeline.local.process import ProcessId, identify, is_alive
+from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
 

@@ -1,7 +1,7 @@
 """The embedded servers, by name."""
 
+from ray_pipeline.local.kafka.kraft import KafkaServer
 from ray_pipeline.local.kafka.security import KafkaSecurity
-from ray_pipeline.local.kafka.server import KafkaServer
 from ray_pipeline.local.postgres import PostgresServer
 from ray_pipeline.local.tansu import TansuServer
 from ray_pipeline.local.valkey import ValkeyServer

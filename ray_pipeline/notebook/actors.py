@@ -7,9 +7,9 @@ from typing import Any, Protocol, cast
 import pandas as pd
 
 from ray_pipeline.errors import PipelineError, Unavailable
-from ray_pipeline.flows.status import age
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.labels import labels
+from ray_pipeline.observe.status import age
 
 Status = Mapping[str, Any]
 COLUMNS = ("state", "cause", "symbols", "records", "lag", "last_record", "pid")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local import stack
 from ray_pipeline.local.announced import Announced, announced, keys_in_use
+from ray_pipeline.notebook.api_source import HttpSource
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.cluster import RayCluster
-from ray_pipeline.notebook.http import HttpSource
 from ray_pipeline.notebook.pipeline import Pipeline
-from ray_pipeline.notebook.source import Source
-from ray_pipeline.notebook.stores import StoresSource
+from ray_pipeline.notebook.row_source import Source
+from ray_pipeline.notebook.store_source import StoresSource
 from ray_pipeline.settings import Settings, load
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.moments import in_utc
+from ray_pipeline.timestamps import in_utc
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
 Form = Literal["pandas", "arrow"]

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.moments import shifted
 from ray_pipeline.notebook.frames import Row
-from ray_pipeline.notebook.source import Page, Reading
+from ray_pipeline.notebook.row_source import Page, Reading
+from ray_pipeline.timestamps import shifted
 
 PAGE_ROWS = 5_000  # the most that the API gives at once
 JUST_BEFORE = timedelta(milliseconds=1)  # what is behind this is at or after the moment itself

@@ -6,17 +6,17 @@ from datetime import datetime
 from types import TracebackType
 from typing import Literal
 
-from ray_pipeline.bars import INTERVALS
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.feed import FeedSpec
-from ray_pipeline.moments import nearest_of_ms
+from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.notebook import shapes
 from ray_pipeline.notebook.actors import Actors, Cluster
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.frames import Form, Frame, Look, Numbers, Row, frame
 from ray_pipeline.notebook.paging import PAGE_ROWS, Moment, between, moment
-from ray_pipeline.notebook.source import Source
+from ray_pipeline.notebook.row_source import Source
+from ray_pipeline.stream.bars import INTERVALS
+from ray_pipeline.timestamps import nearest_of_ms
 
 Symbols = str | Iterable[str]
 Part = Literal["feeds", "shards", "consumers", "dead_letters", "uncovered"]

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ray_pipeline.feed import FeedSpec
-from ray_pipeline.io.newest import COLUMNS, USUAL_COLUMNS
-from ray_pipeline.io.pages import LAYOUTS
+from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.notebook.frames import Kind, Shape
+from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
+from ray_pipeline.storage.postgres.pages import LAYOUTS
 
 TIME, NUMBER, FLOAT, WHOLE = Kind.TIME, Kind.NUMBER, Kind.FLOAT, Kind.WHOLE
 TEXT, FLAG, TEXTS = Kind.TEXT, Kind.FLAG, Kind.TEXTS

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from ray_pipeline.moments import shifted
 from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.timestamps import shifted
 
 MISSED_LIMIT = 100  # slots of one job that are made up for at once
 LONGEST_OUTAGE = timedelta(days=1500)  # slots before it are not looked for, one by one

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from ray_pipeline.actors.supervisor import is_up
 from ray_pipeline.api.answers import answer
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.flows.status import Status, age
-from ray_pipeline.flows.why_feed import explain_feed
+from ray_pipeline.observe.status import Status, age
+from ray_pipeline.observe.why_feed import explain_feed
 
 
 class Watched(Protocol):

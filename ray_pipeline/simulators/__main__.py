@@ -1,5 +1,5 @@
 """python -m ray_pipeline.simulators finnhub|bithumb ..."""
 
-from ray_pipeline.simulators.cli import simulate_app
+from ray_pipeline.simulators.command import simulate_app
 
 simulate_app()

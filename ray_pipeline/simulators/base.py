@@ -13,8 +13,8 @@ from random import Random
 
 from aiohttp import WSMsgType, web
 
-from ray_pipeline.io.listener import listen
-from ray_pipeline.simulators.replay import Frame
+from ray_pipeline.simulators.recording import Frame
+from ray_pipeline.storage.listener import listen
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
 from ray_pipeline.simulators.prices import Pace, Walk
-from ray_pipeline.simulators.replay import Frame, read
+from ray_pipeline.simulators.recording import Frame, read
 
 BithumbOptions = Options
 

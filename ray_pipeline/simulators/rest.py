@@ -17,13 +17,13 @@ from typing import Any
 
 from aiohttp import web
 
-from ray_pipeline.io.listener import listen
-from ray_pipeline.provider import Provider
 from ray_pipeline.providers import PROVIDERS
+from ray_pipeline.providers.provider import Provider
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.simulators import refusal_texts
 from ray_pipeline.simulators.bodies import Body, generate
 from ray_pipeline.simulators.recorded import Recording, find, read_recordings
+from ray_pipeline.storage.listener import listen
 
 log = logging.getLogger(__name__)
 

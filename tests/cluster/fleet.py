@@ -3,13 +3,13 @@
 import asyncio
 import sys
 
-from ray_pipeline.actors import deploy
+from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.supervisor import Supervisor
-from ray_pipeline.io.kafka import ensure_topics
-from ray_pipeline.io.migrations import migrate
 from ray_pipeline.local.stack import home
 from ray_pipeline.settings import load
+from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.migrations import migrate
 
 DRAIN_S = 10.0
 
@@ -19,7 +19,7 @@ async def main(verb: str) -> None:
     settings = load()
     await migrate(settings.postgres_dsn())
     await ensure_topics(settings)
-    connection = deploy.start_ray(settings, home=home())
+    connection = ray_runtime.start_ray(settings, home=home())
     supervisor = Supervisor(settings, list(desired(settings)))
     await supervisor.reconcile()
     if verb == "stop":

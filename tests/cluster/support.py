@@ -19,7 +19,7 @@ SHARED = {
     "PIPELINE_STREAMS__LEASE_TTL_S": "5",
     "PIPELINE_ARCHIVE__ENABLED": "false",
 }
-COMMAND = [sys.executable, "-m", "ray_pipeline.cli"]
+COMMAND = [sys.executable, "-m", "ray_pipeline.cli.main"]
 
 
 class Run:

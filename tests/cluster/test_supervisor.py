@@ -16,8 +16,8 @@ import yaml
 from ray.util.state import list_nodes
 from websockets.asyncio.client import connect
 
-from ray_pipeline.flows.figures import METRICS
 from ray_pipeline.local.ports import reserve
+from ray_pipeline.observe.metrics import METRICS
 from tests.cluster.nodes import Cluster
 from tests.cluster.support import COMMAND, SHARED
 from tests.support import eventually_sync

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from ray_pipeline.errors import ConfigurationError, PipelineError
-from ray_pipeline.io.audit import run_audit
-from ray_pipeline.io.leases import Leases
-from ray_pipeline.local.backup import backup, restore
+from ray_pipeline.local.pg_dump import backup, restore
+from ray_pipeline.storage.audit_facts import run_audit
+from ray_pipeline.storage.postgres.leases import Leases
 from tests.streams import (
     consuming,
     identities,
@@ -91,7 +91,7 @@ def test_the_commands_say_what_they_did(postgres_dsn, empty_dsn, tmp_path):
 
     def run(*arguments: str, dsn: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "ray_pipeline.cli", *arguments],
+            [sys.executable, "-m", "ray_pipeline.cli.main", *arguments],
             env=os.environ | {"PIPELINE_POSTGRES__DSN": dsn},
             capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ray_pipeline.commands import dlq, observe
+from ray_pipeline.cli import dlq, observe
 
 app = typer.Typer()
 for name in ("audit", "status", "gaps", "migrate", "doctor"):

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import ray_pipeline
-from ray_pipeline.cli import app
-from ray_pipeline.io.collect_job import fingerprints
-from ray_pipeline.io.postgres import session
-from ray_pipeline.moments import EARLIEST, LATEST
+from ray_pipeline.cli.main import app
+from ray_pipeline.providers.configured import fingerprints
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.timestamps import EARLIEST, LATEST
 from tests.integration.api.serving import SECRET, TOKEN, configure, serving
 from tests.integration.api.test_api import every_path
 from tests.integration.foreign_rows import TIMES, plant

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ray_pipeline.commands.run import DEMO_KEYS, _start_simulators
+from ray_pipeline.cli.up import DEMO_KEYS, _start_simulators
 from ray_pipeline.local.announced import Announced, announcing, keys_in_use
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import load

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 
 from ray_pipeline.actors.limiter import LimiterActor
+from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable, PipelineError
-from ray_pipeline.io import ledger as ledger_module
-from ray_pipeline.ports import Grant, NotBefore
-from ray_pipeline.provider import Provider
-from ray_pipeline.quota import MINUTE, Quota, Window
+from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.quota import MINUTE, Quota, Window
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import load
+from ray_pipeline.storage.postgres import ledger as ledger_module
 
 LIMIT = 12
 PROVIDER = Provider("alpha_vantage", "Test", "http://x", Quota((Window(LIMIT, 10 * MINUTE),)))
@@ -59,12 +59,12 @@ async def start_on_own(own_postgres, monkeypatch) -> AsyncIterator[Start]:
         yield maker
 
 
-async def ask(actor: LimiterActor, calls: int = 1) -> Grant | NotBefore:
+async def ask(actor: LimiterActor, calls: int = 1) -> Permit | NotBefore:
     return await actor.acquire("alpha_vantage", job="test", sweep=False, calls=calls)
 
 
-def granted(answers: list[Grant | NotBefore]) -> int:
-    return sum(answer.calls for answer in answers if isinstance(answer, Grant))
+def granted(answers: list[Permit | NotBefore]) -> int:
+    return sum(answer.calls for answer in answers if isinstance(answer, Permit))
 
 
 def in_ledger(dsn: str) -> int:
@@ -83,7 +83,7 @@ async def test_all_users_of_two_clusters_share_one_budget(start, postgres_dsn):
 
     assert granted(answers) == in_ledger(postgres_dsn) == BUDGET
     by_key = {
-        key: sum(one.calls for one in answers if isinstance(one, Grant) and one.key == key)
+        key: sum(one.calls for one in answers if isinstance(one, Permit) and one.key == key)
         for key in map(fingerprint, KEYS)
     }
     assert set(by_key.values()) == {LIMIT}
@@ -94,7 +94,7 @@ async def test_a_grant_is_in_the_ledger_when_its_answer_comes(start, postgres_ds
     actor = await start()
 
     for number in range(1, 4):
-        assert isinstance(await ask(actor), Grant)
+        assert isinstance(await ask(actor), Permit)
         assert in_ledger(postgres_dsn) == number
     assert await actor.status() | {"pid": 0} == {"pid": 0, "granted": 3}
 
@@ -105,7 +105,7 @@ async def test_a_lease_is_never_more_than_there_is_room_for(start):
 
     answers = [await ask(actor, calls=10) for _ in range(5)]
 
-    assert [one.calls for one in answers if isinstance(one, Grant)] == [10, 10, 2, 2]
+    assert [one.calls for one in answers if isinstance(one, Permit)] == [10, 10, 2, 2]
     last = answers[-1]
     assert isinstance(last, NotBefore)
     assert last.moment is not None
@@ -114,14 +114,14 @@ async def test_a_lease_is_never_more_than_there_is_room_for(start):
 async def test_a_restart_forgets_nothing(start):
     """Neither what was granted nor which key rests."""
     first = await start()
-    await first.rest("alpha_vantage", fingerprint(KEYS[0]), until=None, reason="401")
+    await first.cooldown("alpha_vantage", fingerprint(KEYS[0]), until=None, reason="401")
     assert granted([await ask(first, calls=10)]) == 10
     await first.stop(5)
 
     second = await start()
     answers = [await ask(second, calls=10) for _ in range(2)]
 
-    assert answers[0] == Grant(fingerprint(KEYS[1]), LIMIT - 10)
+    assert answers[0] == Permit(fingerprint(KEYS[1]), LIMIT - 10)
     assert isinstance(answers[1], NotBefore)
 
 
@@ -158,7 +158,7 @@ async def test_while_postgres_is_away_nothing_is_granted(start_on_own, own_postg
     after = await ask(actor)
 
     assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
-    assert isinstance(after, Grant)
+    assert isinstance(after, Permit)
     assert in_ledger(own_postgres.dsn) == 2
 
 

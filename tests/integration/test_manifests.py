@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ray_pipeline.commands.deploy import ROOTS
-from ray_pipeline.deploy.order import waves
-from ray_pipeline.deploy.source import leave_out, read
+from ray_pipeline.cli.deploy import ROOTS
 from ray_pipeline.errors import ConfigurationError
-from ray_pipeline.manifests.build import build
-from ray_pipeline.manifests.lint import lint
-from ray_pipeline.manifests.schemas import read_crds
+from ray_pipeline.kubernetes.deploy.manifest_source import leave_out, read
+from ray_pipeline.kubernetes.deploy.order import waves
+from ray_pipeline.kubernetes.manifests.all_rules import lint
+from ray_pipeline.kubernetes.manifests.build import build
+from ray_pipeline.kubernetes.manifests.schemas import read_crds
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT.parent / "shared" / "crds"
@@ -366,11 +366,11 @@ def test_the_command_says_what_is_wrong_and_what_to_do(built, tmp_path):
     file.write_text(json.dumps({"kind": "List", "items": objects}))
 
     done = subprocess.run(
-        [sys.executable, "-m", "ray_pipeline.cli", "lint", str(file)],
+        [sys.executable, "-m", "ray_pipeline.cli.main", "lint", str(file)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     as_json = subprocess.run(
-        [sys.executable, "-m", "ray_pipeline.cli", "lint", "--json", str(file)],
+        [sys.executable, "-m", "ray_pipeline.cli.main", "lint", "--json", str(file)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -15,12 +15,12 @@ from pydantic import SecretStr
 
 from ray_pipeline.actors.producer import build_producer
 from ray_pipeline.feeds import bithumb
-from ray_pipeline.io.audit import run_audit
-from ray_pipeline.io.kafka import ensure_topics
 from ray_pipeline.settings import Settings
 from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
-from ray_pipeline.simulators.replay import read
+from ray_pipeline.simulators.recording import read
+from ray_pipeline.storage.audit_facts import run_audit
+from ray_pipeline.storage.kafka.broker import ensure_topics
 from tests.streams import consuming, make_settings, rows, stored
 from tests.support import PAYLOADS, eventually
 

@@ -12,16 +12,16 @@ from aiohttp import web
 from ray_pipeline.catalog import job
 from ray_pipeline.errors import FeedRefused, RedirectRefused
 from ray_pipeline.feeds import finnhub
-from ray_pipeline.io.bithumb_rest import BithumbRest
-from ray_pipeline.io.collect_job import collect
-from ray_pipeline.io.fetch import Clients
-from ray_pipeline.io.websocket import open_websocket
-from ray_pipeline.io.yahoo import YahooSession, yahoo_url
-from ray_pipeline.notebook.http import HttpSource
-from ray_pipeline.provider import Provider
+from ray_pipeline.jobs.spec import Request
+from ray_pipeline.notebook.api_source import HttpSource
 from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, WIKIPEDIA, YAHOO, X
+from ray_pipeline.providers.provider import Provider
+from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import load
-from ray_pipeline.spec import Request
+from ray_pipeline.storage.bithumb_rest import BithumbRest
+from ray_pipeline.storage.provider_clients import Clients
+from ray_pipeline.storage.websocket import open_websocket
+from ray_pipeline.storage.yahoo_client import YahooSession, yahoo_url
 from tests.streams import rows
 
 KEY = "planted-key-4711"

@@ -19,20 +19,20 @@ from pydantic import SecretStr
 from ray_pipeline.catalog import feed, job
 from ray_pipeline.errors import ConfigurationError, FeedRefused, FeedUnavailable
 from ray_pipeline.feeds import finnhub
-from ray_pipeline.io.collect_job import collect
-from ray_pipeline.io.fetch import Clients
-from ray_pipeline.io.latest_reader import LatestReader
-from ray_pipeline.io.postgres import connect
-from ray_pipeline.io.redis import client
-from ray_pipeline.io.websocket import open_websocket
-from ray_pipeline.provider import Provider
+from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, X
+from ray_pipeline.providers.provider import Provider
 from ray_pipeline.redact import MASK
+from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
-from ray_pipeline.spec import Request
+from ray_pipeline.storage.postgres.connection import connect
+from ray_pipeline.storage.provider_clients import Clients
+from ray_pipeline.storage.redis.latest_cache import client
+from ray_pipeline.storage.redis.latest_reader import LatestReader
+from ray_pipeline.storage.websocket import open_websocket
 from tests.echoes import FORMS, decodings
 from tests.integration.api.serving import serving
-from tests.integration.test_archiver import archived, archiving
+from tests.integration.storage.test_archive_writer import archived, archiving
 from tests.integration.test_recorded_input import add_companies, collecting, pointed
 from tests.streams import make_settings, rows
 from tests.support import eventually

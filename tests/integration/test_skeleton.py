@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ray_pipeline.commands.skeleton import write
+from ray_pipeline.cli.skeleton import write
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.simulators.rest import RestSimulator
 
@@ -38,7 +38,7 @@ class Project:
 
     def pipeline(self, *arguments: str) -> str:
         """Run a command that is to succeed; return what it printed."""
-        done = self.python("-m", "ray_pipeline.cli", *arguments)
+        done = self.python("-m", "ray_pipeline.cli.main", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

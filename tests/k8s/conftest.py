@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.deploy.kube import Kube, connect
+from ray_pipeline.kubernetes.deploy.kube import Kube, connect
 from tests.k8s.apiserver import ApiServer, start
 from tests.k8s.world import World
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from ray_pipeline.cli import app
-from ray_pipeline.deploy.kube import Kube
-from ray_pipeline.deploy.objects import Json, ref_of
-from ray_pipeline.deploy.release import revisions
+from ray_pipeline.cli.main import app
+from ray_pipeline.kubernetes.deploy.kube import Kube
+from ray_pipeline.kubernetes.deploy.objects import Json, ref_of
+from ray_pipeline.kubernetes.deploy.release import revisions
 from ray_pipeline.local.ports import reserve
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.world import World, a_namespace, an_object, config, ray_service
@@ -252,7 +252,7 @@ def test_after_ctrl_c_the_state_is_told(
     """What is applied, what is waited for, and how to go on; the same command then goes on."""
     objects = [*a_release(namespace), ray_service(namespace)]
     path = written(tmp_path, objects)
-    command = [sys.executable, "-m", "ray_pipeline.cli", "deploy", "apply", str(path), "--yes"]
+    command = [sys.executable, "-m", "ray_pipeline.cli.main", "deploy", "apply", str(path), "--yes"]
     process = subprocess.Popen(
         [*command, "--kubeconfig", str(kubeconfig)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from ray_pipeline.deploy.failures import (
+from ray_pipeline.errors import PipelineError
+from ray_pipeline.kubernetes.deploy.failures import (
     FieldConflict,
     Forbidden,
     MissingKinds,
     MissingNamespace,
     Refused,
 )
-from ray_pipeline.deploy.kube import Kube, connect
-from ray_pipeline.deploy.objects import FIELD_MANAGER, Json, Ref, items, ref_of, text
-from ray_pipeline.deploy.plan import api_server_cut_off, missing_secrets, plan
-from ray_pipeline.deploy.release import current, deploy, revisions, statuses, undeploy
-from ray_pipeline.deploy.revisions import KEPT, dropped, target
-from ray_pipeline.deploy.rollout import NotReady, Rollout
-from ray_pipeline.errors import PipelineError
+from ray_pipeline.kubernetes.deploy.kube import Kube, connect
+from ray_pipeline.kubernetes.deploy.objects import FIELD_MANAGER, Json, Ref, items, ref_of, text
+from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_secrets, plan
+from ray_pipeline.kubernetes.deploy.release import current, deploy, revisions, statuses, undeploy
+from ray_pipeline.kubernetes.deploy.revisions import KEPT, dropped, target
+from ray_pipeline.kubernetes.deploy.rollout import NotReady, Rollout
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.world import (
     World,

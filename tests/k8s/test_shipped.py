@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.commands.deploy import ROOTS
-from ray_pipeline.deploy.kube import Kube
-from ray_pipeline.deploy.objects import Json, Ref, ref_of, text
-from ray_pipeline.deploy.readiness import readiness
-from ray_pipeline.deploy.release import deploy
-from ray_pipeline.deploy.rollout import Rollout
-from ray_pipeline.deploy.source import read
+from ray_pipeline.cli.deploy import ROOTS
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.manifests.build import build
+from ray_pipeline.kubernetes.deploy.kube import Kube
+from ray_pipeline.kubernetes.deploy.manifest_source import read
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, ref_of, text
+from ray_pipeline.kubernetes.deploy.readiness import readiness
+from ray_pipeline.kubernetes.deploy.release import deploy
+from ray_pipeline.kubernetes.deploy.rollout import Rollout
+from ray_pipeline.kubernetes.manifests.build import build
 from tests.k8s.world import World, an_object
 
 KUBERAY = Path(__file__).parents[2] / "kuberay"

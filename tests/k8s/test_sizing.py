@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from ray_pipeline.cli import app
-from ray_pipeline.deploy.objects import Json
+from ray_pipeline.cli.main import app
+from ray_pipeline.kubernetes.deploy.objects import Json
 from tests.k8s.world import an_object
 
 OVERLAYS = Path(__file__).resolve().parents[2] / "kuberay" / "overlays"

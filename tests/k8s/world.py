@@ -3,8 +3,8 @@
 import copy
 from dataclasses import dataclass, field
 
-from ray_pipeline.deploy.kube import Kube
-from ray_pipeline.deploy.objects import Json, Ref, number, ref_of
+from ray_pipeline.kubernetes.deploy.kube import Kube
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, number, ref_of
 from tests.k8s.apiserver import ApiServer
 
 RAY = "ray.io/v1"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ray_pipeline import __version__
-from ray_pipeline.local.backup import NEW_ERA, SKIPPED_EPOCHS
+from ray_pipeline.local.pg_dump import NEW_ERA, SKIPPED_EPOCHS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -13,17 +13,18 @@ from decimal import Decimal
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from ray_pipeline import codec, settings
+from ray_pipeline import settings
 from ray_pipeline.api.limits import Limits
 from ray_pipeline.api.server import server
-from ray_pipeline.batch import Message, Preparer, Rules
 from ray_pipeline.catalog import feed
-from ray_pipeline.io.pages import LAYOUTS
-from ray_pipeline.io.redis import LatestCache
-from ray_pipeline.io.store import Store
-from ray_pipeline.latest import Entry
-from ray_pipeline.records import Record, Ticker, Trade
+from ray_pipeline.feeds import codec
+from ray_pipeline.feeds.records import Record, Ticker, Trade
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres.pages import LAYOUTS
+from ray_pipeline.storage.postgres.stream_store import Store
+from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.stream.batch import Message, Preparer, Rules
+from ray_pipeline.stream.cache import Entry
 from tests.support import eventually
 
 TOKEN = "a-token-for-tests"

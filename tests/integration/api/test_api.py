@@ -8,15 +8,15 @@ import psycopg
 import pytest
 from openapi_spec_validator import validate
 
-from ray_pipeline.bars import INTERVALS
+from ray_pipeline.batch.outcome import Outcome
+from ray_pipeline.batch.results import Counts
 from ray_pipeline.catalog import all_jobs
-from ray_pipeline.collected import Counts
-from ray_pipeline.io.collect_job import ledger
-from ray_pipeline.io.pool import Pool
-from ray_pipeline.io.postgres import session
-from ray_pipeline.io.runs import RunBook, RunKey
-from ray_pipeline.outcome import Outcome
-from ray_pipeline.records import Gap
+from ray_pipeline.feeds.records import Gap
+from ray_pipeline.services.job_run import ledger
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.pool import Pool
+from ray_pipeline.storage.postgres.runs import RunBook, RunKey
+from ray_pipeline.stream.bars import INTERVALS
 from tests.integration.api.serving import SECRET, configure, serving, ticker, trade, writing
 from tests.streams import rows
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ray_pipeline.commands.api import listen_at
+from ray_pipeline.cli.api import listen_at
 from tests.integration.api.serving import TOKEN
 from tests.support import eventually
 
 DEFAULT_PORT = 8000
-COMMAND = (sys.executable, "-m", "ray_pipeline.cli", "api")
+COMMAND = (sys.executable, "-m", "ray_pipeline.cli.main", "api")
 
 
 @contextlib.asynccontextmanager

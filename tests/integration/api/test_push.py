@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ray_pipeline.api.gate import URL_LIMIT_BYTES
+from ray_pipeline.api.auth import URL_LIMIT_BYTES
 from ray_pipeline.api.limits import Limits
 from tests.integration.api.serving import (
     HEADERS,

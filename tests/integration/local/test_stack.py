@@ -14,9 +14,9 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from ray_pipeline.cli.local import local_app
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local import stack
-from ray_pipeline.local.cli import local_app
 from ray_pipeline.local.process import ServerProcess
 from ray_pipeline.local.state import locked, read_state
 
@@ -235,7 +235,7 @@ def _process(home: Path, kind: str) -> ServerProcess:
 
 def test_psql_opens_the_database_of_the_home(home):
     """The embedded server's own psql, on a machine that has none."""
-    ask = [sys.executable, "-m", "ray_pipeline.cli", "local", "psql"]
+    ask = [sys.executable, "-m", "ray_pipeline.cli.main", "local", "psql"]
     environment = os.environ | {"PIPELINE_HOME": str(home), "PATH": os.defpath}
 
     def asked(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,9 +12,9 @@ import pytest
 
 from ray_pipeline.errors import FeedRefused
 from ray_pipeline.feeds import bithumb
-from ray_pipeline.io.bithumb_rest import BithumbRest
 from ray_pipeline.simulators.base import Stats
 from ray_pipeline.simulators.bithumb import MOST_CODES, BithumbOptions, BithumbSimulator
+from ray_pipeline.storage.bithumb_rest import BithumbRest
 from tests.integration.simulators.clients import Client, ask, connected, refusal, stats
 from tests.support import eventually
 

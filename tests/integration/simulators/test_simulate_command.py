@@ -18,7 +18,7 @@ PROVIDERS = ["finnhub", "bithumb"]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "ray_pipeline.cli", "simulate", *arguments]
+    return [sys.executable, "-m", "ray_pipeline.cli.main", "simulate", *arguments]
 
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:

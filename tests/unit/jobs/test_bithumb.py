@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.flows.answer import Reading, collected, read
+from ray_pipeline.batch.responses import Reading, collected, read
 from ray_pipeline.jobs import bithumb_coingecko_mapping, bithumb_markets
 from ray_pipeline.jobs._bithumb_coins import COINS
 from ray_pipeline.jobs._listing import Listing
-from ray_pipeline.refusals import Answer
-from ray_pipeline.spec import Request, Run
+from ray_pipeline.jobs.spec import Request, Run
+from ray_pipeline.providers.refusals import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "bithumb"

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.flows.answer import Reading, read
+from ray_pipeline.batch.progress import pending
+from ray_pipeline.batch.responses import Reading, read
 from ray_pipeline.jobs import (
     coingecko_coin_details,
     coingecko_derivatives,
@@ -16,10 +17,9 @@ from ray_pipeline.jobs import (
     coingecko_tickers_bithumb,
 )
 from ray_pipeline.jobs._bithumb_coins import COINS
-from ray_pipeline.progress import pending
-from ray_pipeline.refusals import Answer
-from ray_pipeline.spec import JobSpec, Request, Run
-from ray_pipeline.table import check_rows
+from ray_pipeline.jobs.spec import JobSpec, Request, Run
+from ray_pipeline.jobs.table import check_rows
+from ray_pipeline.providers.refusals import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "coingecko"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.flows.answer import Reading, read
+from ray_pipeline.batch.responses import Reading, read
 from ray_pipeline.jobs import (
     balance_sheet,
     company_overview,
@@ -23,8 +23,8 @@ from ray_pipeline.jobs import (
     treasury_yield,
 )
 from ray_pipeline.jobs._news_queries import QUERIES
-from ray_pipeline.refusals import Answer
-from ray_pipeline.spec import JobSpec, Request, Run, Unparsed
+from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
+from ray_pipeline.providers.refusals import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "alphavantage"

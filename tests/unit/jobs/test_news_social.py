@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ray_pipeline.flows.answer import Reading, read
+from ray_pipeline.batch.responses import Reading, read
 from ray_pipeline.jobs import (
     company_news,
     earnings_news_finnhub,
@@ -20,8 +20,8 @@ from ray_pipeline.jobs import (
 )
 from ray_pipeline.jobs._truth_social import clean
 from ray_pipeline.jobs._x_accounts import PRIMARY, SECONDARY, due, handles
-from ray_pipeline.refusals import Answer
-from ray_pipeline.spec import JobSpec, Request, Run, Unparsed
+from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
+from ray_pipeline.providers.refusals import Answer
 from tests.support import PAYLOADS
 
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)

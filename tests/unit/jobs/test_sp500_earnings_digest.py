@@ -7,7 +7,7 @@ import pytest
 
 from ray_pipeline.jobs import sp500_earnings_digest
 from ray_pipeline.jobs.sp500_earnings_digest import EarningsArticle, EarningsEvent, mentions_of
-from ray_pipeline.spec import Run
+from ray_pipeline.jobs.spec import Run
 
 SLOT = datetime(2026, 7, 30, 9, 30, tzinfo=UTC)
 DAY = date(2026, 7, 30)

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.flows.answer import Reading, collected, read
+from ray_pipeline.batch.responses import Reading, collected, read
 from ray_pipeline.jobs import company_ownership, earnings_history, financials
 from ray_pipeline.jobs._yahoo import yahoo_symbol
 from ray_pipeline.jobs.company_ownership import kind_of
-from ray_pipeline.refusals import Answer, Refusal, Verdict
-from ray_pipeline.spec import JobSpec, Request, Run
+from ray_pipeline.jobs.spec import JobSpec, Request, Run
+from ray_pipeline.providers.refusals import Answer, Refusal, Verdict
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "yfinance"

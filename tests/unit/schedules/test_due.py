@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.moments import EARLIEST, LATEST
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 from ray_pipeline.schedules.due import MISSED_LIMIT, due_slots, in_order, retry_at, submission_id
+from ray_pipeline.timestamps import EARLIEST, LATEST
 
 HOURLY = Cron("0 * * * *")
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)

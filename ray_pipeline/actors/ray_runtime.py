@@ -1,0 +1,187 @@
+"""Start a Ray cluster or join one, and give plain classes a process there."""
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import ray
+from ray.util import list_named_actors
+
+from ray_pipeline.actors import local_ray
+from ray_pipeline.actors.archiver import ArchiverActor
+from ray_pipeline.actors.consumer import ConsumerActor
+from ray_pipeline.actors.desired import Desired
+from ray_pipeline.actors.limiter import LimiterActor
+from ray_pipeline.actors.producer import ProducerActor
+from ray_pipeline.actors.scheduler import SchedulerActor
+from ray_pipeline.actors.submit import FallbackSubmitter, RaySubmitter, auth_mode
+from ray_pipeline.batch.slot_scheduler import Submitter
+from ray_pipeline.errors import Unavailable
+from ray_pipeline.services.process_submitter import ProcessSubmitter
+from ray_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 10.0
+STOP_MARGIN_S = 5.0  # for the way there and back
+CLASSES: Mapping[str, type] = {
+    "producer": ProducerActor,
+    "consumer": ConsumerActor,
+    "archiver": ArchiverActor,
+    "limiter": LimiterActor,
+    "scheduler": SchedulerActor,
+}
+
+
+class Handle(Protocol):
+    """A live actor."""
+
+    async def call(self, method: str, *arguments: object, timeout_s: float = ...) -> object:
+        """Call a method and return its answer; ActorUnreachable when there is none in time."""
+
+
+class ActorUnreachable(Unavailable):
+    """An actor died, or cannot be reached."""
+
+
+class RayHandle:
+    """A live actor, by its Ray handle."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def call(
+        self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S
+    ) -> object:
+        """
+        Call a method and return its answer.
+
+        Raises:
+            ActorUnreachable: If it died, or does not answer in time.
+        """
+        try:
+            reference = getattr(self._actor, method).remote(*arguments)
+            return await asyncio.wait_for(asyncio.shield(_result(reference)), timeout_s)
+        except (ray.exceptions.RayActorError, TimeoutError) as error:
+            raise ActorUnreachable(f"{method}: {type(error).__name__}: {error}") from error
+
+    async def stop(self, name: str, *, drain_s: float) -> bool:
+        """Ask it to finish what it has and to end; return whether it did so in time."""
+        try:
+            return bool(await self.call("stop", drain_s, timeout_s=drain_s + STOP_MARGIN_S))
+        except ActorUnreachable as error:
+            log.warning("%s: %s", name, error)
+            return False
+
+    def kill(self, *, restart: bool) -> None:
+        """End its process at once; with `restart` Ray starts it anew."""
+        ray.kill(self._actor, no_restart=not restart)
+
+
+async def _result(reference: Any) -> object:
+    return cast(object, await reference)
+
+
+@dataclass(frozen=True, slots=True)
+class RayConnection:
+    """
+    The Ray cluster that this process is in.
+
+    Attributes:
+        dashboard: The URL of its dashboard; '' without one.
+        environment: What other programs on this machine need to use a cluster that was started
+            here; empty for one that was joined.
+        stop: Leave the cluster; one that was started here ends.
+    """
+
+    dashboard: str
+    environment: Mapping[str, str]
+    stop: Callable[[], None]
+
+
+def start_ray(settings: Settings, *, home: Path) -> RayConnection:
+    """
+    Join the cluster of RAY_ADDRESS, or start one that ends with this process.
+
+    A cluster that is started listens on the loopback interface only, and needs the token of the
+    home. A cluster that is joined follows Ray's own variables, RAY_AUTH_MODE first.
+
+    Raises:
+        ServerError: If a cluster was to be started and did not.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if shutil.which("ray-pipeline") is None:
+        # For `ray job submit -- ray-pipeline run NAME`, also where nobody activated the venv.
+        here = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
+    if not os.environ.get("RAY_ADDRESS"):
+        cluster = local_ray.start(settings, home=home)
+        return RayConnection(cluster.dashboard, cluster.environment, stop=cluster.stop)
+    context = ray.init(
+        namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
+    )
+    url = str(context.dashboard_url or "")
+    return RayConnection(f"http://{url}" if url else "", {}, stop=ray.shutdown)
+
+
+def metrics_url() -> str:
+    """Return where this node's figures are, for Prometheus; '' where there are none."""
+    here = ray.get_runtime_context().get_node_id()
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["NodeID"] == here and node["MetricsExportPort"] > 0:
+            return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    return ""
+
+
+def address() -> str:
+    """Return where others join the cluster that this process is in, host:port."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def submitter(settings: Settings, dashboard: str) -> Submitter:
+    """Return what starts scheduled runs: Ray's Jobs API where there is one, else processes."""
+    # The scheduler's own environment is that of the cluster, which may know nothing of these.
+    processes = ProcessSubmitter(
+        {name: value for name, value in os.environ.items() if name.startswith("PIPELINE_")}
+    )
+    if settings.jobs.submit == "ray" and dashboard:
+        return FallbackSubmitter(RaySubmitter(dashboard), processes)
+    return processes
+
+
+def living(settings: Settings) -> set[str]:
+    """Return the names of the actors in the cluster that are not dead."""
+    found = list_named_actors(all_namespaces=True)
+    return {one["name"] for one in found if one["namespace"] == settings.ray.namespace}
+
+
+def find(name: str, settings: Settings) -> RayHandle | None:
+    """Return the living actor of that name, None where there is none."""
+    try:
+        return RayHandle(ray.get_actor(name, namespace=settings.ray.namespace))
+    except ValueError:
+        return None
+
+
+def start(desired: Desired, settings: Settings) -> RayHandle:
+    """Start a named actor that outlives its creator and is restarted for ever."""
+    # Ray makes its handles' methods at run time, so that no type describes them.
+    actor: Any = ray.remote(CLASSES[desired.kind]).options(
+        name=desired.name,
+        namespace=settings.ray.namespace,
+        lifetime="detached",
+        max_restarts=-1,
+        max_task_retries=0,
+        num_cpus=desired.num_cpus,
+        get_if_exists=True,
+        enable_task_events=False,
+        runtime_env={"env_vars": auth_mode()},
+    )
+    return RayHandle(actor.remote(settings, *desired.arguments))

@@ -1,0 +1,420 @@
+"""Commands for batch jobs: list, run, backfill, plan, why, runs, quotas, new."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ray_pipeline.batch.outcome import Outcome
+from ray_pipeline.batch.permits import Limiter
+from ray_pipeline.batch.timetable import breaches, now, plan_year, usual_keys
+from ray_pipeline.catalog import all_jobs, job, jobs_of_table
+from ray_pipeline.cli import skeleton
+from ray_pipeline.cli.common import AsJson, command, print_json, show
+from ray_pipeline.cli.tables import (
+    render_breaches,
+    render_findings,
+    render_jobs,
+    render_plans,
+    render_quotas,
+    render_runs,
+)
+from ray_pipeline.errors import PipelineError
+from ray_pipeline.local.announced import keys_in_use
+from ray_pipeline.observe.why import explain
+from ray_pipeline.providers import PROVIDERS
+from ray_pipeline.services.job_run import collect
+from ray_pipeline.settings import Settings, load
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.job_store import read_inputs
+from ray_pipeline.storage.postgres.quality_facts import recent_findings
+from ray_pipeline.storage.postgres.quota_rows import read_quotas
+from ray_pipeline.storage.postgres.runs import last_runs, recent_runs
+from ray_pipeline.timestamps import in_utc
+
+# What a command's exit status says of a run.
+EXIT = {"succeeded": 0, "nothing_new": 0, "deferred": 0, "failed": 1, "refused": 1}
+
+Name = Annotated[str, typer.Argument(help="A job's name, as `ray-pipeline jobs` lists them.")]
+Slot = Annotated[
+    str | None,
+    typer.Option(help="The moment it was due, ISO 8601 (UTC without a zone). Default: now."),
+]
+KEY_COUNT = re.compile(r"(\w+)=(\d+)")
+
+new_app = typer.Typer(no_args_is_help=True, help="Write the beginning of something.")
+
+
+@command
+async def jobs(*, as_json: AsJson = False) -> int:
+    """List every batch dataset: what it is, where it comes from, when, and into which tables."""
+    specs = all_jobs()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": spec.name,
+                    "title": spec.title,
+                    "sources": [source.provider.name for source in spec.sources],
+                    "tables": [table.name for table in spec.tables],
+                    "schedule": None if spec.manual else spec.schedule.expression,
+                    "zone": spec.schedule.zone,
+                    "next": None if spec.manual else spec.schedule.next(datetime.now(UTC)),
+                    "sweep": spec.sweep,
+                    "catch_up": spec.catch_up,
+                }
+                for spec in specs
+            ]
+        )
+    else:
+        show(render_jobs(specs, datetime.now(UTC)))
+    return 0
+
+
+@command
+async def run(
+    name: Name,
+    *,
+    slot: Slot = None,
+    trigger: Annotated[str, typer.Option(hidden=True)] = "hand",
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask for everything, also what the slot has already.")
+    ] = False,
+    as_json: AsJson = False,
+    until_stdin_ends: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> int:
+    """
+    Run one job now, in the foreground; it needs Postgres and nothing else.
+
+    A run goes on where an earlier one of the same slot stopped. On a cluster the same is
+    `ray job submit -- ray-pipeline run NAME`. Exit status: 0 when it succeeded, found nothing new
+    or was deferred by a quota (run it again later), 1 when it failed or was refused.
+    """
+    settings, spec = load(), job(name)
+    if until_stdin_ends:
+        asyncio.get_running_loop().add_reader(sys.stdin, _interrupt_at_end_of_stdin)
+    moment = _moment(slot) if slot else datetime.now(UTC).replace(microsecond=0)
+    async with _limiter() as limiter:
+        outcome = await _collect(
+            settings, name, moment, trigger=trigger, limiter=limiter, again=again, quiet=as_json
+        )
+    if as_json:
+        print_json({"job": spec.name, "slot": moment} | outcome.as_json())
+    else:
+        typer.echo(_summary(spec.name, outcome))
+    return EXIT[outcome.state]
+
+
+@command
+async def backfill(
+    name: Name,
+    *,
+    from_: Annotated[str, typer.Option("--from", help="First day or moment, ISO 8601.")],
+    to: Annotated[str | None, typer.Option(help="Last day or moment. Default: now.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Run a job for every slot of a stretch of the past that has not been collected, oldest first.
+
+    It stops at a quota, and goes on where it stopped when it is run again.
+    """
+    settings, spec = load(), job(name)
+    first, last = _moment(from_), _moment(to) if to else datetime.now(UTC)
+    slots = list(spec.schedule.between(first, last))
+    if not slots:
+        raise PipelineError(
+            f"{name} has no slot between {first.isoformat()} and {last.isoformat()}",
+            fix=f"its schedule is {spec.schedule.expression!r} in {spec.schedule.zone}",
+        )
+    async with session(settings.postgres_dsn(), name="backfill") as connection:
+        known = await recent_runs(connection, job=name, limit=100_000)
+    done = {row["slot"] for row in known if row["state"] in {"succeeded", "nothing_new"}}
+    outcomes: list[dict[str, object]] = []
+    worst = 0
+    for slot in slots:
+        if slot in done:
+            continue
+        outcome = await _collect(
+            settings, name, slot, trigger="backfill", limiter=None, again=False, quiet=as_json
+        )
+        outcomes.append({"job": name, "slot": slot} | outcome.as_json())
+        if not as_json:
+            typer.echo(f"{slot:%Y-%m-%d %H:%M} UTC  {_summary(name, outcome)}")
+        worst = max(worst, EXIT[outcome.state])
+        if outcome.state in {"deferred", "refused"}:
+            break
+    if as_json:
+        print_json(outcomes)
+    else:
+        typer.echo(f"{len(slots)} slots, {len(done & set(slots))} were collected before")
+    return worst
+
+
+@command
+async def plan(
+    *,
+    keys: Annotated[
+        str | None,
+        typer.Option(help="Plan with these numbers of keys: alpha_vantage=4,coingecko=4,..."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Add up a year of calls against every quota; refuse a timetable that cannot fit.
+
+    It plans with the keys that are set; where none is set, with the usual ones. With a database
+    it counts the symbols that are there. Exit status: 0 when everything fits, 1 otherwise.
+    """
+    settings = load()
+    counts = _key_counts(keys) if keys else usual_keys(_counts(settings))
+    inputs = {}
+    if settings.postgres.dsn is not None:
+        async with session(settings.postgres_dsn(), name="plan") as connection:
+            for spec in all_jobs():
+                inputs[spec.name] = await read_inputs(connection, spec.inputs)
+    plans = plan_year(all_jobs(), keys=counts, start=now(), inputs=inputs)
+    broken = breaches(plans, keys=counts)
+    if as_json:
+        print_json(
+            {
+                "keys": counts,
+                "fits": not broken,
+                "breaches": [one.sentence() for one in broken],
+                "jobs": [
+                    {
+                        "job": one.job,
+                        "provider": one.provider.name if one.provider else None,
+                        "runs": len(one.calls),
+                        "calls": one.total,
+                        "items": one.items,
+                        "complete_at": one.complete_at,
+                        "why_not": one.why_not,
+                    }
+                    for one in plans
+                ],
+            }
+        )
+    else:
+        show(render_plans(plans, counts))
+        show(render_breaches(broken))
+    return 1 if broken else 0
+
+
+@command
+async def why(
+    name: Annotated[str, typer.Argument(help="A job or a table.")], *, as_json: AsJson = False
+) -> int:
+    """Say in one sentence why a dataset is not fresh, and what would change that."""
+    settings = load()
+    specs = jobs_of_table(name) or (job(name),)
+    keys = keys_in_use(settings).counts()
+    async with session(settings.postgres_dsn(), name="why") as connection:
+        last = await last_runs(connection)
+    answers = [
+        explain(
+            spec,
+            last.get(spec.name),
+            now=datetime.now(UTC),
+            keys=keys,
+            scheduled=settings.jobs.enabled,
+        )
+        for spec in specs
+    ]
+    if as_json:
+        print_json([{"job": one.job, "fresh": one.fresh, "why": one.sentence} for one in answers])
+    else:
+        for answer in answers:
+            typer.echo(answer.sentence)
+    return 0
+
+
+@command
+async def runs(
+    name: Annotated[str | None, typer.Argument(help="Only this job's.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 30,
+    as_json: AsJson = False,
+) -> int:
+    """List the newest runs: state, calls, rows, and why."""
+    if name is not None:
+        job(name)
+    async with session(load().postgres_dsn(), name="runs") as connection:
+        rows = await recent_runs(connection, job=name, limit=limit)
+    if as_json:
+        print_json(rows)
+    else:
+        show(render_runs(rows))
+    return 0
+
+
+@command
+async def findings(
+    name: Annotated[str | None, typer.Argument(help="Only this job's.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 30,
+    as_json: AsJson = False,
+) -> int:
+    """
+    List what checks of the stored data found: keys, ranges, few rows, nothing new for long; and
+    runs that could not be started in the usual way.
+    """
+    if name is not None:
+        job(name)
+    async with session(load().postgres_dsn(), name="findings") as connection:
+        rows = await recent_findings(connection, job=name, limit=limit)
+    if as_json:
+        print_json(rows)
+    else:
+        show(render_findings(rows))
+    return 0
+
+
+@command
+async def quotas(*, as_json: AsJson = False) -> int:
+    """Show what every key has used, has left, and when it has room again; keys by fingerprint."""
+    settings = load()
+    keys = keys_in_use(settings)
+    async with session(settings.postgres_dsn(), name="quotas") as connection:
+        rows = await read_quotas(connection, keys.by_provider, speed=keys.speed)
+    if as_json:
+        print_json([row.as_json() for row in rows])
+    else:
+        show(render_quotas(rows))
+    return 0
+
+
+@new_app.command("job")
+@command
+async def new_job(
+    name: Annotated[str, typer.Argument(help="lower_case_with_underscores")],
+    *,
+    into: Annotated[Path, typer.Option(help="The project's folder.", file_okay=False)] = Path(),
+) -> int:
+    """Write a dataset that works: its module, its table's migration, and its test."""
+    for path in skeleton.write(name, into):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"next: fill in plan and parse, then `ray-pipeline run {name}`")
+    return 0
+
+
+async def _collect(
+    settings: Settings,
+    name: str,
+    slot: datetime,
+    *,
+    trigger: str,
+    limiter: Limiter | None,
+    again: bool,
+    quiet: bool,
+) -> Outcome:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rows]} rows"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None, rows=0)
+
+        def show_progress(outcome: Outcome) -> None:
+            rows = outcome.counts.seen
+            bar.update(task, completed=outcome.items_done, total=outcome.items, rows=rows)
+
+        return await collect(
+            settings,
+            job(name),
+            slot,
+            trigger=trigger,
+            limiter=limiter,
+            again=again,
+            on_progress=show_progress,
+        )
+
+
+def _interrupt_at_end_of_stdin() -> None:
+    """End as Ctrl-C ends it, with the run written down, when whoever started this process ends."""
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.asynccontextmanager
+async def _limiter() -> AsyncIterator[Limiter | None]:
+    """Return the cluster's limiter inside a Ray job; None elsewhere: the ledger does it too."""
+    if not os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or not os.environ.get("RAY_ADDRESS"):
+        yield None
+        return
+    from ray_pipeline.actors import remote_limiter  # noqa: PLC0415 - Ray takes a second to import
+
+    limiter = await asyncio.to_thread(remote_limiter.connect)
+    try:
+        yield limiter
+    finally:
+        await asyncio.to_thread(remote_limiter.leave)
+
+
+def _summary(name: str, outcome: Outcome) -> str:
+    counts = outcome.counts
+    parts = [
+        f"{name}: {outcome.state.replace('_', ' ')}",
+        f"{outcome.items_done} of {outcome.items} items",
+        f"{outcome.calls} calls",
+        f"{counts.new} new and {counts.changed} changed of {counts.seen} rows",
+    ]
+    if counts.parked:
+        parts.append(f"{counts.parked} parked (`ray-pipeline dlq list`)")
+    line = ", ".join(parts)
+    if outcome.not_before is not None:
+        line += f"; it may go on at {outcome.not_before:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{line}: {outcome.why}" if outcome.why else line
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return in_utc(datetime.fromisoformat(text))
+    except ValueError:
+        raise PipelineError(
+            f"{text!r} is no time", fix="write 2026-11-23 or 2026-11-23T06:00:00Z"
+        ) from None
+
+
+def _counts(settings: Settings) -> dict[str, int]:
+    return {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
+
+
+def _key_counts(text: str) -> dict[str, int]:
+    names = {one.name for one in PROVIDERS}
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        match = KEY_COUNT.fullmatch(part.strip())
+        if match is None or match[1] not in names:
+            raise PipelineError(
+                f"--keys {part.strip()!r} cannot be read",
+                fix=f"PROVIDER=COUNT, comma separated; providers: {', '.join(sorted(names))}",
+            )
+        found[match[1]] = int(match[2])
+    return found
+
+
+def main() -> None:
+    """Run one job, as a scheduled process does: without the imports of all other commands."""
+    # A traceback with local variables would have the keys.
+    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    app.command()(run)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Use cases over ports. Each says in which order things happen, and what a crash leaves."""

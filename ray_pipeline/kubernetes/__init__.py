@@ -1,0 +1,1 @@
+"""Kubernetes: the manifests and their rules, and a deployment that explains itself."""

@@ -1,0 +1,231 @@
+"""The cluster's API server, through the `kubernetes` client. The only I/O of this package."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.config import ConfigException
+
+from ray_pipeline.kubernetes.deploy.failures import (
+    NOT_FOUND,
+    ClusterUnavailable,
+    NoKubeconfig,
+    UnknownKind,
+    failure,
+)
+from ray_pipeline.kubernetes.deploy.objects import FIELD_MANAGER, Json, Ref, items, ref_of, text
+
+CONNECT_S = 5.0
+READ_S = 30.0
+APPLY = "application/apply-patch+yaml"  # JSON is YAML
+PAGE = 500
+NOTHING = Ref("", "", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """How a kind is called in paths."""
+
+    plural: str
+    namespaced: bool
+
+
+class Kube:
+    """
+    One cluster, as one user.
+
+    Paths are asked of the server's discovery, so that every kind it knows will do. Raised by every
+    method: ClusterUnavailable, NotLoggedIn, Forbidden; and UnknownKind where a kind is named.
+    """
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        self.host = str(configuration.host)
+        self._api = client.ApiClient(configuration)
+        self._kinds: dict[str, dict[str, Resource]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def version(self) -> str:
+        """Return the server's version; it shows that the cluster answers and knows the user."""
+        return text(self._call("GET", "/version"), "gitVersion")
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """
+        Return how the kind is called in paths.
+
+        Raises:
+            UnknownKind: If the cluster does not know it. It is asked again the next time.
+        """
+        if kind not in self._kinds.get(api_version, {}):
+            self._kinds[api_version] = self._discover(api_version)
+        try:
+            return self._kinds[api_version][kind]
+        except KeyError:
+            raise UnknownKind(kind, api_version) from None
+
+    def get(self, ref: Ref) -> Json | None:
+        """Return the object; None where there is none."""
+        return self._call("GET", self._path(ref), ref=ref, missing_ok=True)
+
+    def list(self, api_version: str, kind: str, *, namespace: str, labels: str = "") -> list[Json]:
+        """Return the objects of a kind in a namespace whose labels match the selector."""
+        resource = self.resource(api_version, kind)
+        path = f"{_root(api_version)}/namespaces/{quote(namespace)}/{resource.plural}"
+        found: list[Json] = []
+        token = ""
+        while True:
+            query = {"limit": str(PAGE), "labelSelector": labels, "continue": token}
+            ref = Ref(api_version, kind, namespace, "")
+            page = self._call("GET", path, query=query, ref=ref) or {}
+            found += [
+                {"apiVersion": api_version, "kind": kind} | one for one in items(page, "items")
+            ]
+            token = text(page, "metadata", "continue")
+            if not token:
+                return found
+
+    def apply(self, obj: Json, *, dry_run: bool = False, force: bool = False) -> Json:
+        """
+        Apply the object, server-side, and return what it became or would become.
+
+        Raises:
+            FieldConflict: If another manager owns a field and `force` is not set.
+            MissingNamespace: If the object's namespace does not exist.
+            Refused: If the server finds it invalid.
+        """
+        ref = ref_of(obj)
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        query |= {"force": "true"} if force else {}
+        query |= {"dryRun": "All"} if dry_run else {}
+        return self._call("PATCH", self._path(ref), query=query, body=obj, ref=ref) or {}
+
+    def delete(self, ref: Ref) -> None:
+        """Delete the object, and in the background what it owns; nothing happens without one."""
+        body: Json = {"propagationPolicy": "Background"}
+        self._call("DELETE", self._path(ref), body=body, ref=ref, missing_ok=True)
+
+    def _discover(self, api_version: str) -> dict[str, Resource]:
+        found = self._call("GET", _root(api_version), missing_ok=True)
+        return {
+            text(one, "kind"): Resource(text(one, "name"), bool(one.get("namespaced")))
+            for one in items(found, "resources")
+            if "/" not in text(one, "name")  # subresources, such as pods/log
+        }
+
+    def _path(self, ref: Ref) -> str:
+        resource = self.resource(ref.api_version, ref.kind)
+        where = f"/namespaces/{quote(ref.namespace)}" if resource.namespaced else ""
+        return f"{_root(ref.api_version)}{where}/{resource.plural}/{quote(ref.name)}"
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Json | None = None,
+        ref: Ref = NOTHING,
+        missing_ok: bool = False,
+    ) -> Json | None:
+        status, answer = self._send(method, path, query or {}, body)
+        if 200 <= status < 300:
+            return answer
+        if status == NOT_FOUND and missing_ok:
+            return None
+        if status == NOT_FOUND and method == "PATCH" and not text(answer, "details", "kind"):
+            raise UnknownKind(ref.kind, ref.api_version)
+        raise failure(status, answer, verb=method.lower(), ref=ref)
+
+    def _send(
+        self, method: str, path: str, query: dict[str, str], body: Json | None
+    ) -> tuple[int, Json]:
+        url = self.host + path
+        if asked := {name: value for name, value in query.items() if value}:
+            url += "?" + urlencode(asked)
+        try:
+            answer = self._pool.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body).encode(),
+                headers=self._headers(APPLY if method == "PATCH" else "application/json"),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+                # An apply or a delete may be repeated: both say how things should be.
+                retries=urllib3.Retry(2, redirect=0, backoff_factor=0.2, allowed_methods=None),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise _unreachable(self.host, error) from error
+        return answer.status, _json(answer.data)
+
+    @property
+    def _pool(self) -> urllib3.PoolManager:
+        # The client's own `call_api` has another signature in almost every release; its pool, with
+        # the certificates and the proxy of the kubeconfig, has been the same since the first.
+        return cast(urllib3.PoolManager, self._api.rest_client.pool_manager)
+
+    def _headers(self, content_type: str) -> dict[str, str]:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        auth = self._api.configuration.auth_settings()  # renews a token that has run out
+        for setting in cast(dict[str, Any], auth).values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        return headers
+
+
+def connect(*, kubeconfig: Path | None = None, context: str | None = None) -> Kube:
+    """
+    Return the cluster of the kubeconfig's context; inside a pod, the pod's own.
+
+    Raises:
+        NoKubeconfig: If there is neither, or the context is not in it.
+    """
+    configuration = client.Configuration()
+    try:
+        config.load_kube_config(
+            config_file=str(kubeconfig) if kubeconfig else None,
+            context=context,
+            client_configuration=configuration,
+        )
+    except (ConfigException, OSError) as error:
+        if kubeconfig is not None or context is not None or not _in_a_pod(configuration):
+            raise NoKubeconfig(
+                f"no cluster to talk to: {error}",
+                fix="set KUBECONFIG or give --kubeconfig and --context "
+                "(on a K3s server: /etc/rancher/k3s/k3s.yaml)",
+            ) from error
+    return Kube(configuration)
+
+
+def _in_a_pod(configuration: client.Configuration) -> bool:
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        return False
+    return True
+
+
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def _json(data: bytes) -> Json:
+    try:
+        value = json.loads(data or b"{}")
+    except ValueError:
+        return {"message": data[:200].decode("utf-8", "replace").strip()}
+    return value if isinstance(value, dict) else {}
+
+
+def _unreachable(host: str, error: urllib3.exceptions.HTTPError) -> ClusterUnavailable:
+    reason = getattr(error, "reason", None) or error
+    text = str(reason).rpartition("object at")[2].partition(": ")[2] or str(reason)
+    if "certificate" in text.lower():
+        fix = "the kubeconfig's certificates do not fit this server: fetch it anew"
+    else:
+        fix = "is the server up, and its port open from here? `kubectl cluster-info` asks the same"
+    return ClusterUnavailable(f"the API server {host} cannot be reached: {text}", fix=fix)

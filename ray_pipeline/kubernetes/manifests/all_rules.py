@@ -1,0 +1,41 @@
+"""All rules over all objects of an overlay."""
+
+from collections.abc import Sequence
+
+from ray_pipeline.kubernetes.deploy.objects import Json
+from ray_pipeline.kubernetes.manifests.finding import Finding, Rule
+from ray_pipeline.kubernetes.manifests.rules_alerts import of_alerts
+from ray_pipeline.kubernetes.manifests.rules_kafka import of_kafka
+from ray_pipeline.kubernetes.manifests.rules_network import of_network
+from ray_pipeline.kubernetes.manifests.rules_order import of_order
+from ray_pipeline.kubernetes.manifests.rules_pods import of_pods
+from ray_pipeline.kubernetes.manifests.rules_ray import of_ray
+from ray_pipeline.kubernetes.manifests.rules_refs import of_references
+from ray_pipeline.kubernetes.manifests.schemas import Kinds, check
+
+RULES: tuple[Rule, ...] = (
+    of_ray,
+    of_pods,
+    of_references,
+    of_order,
+    of_network,
+    of_kafka,
+    of_alerts,
+)
+
+
+def lint(objects: Sequence[Json], *, crds: Kinds | None = None) -> list[Finding]:
+    """
+    Return every fault, each once.
+
+    Args:
+        objects: A whole overlay: rules about references look at all of it.
+        crds: Schemas of custom resources; None: schemas are not checked.
+
+    Raises:
+        MissingDependency: If schemas are to be checked, and those of Kubernetes are not installed.
+    """
+    found = {finding for rule in RULES for finding in rule(objects)}
+    if crds is not None:
+        found |= set(check(objects, crds))
+    return sorted(found)

@@ -1,0 +1,1 @@
+"""Decide how collecting goes, from counted facts: status, audit, metrics, and reasons. Pure."""

@@ -1,0 +1,115 @@
+"""Figures of the pipeline, as a monitoring system has them: names, values, labels."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ray_pipeline.observe.status import Status
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """
+    What is measured.
+
+    Attributes:
+        kind: A counter only grows; a histogram counts observations by size.
+        description: One line, for the page of the metrics.
+        tags: The names of its labels.
+        boundaries: Of a histogram's buckets.
+    """
+
+    kind: Kind
+    description: str
+    tags: tuple[str, ...]
+    boundaries: tuple[float, ...] = ()
+
+
+# At the port each has `ray_` before it, and a counter `_total` behind it.
+METRICS: Mapping[str, Metric] = {
+    "pipeline_records_published": Metric(
+        "counter", "Records that the broker confirmed.", ("feed", "shard")
+    ),
+    "pipeline_records_spooled": Metric(
+        "gauge", "Records on disk that wait for the broker.", ("feed", "shard")
+    ),
+    "pipeline_reconnects": Metric(
+        "counter", "Connections to a provider after the first.", ("feed", "shard")
+    ),
+    "pipeline_records_stored": Metric(
+        "counter", "Records committed to Postgres.", ("feed", "shard")
+    ),
+    "pipeline_lag_records": Metric(
+        "gauge", "Records that wait in Kafka.", ("feed", "shard")
+    ),
+    "pipeline_store_latency_ms": Metric(
+        "histogram",
+        "From a record's arrival at the producer to its commit, the oldest of each batch.",
+        ("feed", "shard"),
+        (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 500.0, 1_000.0, 5_000.0, 30_000.0, 300_000.0),
+    ),
+    "pipeline_feed_age_s": Metric(
+        "gauge", "Age of a feed's newest stored record, in seconds.", ("feed",)
+    ),
+    "pipeline_symbols_wanted": Metric("gauge", "Symbols to collect.", ("feed",)),
+    "pipeline_symbols_confirmed": Metric("gauge", "Symbols that a provider confirmed.", ("feed",)),
+    "pipeline_gaps": Metric("counter", "Gaps written down.", ("feed",)),
+    "pipeline_dead_letters": Metric("gauge", "Open dead letters.", ("feed", "reason")),
+    "pipeline_quota_used_ratio": Metric(
+        "gauge", "Share of a quota that is used: 0 to 1.", ("provider", "key", "window")
+    ),
+    "pipeline_quota_left": Metric(
+        "gauge", "Calls that a quota leaves.", ("provider", "key", "window")
+    ),
+    "pipeline_runs": Metric("counter", "Runs that ended, by outcome.", ("job", "state")),
+    "pipeline_actor_up": Metric("gauge", "1: the actor answers; 0: it does not.", ("actor",)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a metric; of a counter the total so far, of a histogram one observation."""
+
+    metric: str
+    value: float
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def producer_metrics(status: Mapping[str, object]) -> Iterator[Sample]:
+    """Yield what a producer's status says in numbers."""
+    if "published" not in status:
+        return
+    tags = {"feed": str(status["feed"]), "shard": str(status["shard"])}
+    yield Sample("pipeline_records_published", _number(status["published"]), tags)
+    yield Sample("pipeline_records_spooled", _number(status["spooled"]), tags)
+    yield Sample("pipeline_reconnects", _number(status["reconnects"]), tags)
+
+
+def consumer_metrics(
+    feed: str, number: str, *, stored: int, lag: Mapping[int, int], latencies_ms: Iterable[float]
+) -> Iterator[Sample]:
+    """Yield a consumer's numbers; `number` tells it from the others of its feed."""
+    tags = {"feed": feed, "shard": number}
+    yield Sample("pipeline_records_stored", stored, tags)
+    yield Sample("pipeline_lag_records", sum(lag.values()), tags)
+    for latency_ms in latencies_ms:
+        yield Sample("pipeline_store_latency_ms", latency_ms, tags)
+
+
+def status_metrics(page: Status) -> Iterator[Sample]:
+    """Yield what the status page says in numbers."""
+    for row in page.feeds:
+        tags = {"feed": row.feed}
+        yield Sample("pipeline_symbols_wanted", row.symbols_wanted, tags)
+        yield Sample("pipeline_symbols_confirmed", row.symbols_confirmed, tags)
+        if row.last_record_age_s is not None:
+            yield Sample("pipeline_feed_age_s", row.last_record_age_s, tags)
+    for letters in page.dead_letters:
+        tags = {"feed": letters.feed, "reason": letters.reason}
+        yield Sample("pipeline_dead_letters", letters.count, tags)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

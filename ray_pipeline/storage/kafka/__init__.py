@@ -1,0 +1,1 @@
+"""Kafka: publishing, reading by offset, and topics."""

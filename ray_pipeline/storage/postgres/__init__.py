@@ -1,0 +1,1 @@
+"""Postgres: history, progress, leases, quotas, and everything else that must survive."""

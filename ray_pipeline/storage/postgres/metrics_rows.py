@@ -1,0 +1,45 @@
+"""The samples that only Postgres knows."""
+
+from collections.abc import Iterator
+
+from ray_pipeline.observe.metrics import Sample, status_metrics
+from ray_pipeline.providers.configured import fingerprints
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.quota_rows import QuotaRow, read_quotas
+from ray_pipeline.storage.postgres.status_rows import status_on
+
+GAPS = "SELECT feed, count(*) FROM gaps GROUP BY feed"
+RUNS = """
+    SELECT job, state, count(*) FROM job_runs WHERE finished_at IS NOT NULL GROUP BY job, state
+"""
+
+
+async def read_metrics(settings: Settings) -> list[Sample]:
+    """
+    Return what the stores say in numbers; keys are told by their fingerprints.
+
+    Raises:
+        DatabaseUnavailable: If Postgres cannot be reached.
+    """
+    async with session(settings.postgres_dsn(), name="samples") as connection:
+        page = await status_on(connection, finnhub_keys=len(settings.stream_keys()))
+        quotas = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
+        gaps = await (await connection.execute(GAPS)).fetchall()
+        runs = await (await connection.execute(RUNS)).fetchall()
+    return [
+        *status_metrics(page),
+        *(sample for row in quotas for sample in _quota(row)),
+        *(Sample("pipeline_gaps", count, {"feed": feed}) for feed, count in gaps),
+        *(
+            Sample("pipeline_runs", count, {"job": job, "state": state})
+            for job, state, count in runs
+        ),
+    ]
+
+
+def _quota(row: QuotaRow) -> Iterator[Sample]:
+    tags = {"provider": row.provider, "key": row.key, "window": row.window}
+    limit = row.used + row.left
+    yield Sample("pipeline_quota_used_ratio", row.used / limit if limit else 1.0, tags)
+    yield Sample("pipeline_quota_left", row.left, tags)

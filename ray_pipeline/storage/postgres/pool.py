@@ -1,0 +1,86 @@
+"""A few connections to Postgres for readers, which repeat a read that a restart cut off."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import psycopg
+
+from ray_pipeline.errors import DatabaseUnavailable, Disposition, MigrationError
+from ray_pipeline.storage.postgres.connection import Connection, connect, disposition
+
+T = TypeVar("T")
+
+QUERY_TIMEOUT_S = 5.0
+NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})  # no such table, column or function
+
+
+class Pool:
+    """Read-only, autocommit connections, opened when they are needed."""
+
+    def __init__(self, dsn: str, *, size: int, name: str) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._idle: list[Connection] = []
+        self._turns = asyncio.Semaphore(size)
+
+    async def read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+        """
+        Return what a query returns; it may be called twice, if a connection turned out to be dead.
+
+        Raises:
+            DatabaseUnavailable: If Postgres is away, busy, or did not answer in time.
+            MigrationError: If a table or a column is not there.
+        """
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT_S), self._turns:
+                return await self._read(query)
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                f"Postgres did not answer within {QUERY_TIMEOUT_S:g} s", fix="ask again later"
+            ) from None
+        except psycopg.Error as error:
+            raise _meaning(error) from error
+
+    async def _read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+        if self._idle:
+            try:
+                return await self._use(self._idle.pop(), query)
+            except psycopg.Error as error:
+                if disposition(error) is not Disposition.RETRY:
+                    raise
+                await self.close()  # after a restart the others are as dead as this one
+        return await self._use(await self._open(), query)
+
+    async def _use(self, connection: Connection, query: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            found = await query(connection)
+        except BaseException:
+            # Whatever state it is in, nobody shall find it.
+            await connection.close()
+            raise
+        self._idle.append(connection)
+        return found
+
+    async def _open(self) -> Connection:
+        connection = await connect(self._dsn, name=self._name)
+        # The server gives up before we do, so that an abandoned query does not run on.
+        timeout_ms = int(QUERY_TIMEOUT_S * 1000)
+        await connection.execute(f"SET statement_timeout = {timeout_ms}")
+        await connection.execute("SET default_transaction_read_only = on")
+        return connection
+
+    async def close(self) -> None:
+        """Close the connections that nobody uses."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+
+def _meaning(error: psycopg.Error) -> Exception:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if error.sqlstate in NOT_MIGRATED:
+        return MigrationError(f"Postgres: {line}", fix="run `ray-pipeline migrate`")
+    if disposition(error) is Disposition.RETRY:
+        return DatabaseUnavailable(f"Postgres went away: {line}", fix="ask again later")
+    return error

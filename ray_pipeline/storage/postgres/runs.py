@@ -1,0 +1,145 @@
+"""The book of runs: who may run a slot, that it lives, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from ray_pipeline.batch.outcome import Outcome
+from ray_pipeline.errors import Overlap
+from ray_pipeline.storage.postgres.connection import Connection
+
+# A job runs once at a time, whatever the slot: whoever has a fresh heartbeat has it.
+BUSY = """
+    SELECT slot, holder FROM job_runs
+    WHERE job = %(job)s AND state = 'running' AND heartbeat_at > now() - %(takeover)s
+      AND holder <> %(holder)s
+    LIMIT 1
+"""
+BEGIN = """
+    INSERT INTO job_runs AS run (job, slot, state, trigger, holder, started_at)
+    VALUES (%(job)s, %(slot)s, 'running', %(trigger)s, %(holder)s, now())
+    ON CONFLICT (job, slot) DO UPDATE
+    SET state = 'running', holder = excluded.holder, started_at = now(), heartbeat_at = now(),
+        finished_at = NULL, not_before = NULL, why = '', items = 0, items_done = 0,
+        attempt = run.attempt + (run.state <> 'claimed')::integer
+    RETURNING attempt
+"""
+BEAT = """
+    UPDATE job_runs SET heartbeat_at = now()
+    WHERE job = %s AND slot = %s AND holder = %s AND state = 'running'
+"""
+FINISH = """
+    UPDATE job_runs SET state = %(state)s, why = %(why)s, not_before = %(not_before)s,
+        items = %(items)s, sources = %(sources)s, finished_at = now(), heartbeat_at = now()
+    WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
+"""
+FORGET = "DELETE FROM job_items WHERE job = %s AND cycle = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run: which job, for which slot, by whom."""
+
+    job: str
+    slot: datetime
+    holder: str
+
+
+class RunBook:
+    """Runs in Postgres, on an autocommit connection."""
+
+    def __init__(self, connection: Connection, *, takeover: timedelta) -> None:
+        """A run that was silent for `takeover` may be taken over."""
+        self._connection = connection
+        self._takeover = takeover
+
+    async def begin(self, key: RunKey, *, trigger: str) -> int:
+        """
+        Take a slot, and return which attempt at it this is.
+
+        Raises:
+            Overlap: If a run of the same job is at work.
+        """
+        values = {
+            "job": key.job,
+            "slot": key.slot,
+            "holder": key.holder,
+            "trigger": trigger,
+            "takeover": self._takeover,
+        }
+        async with self._connection.transaction():
+            # Two that begin in one moment: the second waits here and then sees the first.
+            await self._connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext('job run'), hashtext(%s))", (key.job,)
+            )
+            cursor = await self._connection.execute(BUSY, values)
+            busy = await cursor.fetchone()
+            if busy is not None:
+                raise Overlap(
+                    f"job {key.job} is running already, for slot {busy[0].isoformat()}",
+                    fix="wait for it; `ray-pipeline status` shows it. One whose process is dead is "
+                    f"taken over {self._takeover.total_seconds():g} s after its last sign of life",
+                )
+            cursor = await self._connection.execute(BEGIN, values)
+            row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def beat(self, key: RunKey) -> bool:
+        """Say that the run lives; False when another has taken it over."""
+        cursor = await self._connection.execute(BEAT, (key.job, key.slot, key.holder))
+        return cursor.rowcount == 1
+
+    async def finish(self, key: RunKey, outcome: Outcome) -> bool:
+        """Write how it ended; False when another has taken it over."""
+        cursor = await self._connection.execute(
+            FINISH,
+            {
+                "state": outcome.state,
+                "why": outcome.why[:1000],
+                "not_before": outcome.not_before,
+                "items": outcome.items,
+                "sources": outcome.sources,
+                "job": key.job,
+                "slot": key.slot,
+                "holder": key.holder,
+            },
+        )
+        return cursor.rowcount == 1
+
+    async def forget(self, job: str, cycle: datetime) -> None:
+        """Forget a cycle's progress, so that everything is asked again."""
+        await self._connection.execute(FORGET, (job, cycle))
+
+
+RECENT = """
+    SELECT job, slot, attempt, state, trigger, claimed_at, started_at, finished_at, heartbeat_at,
+           not_before, items, items_done, calls, rows_seen, rows_new, rows_changed, rows_parked,
+           sources, why, submission_id
+    FROM job_runs WHERE (%(job)s::text IS NULL OR job = %(job)s)
+    ORDER BY claimed_at DESC LIMIT %(limit)s
+"""
+LAST = """
+    SELECT DISTINCT ON (job) job, slot, state, why, finished_at, not_before, rows_new, rows_changed,
+           items, items_done, attempt, started_at, heartbeat_at
+    FROM job_runs ORDER BY job, slot DESC
+"""
+
+
+async def recent_runs(
+    connection: Connection, *, job: str | None = None, limit: int = 50
+) -> list[Mapping[str, Any]]:
+    """Return the newest runs."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(RECENT, {"job": job, "limit": limit})
+        return list(await cursor.fetchall())
+
+
+async def last_runs(connection: Connection) -> dict[str, Mapping[str, Any]]:
+    """Return each job's newest run, by job."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LAST)
+        return {row["job"]: row for row in await cursor.fetchall()}

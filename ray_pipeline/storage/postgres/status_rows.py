@@ -1,0 +1,180 @@
+"""Read what the status page shows. Nothing here counts history, so it may be asked every second."""
+
+from collections.abc import Iterable
+
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from ray_pipeline.catalog import FEEDS
+from ray_pipeline.observe.status import (
+    SILENT_AFTER_S,
+    ConsumerRow,
+    DeadLetterRow,
+    FeedRow,
+    ShardRow,
+    Status,
+    Uncovered,
+    Wanted,
+    uncovered,
+)
+from ray_pipeline.storage.postgres.any_time import age_s
+from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
+
+FEED_ROWS = sql.SQL("""
+    WITH feeds AS (
+        SELECT * FROM unnest(%(names)s::text[], %(topics)s::text[]) AS feeds (feed, topic)
+    ), producers AS (
+        SELECT DISTINCT ON (feed, shard) *,
+               stopped_at IS NULL
+                   AND heartbeat_at > now() - %(silent_s)s * interval '1 s' AS running
+        FROM producer_epochs WHERE shard < %(replay_shards)s ORDER BY feed, shard, epoch DESC
+    ), shards AS (
+        SELECT feed, sum(wanted)::int AS wanted, count(*)::int AS known,
+               (sum(confirmed) FILTER (WHERE running))::int AS confirmed,
+               (count(*) FILTER (WHERE running))::int AS running
+        FROM producers GROUP BY feed
+    ), totals AS (
+        SELECT feed, sum(stored)::bigint AS stored, max(last_received_at) AS last_at
+        FROM stream_sequences GROUP BY feed
+    ), consumers AS (
+        SELECT feeds.feed, sum(lag)::bigint AS lag, string_agg(DISTINCT redis_state, ', ') AS redis
+        FROM feeds
+             JOIN consumer_state ON right(consumer_state.topic, length(feeds.topic)) = feeds.topic
+        GROUP BY feeds.feed
+    ), recent AS (
+        SELECT feed, count(*) AS gaps FROM gaps
+        WHERE recorded_at > now() - interval '24 h' GROUP BY feed
+    )
+    SELECT feeds.feed,
+           greatest(coalesce(wanted, 0), CASE feeds.feed
+               WHEN 'sp500' THEN (SELECT count(*) FROM sp500_companies WHERE is_member)
+               ELSE 0 END)::int
+               AS symbols_wanted,
+           coalesce(confirmed, 0) AS symbols_confirmed,
+           coalesce(shards.running, 0) AS shards_running,
+           coalesce(known, 0) AS shards_known,
+           coalesce(stored, 0) AS stored,
+           coalesce(lag, 0) AS lag,
+           {last_record_age_s} AS last_record_age_s,
+           coalesce(recent.gaps, 0) AS gaps_24h,
+           coalesce(redis, '') AS redis_state,
+           extract(epoch FROM clock_timestamp())::float8 AS sampled_at_s
+    FROM feeds LEFT JOIN shards USING (feed) LEFT JOIN totals USING (feed)
+         LEFT JOIN consumers USING (feed) LEFT JOIN recent USING (feed)
+""").format(last_record_age_s=age_s("last_at"))
+SHARDS = sql.SQL("""
+    SELECT DISTINCT ON (feed, shard)
+           feed, shard, epoch, holder, state, cause, connected, stopped_at IS NOT NULL AS stopped,
+           wanted, confirmed, received, published, spooled, reconnects,
+           {last_data_age_s} AS last_data_age_s,
+           {heartbeat_age_s} AS heartbeat_age_s
+    FROM producer_epochs ORDER BY feed, shard, epoch DESC
+""").format(last_data_age_s=age_s("last_data_at"), heartbeat_age_s=age_s("heartbeat_at"))
+CONSUMERS = sql.SQL("""
+    SELECT topic, partition, holder, state, cause, lag, coalesce(next_offset, 0) AS next_offset,
+           coalesce(redelivered, 0) AS redelivered, redis_state,
+           {heartbeat_age_s} AS heartbeat_age_s
+    FROM consumer_state LEFT JOIN stream_offsets USING (topic, partition)
+    ORDER BY topic, partition
+""").format(heartbeat_age_s=age_s("heartbeat_at"))
+DEAD_LETTERS = sql.SQL("""
+    SELECT feed, reason, count(*) AS count,
+           {newest_age_s} AS newest_age_s
+    FROM dead_letters WHERE state = 'open' GROUP BY feed, reason
+    ORDER BY feed, count(*) DESC, reason
+""").format(newest_age_s=age_s("max(parked_at)"))
+ASSIGNMENTS = """
+    SELECT feed, shard, array_agg(symbol ORDER BY symbol) AS symbols
+    FROM shard_assignments GROUP BY feed, shard
+"""
+UNASSIGNED = """
+    SELECT symbol FROM sp500_companies
+    WHERE is_member
+      AND symbol NOT IN (SELECT symbol FROM shard_assignments WHERE feed = 'sp500')
+    ORDER BY symbol
+"""
+
+
+async def feed_rows(dsn: str) -> list[FeedRow]:
+    """
+    Return one row per feed, in the order of the catalogue; without rates, which take two samples.
+
+    Raises:
+        DatabaseUnavailable: If Postgres cannot be reached.
+    """
+    async with session(dsn, name="status") as connection:
+        return await read_feed_rows(connection)
+
+
+async def read_feed_rows(connection: Connection) -> list[FeedRow]:
+    """Do as `feed_rows`, on a connection that is open; for a table that lives for long."""
+    cursor = connection.cursor(row_factory=class_row(FeedRow))
+    await cursor.execute(
+        FEED_ROWS,
+        {
+            "names": [spec.name for spec in FEEDS],
+            "topics": [spec.topic for spec in FEEDS],
+            "silent_s": SILENT_AFTER_S,
+            "replay_shards": REPLAY_SHARDS,
+        },
+    )
+    rows = {row.feed: row for row in await cursor.fetchall()}
+    return [rows[spec.name] for spec in FEEDS]
+
+
+async def read_status(dsn: str, *, finnhub_keys: int) -> Status:
+    """
+    Return the whole page, without rates.
+
+    Raises:
+        DatabaseUnavailable: If Postgres cannot be reached.
+    """
+    async with session(dsn, name="status") as connection:
+        return await status_on(connection, finnhub_keys=finnhub_keys)
+
+
+async def status_on(connection: Connection, *, finnhub_keys: int) -> Status:
+    """Do as `read_status`, on a connection that is open."""
+    shards = await (
+        await connection.cursor(row_factory=class_row(ShardRow)).execute(SHARDS)
+    ).fetchall()
+    consumers = await (
+        await connection.cursor(row_factory=class_row(ConsumerRow)).execute(CONSUMERS)
+    ).fetchall()
+    letters = await (
+        await connection.cursor(row_factory=class_row(DeadLetterRow)).execute(DEAD_LETTERS)
+    ).fetchall()
+    return Status(
+        feeds=tuple(await read_feed_rows(connection)),
+        shards=tuple(shards),
+        consumers=tuple(consumers),
+        dead_letters=tuple(letters),
+        uncovered=tuple(await _uncovered(connection, shards, finnhub_keys=finnhub_keys)),
+    )
+
+
+async def _uncovered(
+    connection: Connection, shards: Iterable[ShardRow], *, finnhub_keys: int
+) -> list[Uncovered]:
+    found: list[Uncovered] = []
+    for wanted in await _wanted(connection):
+        mine = [row for row in shards if row.feed == wanted.feed]
+        keys = finnhub_keys if wanted.feed == "sp500" else None
+        found += uncovered(wanted, mine, keys=keys)
+    return found
+
+
+async def _wanted(connection: Connection) -> list[Wanted]:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(ASSIGNMENTS)
+    by_feed: dict[str, dict[int, tuple[str, ...]]] = {spec.name: {} for spec in FEEDS}
+    async for row in cursor:
+        by_feed.setdefault(row["feed"], {})[row["shard"]] = tuple(row["symbols"])
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(UNASSIGNED)
+    unassigned = tuple([row["symbol"] async for row in cursor])
+    return [
+        Wanted(feed, shards, unassigned if feed == "sp500" else ())
+        for feed, shards in by_feed.items()
+    ]

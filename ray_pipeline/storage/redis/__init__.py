@@ -1,0 +1,1 @@
+"""Redis: the latest values, derived from Postgres."""

@@ -1,0 +1,93 @@
+"""Redis from Postgres: the newest value of every symbol, and the seconds that Redis missed."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.storage.postgres.connection import connect
+from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.consume import Cache, Rebuild
+from ray_pipeline.stream.rows import Layout
+
+T = TypeVar("T", Trade, Ticker)
+
+CHUNK = 2_000
+# Seconds that were missed before this are left out: their keys are a convenience, and a long
+# outage would keep the stream waiting.
+LONGEST_S = 3600.0
+
+# The primary key begins with symbol and event time: one index probe a symbol.
+_NEWEST = """
+    WITH RECURSIVE symbols AS (
+        (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
+        UNION ALL
+        SELECT (SELECT {symbol} FROM {table} WHERE {symbol} > symbols.symbol
+                ORDER BY {symbol} LIMIT 1)
+        FROM symbols WHERE symbols.symbol IS NOT NULL
+    )
+    SELECT newest.* FROM symbols CROSS JOIN LATERAL (
+        SELECT * FROM {table} WHERE {symbol} = symbols.symbol
+        ORDER BY {event_ms} DESC, epoch DESC, seq DESC LIMIT 1
+    ) AS newest
+"""
+_MISSED = """
+    SELECT DISTINCT ON ({symbol}, {event_ms} / 1000) * FROM {table}
+    WHERE created_at >= to_timestamp({since}) AT TIME ZONE 'UTC'
+    ORDER BY {symbol}, {event_ms} / 1000, {event_ms} DESC, epoch DESC, seq DESC
+"""
+
+
+def rebuilder(
+    dsn: str, spec: FeedSpec, layout: Layout[T], *, clock: Callable[[], float]
+) -> Rebuild:
+    """Return the function that rebuilds one feed's values; see `stream.consume.Rebuild`."""
+    columns = (
+        ("market", "timestamp_field") if spec.name == "bithumb" else ("symbol", "timestamp_ms")
+    )
+
+    async def rebuild(cache: Cache, since_s: float) -> int:
+        floor_s = clock() - LONGEST_S
+        names = {
+            "symbol": sql.Identifier(columns[0]),
+            "event_ms": sql.Identifier(columns[1]),
+            "table": sql.Identifier(spec.table),
+            # Two seconds for what was stored while the last write was on its way.
+            "since": sql.Literal(max(since_s - 2.0, floor_s)),
+        }
+        written = await _copy(dsn, sql.SQL(_MISSED).format(**names), layout, cache)
+        return written + await _copy(dsn, sql.SQL(_NEWEST).format(**names), layout, cache)
+
+    return rebuild
+
+
+async def _copy(dsn: str, query: sql.Composed, layout: Layout[T], cache: Cache) -> int:
+    connection = await connect(dsn, name="ray-pipeline rebuild", autocommit=False)
+    written = 0
+    try:
+        async with connection.cursor("rebuild", row_factory=dict_row) as cursor:
+            await cursor.execute(query)
+            while rows := await cursor.fetchmany(CHUNK):
+                entries = [entry for row in rows if (entry := _entry(row, layout)) is not None]
+                entries.sort(key=lambda entry: (entry.symbol, entry.event_ms))
+                await cache.write(entries)
+                written += len(entries)
+    except psycopg.Error as error:
+        raise DatabaseUnavailable(f"Postgres cannot be read for the rebuild: {error}") from error
+    finally:
+        await connection.close()
+    return written
+
+
+def _entry(row: dict[str, object], layout: Layout[T]) -> Entry | None:
+    record = msgspec.convert(row, layout.kind, strict=False)
+    value = layout.value(record)
+    if value is None:
+        return None
+    return Entry(layout.symbol(record), layout.event_ms(record), value)

@@ -1,0 +1,165 @@
+"""WebSocket connections to providers, and what their refusals mean. No text holds a key."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
+from ray_pipeline.redact import Redactor, redactor
+from ray_pipeline.storage.redirects import redirect_target
+
+OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+# Together the time after which a half-open connection is noticed.
+PING_EVERY_S = 8.0
+PONG_TIMEOUT_S = 8.0
+REFUSALS = {
+    401: "the key is not accepted",
+    403: "access is denied",
+    429: "too many requests or connections",
+}
+FIXES = {
+    401: "check the key of this shard in PIPELINE_API_KEYS",
+    403: "check that the plan of this shard's key includes the stream",
+    429: "one connection a key is allowed: see that no other program uses this shard's key",
+}
+
+MOVED = "if it has moved there, set PIPELINE_FINNHUB__WS_URL or PIPELINE_BITHUMB__WS_URL"
+
+# The library logs the request line at DEBUG, and the request line holds the key.
+_quiet = logging.getLogger("ray_pipeline.storage.websocket.protocol")
+_quiet.setLevel(logging.WARNING)
+
+
+class WebSocket:
+    """One open connection."""
+
+    def __init__(self, connection: ClientConnection, secrets: Redactor) -> None:
+        self._connection = connection
+        self._secrets = secrets
+
+    async def send(self, text: str) -> None:
+        """
+        Send a text frame.
+
+        Raises:
+            FeedUnavailable: If the connection is gone.
+        """
+        try:
+            await self._connection.send(text)
+        except (WebSocketException, OSError) as error:
+            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
+
+    async def receive(self) -> bytes:
+        """
+        Return the next frame, undecoded, with the key replaced in it.
+
+        Raises:
+            FeedUnavailable: If the connection is gone; the text has the close code.
+        """
+        try:
+            return self._secrets.data(await self._connection.recv(decode=False))
+        except (WebSocketException, OSError) as error:
+            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str, *, frame_limit_bytes: int, key: str = ""
+) -> AsyncIterator[WebSocket]:
+    """
+    Connect for the length of a block. `key` is in the URL, and neither in a frame nor in an error.
+
+    Raises:
+        FeedRefused: If the provider answered 401, 403 or 429, or redirects to another host.
+        FeedUnavailable: If it cannot be reached, or is no WebSocket.
+    """
+    secrets = redactor([key])
+    connection = await _connect(url, frame_limit_bytes=frame_limit_bytes, secrets=secrets)
+    try:
+        yield WebSocket(connection, secrets)
+    finally:
+        await connection.close()
+
+
+class _ConnectToOneHost(connect_websocket):
+    """The library's connect, which would follow a redirect to any host with the key in its URL."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the URL to connect to instead, or the error where there is none."""
+        if not isinstance(exc, InvalidStatus):
+            return exc
+        response = exc.response
+        location = response.headers.get("Location")
+        try:
+            target = redirect_target(
+                self.uri, response.status_code, location, server="the provider", fix=MOVED
+            )
+        except RedirectRefused as error:
+            return error
+        if target is None:
+            return exc
+        # The key is in the query.
+        return target if urlsplit(target).query else f"{target}?{urlsplit(self.uri).query}"
+
+
+async def _connect(url: str, *, frame_limit_bytes: int, secrets: Redactor) -> ClientConnection:
+    try:
+        return await _ConnectToOneHost(
+            url,
+            max_size=frame_limit_bytes,
+            open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+            ping_interval=PING_EVERY_S,
+            ping_timeout=PONG_TIMEOUT_S,
+            compression=None,  # frames are small: unpacking would cost more than it saves
+            logger=_quiet,
+        )
+    except RedirectRefused as error:
+        raise FeedRefused(secrets.text(error.args[0]), fix=error.fix) from None
+    except InvalidStatus as error:
+        raise _refused(error) from None
+    except (WebSocketException, OSError, TimeoutError, ValueError) as error:
+        text = f"cannot connect: {error or type(error).__name__}"
+        raise FeedUnavailable(secrets.text(text)) from None
+
+
+def _refused(error: InvalidStatus) -> FeedRefused | FeedUnavailable:
+    status = error.response.status_code
+    if status not in REFUSALS:
+        return FeedUnavailable(f"cannot connect: HTTP {status}")
+    wait_s = retry_after_s(error.response.headers.get("Retry-After"), now=datetime.now(UTC))
+    return FeedRefused(
+        f"refused with HTTP {status}: {REFUSALS[status]}", retry_after_s=wait_s, fix=FIXES[status]
+    )
+
+
+def retry_after_s(header: str | None, *, now: datetime) -> float:
+    """Return the seconds in a Retry-After header, be it a number or a date; 0 for anything else."""
+    if not header:
+        return 0.0
+    try:
+        return max(float(header), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max((parsedate_to_datetime(header) - now).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _ended(error: Exception) -> str:
+    if not isinstance(error, ConnectionClosed):
+        return f"the connection broke: {error}"
+    if error.rcvd is not None:
+        return f"closed by the provider with {error.rcvd.code} {error.rcvd.reason}".rstrip()
+    if error.sent is not None:
+        return f"closed with {error.sent.code} {error.sent.reason}".rstrip()
+    return "the connection broke without a close frame (1006)"

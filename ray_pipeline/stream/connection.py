@@ -1,0 +1,337 @@
+"""
+Collect one connection's symbols, for ever: connect, subscribe, read, notice silence, start over.
+
+Every time in which nothing could be collected is reported as a gap once collecting goes on.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from ray_pipeline.errors import FeedRefused, FeedUnavailable
+from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.dialect import Dialect
+from ray_pipeline.stream.gaps import GapBook
+from ray_pipeline.stream.ingest import Desk, Taken
+from ray_pipeline.stream.liveness import Liveness, Stall
+from ray_pipeline.stream.subscriptions import Subscriptions
+from ray_pipeline.tasks import first_of
+
+log = logging.getLogger(__name__)
+
+REST_EVERY = 20  # subscriptions
+# A socket whose buffer is never empty never waits, and the lease would not be renewed.
+YIELD_RECORDS = 500
+LOOKS = 8  # at the silence, in the time that makes it a stall
+LONGEST_LOOK_S = 1.0
+
+
+class Socket(Protocol):
+    """One connection to a provider."""
+
+    async def send(self, text: str) -> None:
+        """Send a text frame; FeedUnavailable when the connection is gone."""
+
+    async def receive(self) -> bytes:
+        """Return the next frame; FeedUnavailable when the connection is gone."""
+
+
+Connect = Callable[[], AbstractAsyncContextManager[Socket]]
+"""Open a connection, FeedRefused or FeedUnavailable where that fails, and close it at the end."""
+
+
+class Pacer(Protocol):
+    """Spaces what the whole cluster does."""
+
+    async def turn(self) -> None:
+        """Wait for the next free moment."""
+
+
+class FeedStalled(FeedUnavailable):
+    """
+    The connection is open, and nothing comes.
+
+    Attributes:
+        since: When the last thing came that could have come.
+    """
+
+    def __init__(self, message: str, *, since: datetime) -> None:
+        super().__init__(message)
+        self.since = since
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """
+    How slowly to subscribe, and how long silence is usual.
+
+    Attributes:
+        subscribe_s: After each subscription.
+        rest_s: After every twentieth one, instead.
+        liveness_s: Least silence that counts as a stall.
+    """
+
+    subscribe_s: float
+    rest_s: float
+    liveness_s: float
+
+    @property
+    def look_s(self) -> float:
+        """Between two looks at the silence."""
+        return min(LONGEST_LOOK_S, self.liveness_s / LOOKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time, twice: what happened when, and how long it took."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic_s: Callable[[], float] = time.monotonic
+
+
+class Collector:
+    """
+    One connection and what it should be subscribed to.
+
+    Attributes:
+        state: One word: no_symbols, paused, connecting, collecting or disconnected.
+        cause: Why nothing is collected; empty while it is.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        desk: Desk,
+        *,
+        connect: Connect,
+        pacer: Pacer,
+        pauses: Pauses,
+        liveness: Liveness,
+        backoff: Backoff,
+        gaps: GapBook,
+        clock: Clock,
+    ) -> None:
+        self._dialect = dialect
+        self._desk = desk
+        self._connect = connect
+        self._pacer = pacer
+        self._pauses = pauses
+        self._liveness = liveness
+        self._backoff = backoff
+        self._clock = clock
+        self._subscriptions = Subscriptions()
+        self._changed = asyncio.Event()
+        self._running = asyncio.Event()
+        self._running.set()
+        self._paused = asyncio.Event()
+        self._last_frame_at: datetime | None = None
+        self._complaints: set[str] = set()
+        self.gaps = gaps
+        self.state = "starting"
+        self.cause = ""
+        self.connected = False
+        self.connections = 0
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """What is wanted and what is confirmed."""
+        return self._subscriptions
+
+    @property
+    def paused(self) -> bool:
+        """Whether a person stopped it for a while."""
+        return self._paused.is_set()
+
+    def want(self, symbols: Mapping[str, str | None]) -> None:
+        """Change the symbols, with their categories, by the difference only."""
+        leavers = set(self._subscriptions.wanted) - symbols.keys()
+        self._subscriptions.want(symbols)
+        self._dialect.describe(symbols)
+        self._liveness.watch(symbols, now_s=self._clock.monotonic_s())
+        for symbol in leavers:
+            self.gaps.close_symbol(symbol, to_at=self._clock.now())
+        self._changed.set()
+
+    def resubscribe(self, symbols: Iterable[str] | None) -> list[str]:
+        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        wanted = self._subscriptions.wanted
+        chosen = wanted if symbols is None else [one for one in symbols if one in wanted]
+        for symbol in chosen:
+            self._subscriptions.ask_again(symbol)
+        self._changed.set()
+        return list(chosen)
+
+    def pause(self) -> None:
+        """Disconnect, and stay so until `resume`; the time is reported as a gap."""
+        self._running.clear()
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._paused.clear()
+        self._running.set()
+
+    async def run(self) -> None:
+        """Collect until cancelled. Failures are waited out, however many there are."""
+        try:
+            while True:
+                await self._ready()
+                await self._pacer.turn()
+                wait_s = await self._connection()
+                await asyncio.sleep(wait_s)
+        finally:
+            self.connected = False
+
+    async def _ready(self) -> None:
+        if self.paused:
+            self._stand_still("paused", "paused by request")
+            self.gaps.open("paused", "paused by request", from_at=self._clock.now())
+            await self._running.wait()
+        while not self._subscriptions.wanted:
+            self._stand_still("no_symbols", "there are no symbols to collect")
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _stand_still(self, state: str, cause: str) -> None:
+        self.state, self.cause = state, cause
+
+    async def _connection(self) -> float:
+        """Live through one connection, and return the seconds to wait before the next."""
+        self._stand_still("connecting", self.cause)
+        self._last_frame_at = None
+        try:
+            async with self._connect() as socket:
+                self._begin()
+                await first_of(
+                    self._read(socket), self._subscribe(socket), self._watch(), self._stop_sign()
+                )
+            return 0.0  # paused
+        except FeedRefused as error:
+            self._fail("refused", str(error))
+            return max(error.retry_after_s, self._backoff.next_s())
+        except FeedStalled as error:
+            self._fail("stalled", str(error), from_at=error.since)
+            return self._backoff.next_s()
+        except FeedUnavailable as error:
+            self._fail("disconnected", str(error))
+            return self._backoff.next_s()
+        finally:
+            self.connected = False
+
+    async def _stop_sign(self) -> None:
+        await self._paused.wait()
+
+    def _begin(self) -> None:
+        self._subscriptions.connected()
+        self._liveness.connected(now_s=self._clock.monotonic_s())
+        self._complaints.clear()
+        self._last_frame_at = self._clock.now()
+        self.connected = True
+        self.connections += 1
+        self._stand_still("collecting", "")
+
+    def _fail(self, kind: str, cause: str, *, from_at: datetime | None = None) -> None:
+        self._stand_still("disconnected", cause)
+        self.gaps.open(kind, cause, from_at=from_at or self._last_frame_at or self._clock.now())
+        log.warning("%s: %s", self._desk.origin.name, cause)
+
+    async def _read(self, socket: Socket) -> None:
+        counts = self._desk.counts
+        rested_at = counts.records + counts.rejects
+        while True:
+            frame = await socket.receive()
+            received_at = self._clock.now()
+            self._note(self._dialect.take(frame, received_at), received_at)
+            if (total := counts.records + counts.rejects) - rested_at >= YIELD_RECORDS:
+                rested_at = total
+                await asyncio.sleep(0)
+
+    def _note(self, taken: Taken, received_at: datetime) -> None:
+        self._last_frame_at = received_at
+        if taken.symbols:
+            self._backoff.reset()
+            self._liveness.heard(taken.symbols, now_s=self._clock.monotonic_s())
+            for symbol in taken.symbols:
+                if not self._subscriptions.heard(symbol):
+                    self._desk.counts.unsubscribed += 1
+                if self.gaps.symbols:
+                    self.gaps.close_symbol(symbol, to_at=received_at)
+        elif taken.complaint:
+            self._complain(taken.complaint, received_at)
+        if self.gaps.feed is not None and self._resumed(taken, received_at):
+            self.gaps.close(to_at=received_at)
+
+    def _resumed(self, taken: Taken, received_at: datetime) -> bool:
+        """Say whether collecting goes on: data after all is subscribed; at night, any frame."""
+        if not self._subscriptions.complete():
+            return False
+        return bool(taken.symbols) or not self._liveness.is_open(received_at.timestamp())
+
+    def _complain(self, complaint: str, received_at: datetime) -> None:
+        if complaint in self._complaints:
+            return
+        self._complaints.add(complaint)
+        self.cause = f"the provider says: {complaint}"
+        log.warning("%s: %s", self._desk.origin.name, self.cause)
+        self._desk.gap("refused", self.cause, symbols=None, from_at=received_at, to_at=received_at)
+
+    async def _subscribe(self, socket: Socket) -> None:
+        """Send the difference between wish and truth, slowly, as often as there is one."""
+        sent = 0
+        while True:
+            request = self._dialect.request(self._subscriptions)
+            if request is None:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            await socket.send(request.frame)
+            self._subscriptions.asked(added=request.added, dropped=request.dropped)
+            for symbol in request.added:
+                self._liveness.asked(symbol, now_s=self._clock.monotonic_s())
+            if request.added:
+                sent += 1
+                await asyncio.sleep(self._pause_s(sent))
+
+    def _pause_s(self, sent: int) -> float:
+        return self._pauses.rest_s if sent % REST_EVERY == 0 else self._pauses.subscribe_s
+
+    async def _watch(self) -> None:
+        """Look for silence: of a symbol, subscribe it again; of the feed, reconnect."""
+        while True:
+            await asyncio.sleep(self._pauses.look_s)
+            now_s, now = self._clock.monotonic_s(), self._clock.now()
+            silent_s = self._liveness.feed_silence_s(now_s=now_s, wall_s=now.timestamp())
+            if silent_s is not None:
+                raise FeedStalled(
+                    f"no data of any symbol for {silent_s:.0f} s, though the market is open",
+                    since=now - timedelta(seconds=silent_s),
+                )
+            stalls = self._liveness.stalls(now_s=now_s, wall_s=now.timestamp())
+            for stall in stalls:
+                self._treat(stall)
+            hopeless = [stall.symbol for stall in stalls if stall.known and stall.repeated]
+            if hopeless:
+                raise FeedStalled(
+                    f"still no data of {_some(hopeless)} after subscribing again", since=now
+                )
+
+    def _treat(self, stall: Stall) -> None:
+        """Subscribe again. A symbol that never had data may not exist: it costs no reconnect."""
+        self.gaps.open_symbol(
+            stall.symbol,
+            "stalled",
+            f"silent for {stall.silent_s:.0f} s in an open market; subscribed again",
+            from_at=self._clock.now() - timedelta(seconds=stall.silent_s),
+        )
+        self._subscriptions.ask_again(stall.symbol)
+        self._changed.set()
+
+
+def _some(symbols: Sequence[str]) -> str:
+    shown = ", ".join(symbols[:5])
+    return shown if len(symbols) <= 5 else f"{shown} and {len(symbols) - 5} more"

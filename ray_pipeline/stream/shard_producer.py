@@ -1,0 +1,321 @@
+"""
+A producer: one shard of one feed, under a lease, into an outbox.
+
+Each lease is a tenure with an epoch of its own. At its end reading stops first, then the outbox is
+drained, then the lease is released: whoever comes next reports the time between as a gap.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.feeds.feed import FeedName
+from ray_pipeline.ownership import Ownership
+from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.connection import Clock, Collector
+from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
+from ray_pipeline.stream.ingest import Desk, Origin
+from ray_pipeline.stream.outbox_port import Outbox, OutboxStatus
+from ray_pipeline.stream.polling import Poller
+from ray_pipeline.tasks import first_of
+
+log = logging.getLogger(__name__)
+
+HALT_S = 5.0  # for an outbox to end by itself
+EMPTY = OutboxStatus(published=0, pending=0, spooled=0, safe_at=None)
+
+Symbols = Mapping[str, str | None]
+"""Symbols in order, with the category of each where the feed has categories."""
+
+
+class Courier(Outbox, Protocol):
+    """An outbox that can be run; see `stream.outbox.Publisher`."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Bring records to the broker until `stop` is set."""
+
+    async def drain(self, timeout_s: float) -> object:
+        """Wait until everything put is acknowledged, or kept on disk."""
+
+
+class SymbolSource(Protocol):
+    """Where the symbols come from."""
+
+    def updates(self) -> AsyncIterator[Symbols]:
+        """Yield the symbols, and again whenever they change. An outage is waited out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which producer this is."""
+
+    feed: FeedName
+    shard: int
+    holder: str
+
+    @property
+    def name(self) -> str:
+        """As the tables and the logs show it."""
+        return f"{self.feed}-{self.shard:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A collector, and for some feeds a poller beside it."""
+
+    collector: Collector
+    poller: Poller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    What a producer is made of.
+
+    Attributes:
+        outbox: Makes the outbox of an epoch; it may publish while the gate says so.
+        line: Makes the collector that fills it; None where a setting is missing.
+        close: Gives back the connections that the parts share.
+        let_go: Gives back the files that only one process may hold: a successor on the same machine
+            waits for them.
+        missing: Which setting, and what to do.
+    """
+
+    ownership: Ownership
+    beats: BeatStore
+    symbols: SymbolSource
+    outbox: Callable[[int, Callable[[], bool]], Courier]
+    line: Callable[[Desk], Line] | None
+    source: str
+    clock: Clock
+    backoff: Backoff
+    drain_s: float
+    close: Callable[[], Awaitable[None]]
+    let_go: Callable[[], None]
+    missing: str = ""
+
+
+class Producer:
+    """Collects while it holds the lease, and waits for the lease while it does not."""
+
+    def __init__(self, identity: Identity, parts: Parts) -> None:
+        self._identity = identity
+        self._parts = parts
+        self._stopping = asyncio.Event()
+        self._drain_s = parts.drain_s
+        self._running: asyncio.Task[None] | None = None
+        self._paused = False
+        self._wanted: Symbols | None = None
+        self._forced: Symbols | None = None
+        self._epoch = 0
+        self._outbox: Courier | None = None
+        self._desk: Desk | None = None
+        self._line: Line | None = None
+        self._state = "waiting"
+        self._cause = ""
+
+    def __repr__(self) -> str:
+        return f"Producer({self._identity.feed}/{self._identity.shard:02d})"
+
+    async def run(self) -> None:
+        """Collect until `stop`, through lost leases and failures of its own."""
+        self._running = asyncio.current_task()
+        while not self._stopping.is_set():
+            try:
+                await self._tenure()
+            except Exception as error:
+                # A bug must not silence a shard for ever: say so, and start over.
+                self._set("failed", f"{type(error).__name__}: {error}")
+                log.exception("%s failed", self._identity.name)
+                await first_of(asyncio.sleep(self._parts.backoff.next_s()), self._stop_sign())
+        self._set("stopped", "")
+        await self._parts.close()
+
+    async def stop(self, *, drain_s: float) -> None:
+        """Stop reading, wait up to `drain_s` for what is in hand, release the lease."""
+        self._drain_s = drain_s
+        self._stopping.set()
+        if self._running is not None and self._running is not asyncio.current_task():
+            await asyncio.wait([self._running])
+
+    def pause(self) -> None:
+        """Disconnect until `resume`; the time is reported as a gap."""
+        self._paused = True
+        if self._line is not None:
+            self._line.collector.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._paused = False
+        if self._line is not None:
+            self._line.collector.resume()
+
+    def set_symbols(self, symbols: Mapping[str, str | None]) -> None:
+        """Collect these symbols in place of the source's; an empty mapping gives it back."""
+        self._forced = dict(symbols) or None
+        self._want()
+
+    def resubscribe(self, symbols: Sequence[str] | None) -> list[str]:
+        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        return self._line.collector.resubscribe(symbols) if self._line is not None else []
+
+    def status(self) -> dict[str, object]:
+        """Return what a heartbeat says, and some figures of this process."""
+        counts = self._desk.counts if self._desk else None
+        return asdict(self._beat()) | {
+            "pending": self._outbox.status().pending if self._outbox else 0,
+            "rejects": counts.rejects if counts else 0,
+            "unsubscribed": counts.unsubscribed if counts else 0,
+            "valid": self._parts.ownership.valid(),
+            "paused": self._paused,
+        }
+
+    async def _stop_sign(self) -> None:
+        await self._stopping.wait()
+
+    async def _wanted_sign(self) -> None:
+        await self._parts.ownership.wanted.wait()
+
+    async def _tenure(self) -> None:
+        """Wait for the lease, use it until it is lost, wanted or not needed, and give it back."""
+        ownership = self._parts.ownership
+        self._set("waiting", "")
+        try:
+            await first_of(_ignore(ownership.take()), self._stop_sign())
+            if ownership.lease is not None:
+                await self._use(ownership.lease.epoch)
+        finally:
+            self._parts.let_go()
+            await ownership.release()
+
+    async def _use(self, epoch: int) -> None:
+        """Work under a lease; renewing goes on while the outbox is drained."""
+        self._epoch, self._outbox, self._desk, self._line = epoch, None, None, None
+        stopped = False
+        try:
+            works = self._idle() if self._parts.line is None else self._work(self._parts.line)
+            await first_of(self._parts.ownership.hold(), beat(self._parts.beats, self._beat), works)
+            stopped = not self._parts.ownership.lost.is_set()
+        finally:
+            await self._last_beat(stopped=stopped)
+
+    async def _idle(self) -> None:
+        self._set("no_key", self._parts.missing)
+        await first_of(self._stop_sign(), self._wanted_sign())
+
+    async def _work(self, make_line: Callable[[Desk], Line]) -> None:
+        """Collect until told to end; then leave nothing behind. Cancelled, leave it to the next."""
+        outbox = self._parts.outbox(self._epoch, self._parts.ownership.valid)
+        halt = asyncio.Event()
+        sending = asyncio.create_task(outbox.run(halt))
+        try:
+            await first_of(
+                self._collect(outbox, make_line),
+                self._stop_sign(),
+                self._wanted_sign(),
+                _ignore(asyncio.shield(sending)),
+            )
+            self._set("draining", "")
+            if self._line is not None:
+                self._line.collector.gaps.close_all(to_at=self._parts.clock.now())
+            await outbox.drain(self._drain_s)
+        finally:
+            halt.set()
+            await asyncio.wait([sending], timeout=HALT_S)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _collect(self, outbox: Courier, make_line: Callable[[Desk], Line]) -> None:
+        safe_at = await self._last_safe_at()
+        self._outbox = outbox
+        self._desk = Desk(outbox, self._origin())
+        self._line = line = make_line(self._desk)
+        if safe_at is not None:
+            line.collector.gaps.open("producer_down", "no producer was running", from_at=safe_at)
+        if self._paused:
+            line.collector.pause()
+        self._set("", "")
+        self._want()
+        works = [line.collector.run(), self._follow_symbols()]
+        if line.poller is not None:
+            works.append(line.poller.run())
+        await first_of(*works)
+
+    def _origin(self) -> Origin:
+        return Origin(self._identity.shard, self._identity.name, self._parts.source)
+
+    async def _last_safe_at(self) -> datetime | None:
+        """Return from when on this shard was not collected; wait while Postgres is away."""
+        while True:
+            try:
+                return await self._parts.beats.last_safe_at(
+                    self._identity.feed, self._identity.shard, before_epoch=self._epoch
+                )
+            except DatabaseUnavailable as error:
+                self._set("waiting", str(error))
+                await asyncio.sleep(BEAT_S)
+
+    async def _follow_symbols(self) -> None:
+        async for symbols in self._parts.symbols.updates():
+            self._wanted = symbols
+            self._want()
+
+    def _want(self) -> None:
+        symbols = self._forced or self._wanted
+        if self._line is not None and symbols is not None:
+            self._line.collector.want(symbols)
+
+    def _set(self, state: str, cause: str) -> None:
+        """Say what is going on outside of the collector; an empty state lets it speak."""
+        self._state, self._cause = state, cause
+
+    async def _last_beat(self, *, stopped: bool) -> None:
+        self._set("stopped" if stopped else "lost", "" if stopped else self._parts.ownership.cause)
+        last = replace(self._beat(), stopped_at=self._parts.clock.now() if stopped else None)
+        try:
+            await self._parts.beats.write(last)
+        except DatabaseUnavailable as error:
+            log.warning("%s: the last heartbeat is missing: %s", self._identity.name, error)
+
+    def _beat(self) -> Beat:
+        line, desk = self._line, self._desk
+        outbox = self._outbox.status() if self._outbox else EMPTY
+        collector = line.collector if line else None
+        state, cause = self._situation(collector, outbox)
+        return Beat(
+            feed=self._identity.feed,
+            shard=self._identity.shard,
+            epoch=self._epoch,
+            holder=self._identity.holder,
+            published=outbox.published,
+            spooled=outbox.spooled,
+            connected=collector.connected if collector else False,
+            state=state,
+            cause=cause,
+            wanted=len(collector.subscriptions.wanted) if collector else 0,
+            confirmed=collector.subscriptions.confirmed if collector else 0,
+            received=desk.counts.records if desk else 0,
+            reconnects=max(collector.connections - 1, 0) if collector else 0,
+            last_data_at=desk.counts.last_data_at if desk else None,
+            safe_at=_earlier(outbox.safe_at, collector.gaps.since() if collector else None),
+        )
+
+    def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
+        """Return the state, and the first cause there is: of the lease, the feed, the broker."""
+        ownership_cause = self._parts.ownership.cause
+        if self._state or collector is None:
+            return self._state, self._cause or ownership_cause
+        return collector.state, collector.cause or ownership_cause or outbox.cause
+
+
+async def _ignore(work: Awaitable[object]) -> None:
+    await work
+
+
+def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:
+    """Return the earlier of two moments; one that is missing does not count."""
+    return min((moment for moment in (first, second) if moment is not None), default=None)

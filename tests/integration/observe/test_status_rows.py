@@ -1,0 +1,87 @@
+"""The status page on a real Postgres."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from rich.console import Console
+
+from ray_pipeline.cli.tables import render_status, render_table
+from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.status_rows import feed_rows, read_status
+
+
+@pytest.fixture
+async def database(postgres_dsn) -> AsyncIterator[Connection]:
+    async with session(postgres_dsn, name="test") as connection:
+        await connection.execute(
+            "INSERT INTO producer_epochs (feed, shard, epoch, holder, published, connected, state,"
+            " wanted, confirmed, last_data_at, stopped_at, cause) VALUES"
+            " ('sp500', 0, 1, 'old', 9, true, 'stopped', 40, 40, now(), now(), ''),"
+            " ('sp500', 0, 2, 'new', 50, true, 'streaming', 50, 48, now(), NULL, ''),"
+            " ('sp500', 1, 1, 'two', 7, false, 'waiting', 1, 0, NULL, NULL, 'invalid key'),"
+            " ('sp500', 1000, 1, 'dlq', 1, false, 'replayed', 0, 0, NULL, now(), '')"
+        )
+        await connection.execute(
+            "INSERT INTO stream_sequences (feed, shard, epoch, stored, last_received_at)"
+            " VALUES ('sp500', 0, 1, 9, now() - interval '1 h'), ('sp500', 0, 2, 48, now())"
+        )
+        await connection.execute(
+            "INSERT INTO consumer_state (topic, partition, holder, state, lag, redis_state)"
+            " VALUES ('x-sp500-websocket-trades', 0, 'c', 'storing', 3, 'writing')"
+        )
+        await connection.execute(
+            "INSERT INTO gaps (feed, shard, epoch, kind, cause, recorded_at) VALUES"
+            " ('sp500', 0, 1, 'disconnected', 'test', now()),"
+            " ('sp500', 0, 1, 'disconnected', 'test', now() - interval '2 d')"
+        )
+        await connection.execute(
+            'INSERT INTO dead_letters (feed, topic, partition, "offset", payload, reason)'
+            " VALUES ('bithumb', 'bithumb-ticker', 0, 1, 'x', 'not_json')"
+        )
+        await connection.execute(
+            "INSERT INTO shard_assignments VALUES ('sp500', 'AAPL', 0), ('sp500', 'MSFT', 1)"
+        )
+        await connection.execute(
+            "INSERT INTO sp500_companies (symbol, company_name)"
+            " VALUES ('AAPL', 'a'), ('MSFT', 'm'), ('ZTS', 'z')"
+        )
+        yield connection
+
+
+async def test_a_fresh_database_has_a_row_for_every_feed(postgres_dsn):
+    rows = await feed_rows(postgres_dsn)
+
+    assert [row.feed for row in rows] == ["sp500", "bithumb", "top_gainers"]
+    assert {row.stored for row in rows} == {0}
+
+
+async def test_a_feed_row_adds_up_the_newest_producers_only(postgres_dsn, database):
+    row = (await feed_rows(postgres_dsn))[0]
+
+    assert (row.symbols_confirmed, row.symbols_wanted) == (48, 51)
+    assert (row.shards_running, row.shards_known) == (2, 2)
+    assert (row.stored, row.lag, row.gaps_24h, row.redis_state) == (57, 3, 1, "writing")
+    assert row.last_record_age_s is not None
+    assert row.last_record_age_s < 60
+
+
+async def test_the_page_says_which_symbols_are_not_covered_and_why(postgres_dsn, database):
+    status = await read_status(postgres_dsn, finnhub_keys=2)
+
+    assert [(row.why, row.symbols) for row in status.uncovered] == [
+        ("shard 1: invalid key", ("MSFT",)),
+        ("no connection has room for them: 2 API keys are set, one per connection", ("ZTS",)),
+    ]
+
+
+async def test_the_page_can_be_printed_and_written_as_json(postgres_dsn, database):
+    status = await read_status(postgres_dsn, finnhub_keys=2)
+
+    console = Console(record=True, width=200, file=None, quiet=False)
+    with console.capture() as printed:
+        console.print(render_status(status))
+        console.print(render_table(status.feeds))
+    assert "invalid key" in printed.get()
+    assert "not_json" in printed.get()
+    assert json.loads(json.dumps(status.as_json()))["feeds"]["sp500"]["stored"] == 57

@@ -1,0 +1,112 @@
+"""What the status page says about symbols that are not covered, and in which units."""
+
+from dataclasses import replace
+
+import pytest
+
+from ray_pipeline.observe.status import (
+    FeedRow,
+    ShardRow,
+    Uncovered,
+    Wanted,
+    age,
+    uncovered,
+    with_rates,
+)
+
+ROW = FeedRow(
+    feed="sp500",
+    symbols_wanted=2,
+    symbols_confirmed=2,
+    shards_running=1,
+    shards_known=1,
+    stored=100,
+    lag=0,
+    last_record_age_s=0.5,
+    gaps_24h=0,
+    redis_state="writing",
+    sampled_at_s=1000.0,
+)
+SHARD = ShardRow(
+    feed="sp500",
+    shard=0,
+    epoch=1,
+    holder="a",
+    state="streaming",
+    cause="",
+    connected=True,
+    stopped=False,
+    wanted=2,
+    confirmed=2,
+    received=100,
+    published=100,
+    spooled=0,
+    reconnects=0,
+    last_data_age_s=0.5,
+    heartbeat_age_s=0.4,
+)
+WANTED = Wanted("sp500", {0: ("AAPL", "MSFT")})
+
+
+def test_the_rate_is_what_was_stored_between_two_samples():
+    (row,) = with_rates([ROW], [replace(ROW, stored=150, sampled_at_s=1002.0)])
+
+    assert row.records_per_s == 25.0
+
+
+def test_two_samples_of_one_moment_have_no_rate():
+    assert with_rates([ROW], [ROW])[0].records_per_s is None
+
+
+def test_a_feed_without_an_earlier_sample_has_no_rate():
+    assert with_rates([], [ROW])[0].records_per_s is None
+
+
+def test_symbols_of_a_connected_shard_are_covered():
+    assert list(uncovered(WANTED, [SHARD], keys=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("shard", "why"),
+    [
+        (replace(SHARD, connected=False, cause="429 Too Many Requests"), "429 Too Many Requests"),
+        (replace(SHARD, connected=False, state="connecting"), "connecting"),
+        (replace(SHARD, heartbeat_age_s=90.0), "no sign of life for 90 s"),
+        (replace(SHARD, stopped=True, cause="handed over"), "handed over"),
+    ],
+)
+def test_symbols_of_a_shard_in_trouble_are_named_with_its_cause(shard, why):
+    assert list(uncovered(WANTED, [shard], keys=1)) == [
+        Uncovered("sp500", f"shard 0: {why}", ("AAPL", "MSFT"))
+    ]
+
+
+def test_a_shard_past_the_keys_says_that_a_key_is_missing():
+    wanted = Wanted("sp500", {3: ("TSLA",)})
+
+    (row,) = uncovered(wanted, [], keys=2)
+
+    assert row.why == "shard 3: no API key: 2 set, shard 3 needs 4"
+
+
+def test_symbols_for_which_no_connection_has_room_are_named():
+    (row,) = uncovered(Wanted("sp500", {}, ("ZTS",)), [], keys=10)
+
+    assert row.symbols == ("ZTS",)
+    assert "10 API keys" in row.why
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "never"),
+        (-0.2, "0.0 s"),
+        (0.44, "0.4 s"),
+        (59, "59 s"),
+        (180, "3 min"),
+        (18_000, "5 h"),
+        (200_000, "2 d"),
+    ],
+)
+def test_an_age_is_told_in_the_unit_that_fits(seconds, text):
+    assert age(seconds) == text

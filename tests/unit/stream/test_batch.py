@@ -1,0 +1,208 @@
+"""A message is stored, parked, noted or recognised as a repeat; there is no fifth thing."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ray_pipeline.feeds import codec
+from ray_pipeline.feeds.records import Gap, Reject, Trade
+from ray_pipeline.stream.batch import Message, Preparer, Rules
+from ray_pipeline.stream.rows import SP500
+
+NOW_MS = 1_795_000_000_000
+
+
+def trade(seq, **changes):
+    fields = {
+        "symbol": "AAPL",
+        "price": Decimal("129.575"),
+        "volume": Decimal(100),
+        "timestamp_ms": NOW_MS - 1000,
+        "epoch": 1,
+        "seq": seq,
+        "pod_index": 3,
+        "created_at": datetime.fromtimestamp(NOW_MS / 1000, UTC),
+    }
+    return Trade(**{**fields, **changes})
+
+
+def message(value, offset=0, partition=0):
+    return Message(partition, offset, NOW_MS, b"AAPL", value)
+
+
+def prepare(*values, preparer=None):
+    preparer = preparer or Preparer(SP500, Rules(300_000), arrivals={}, newest={})
+    messages = [message(value, offset) for offset, value in enumerate(values)]
+    return preparer.prepare(messages, now_ms=NOW_MS)
+
+
+def test_a_price_is_stored_as_it_was_written():
+    """129.575 stays 129.575, 26 digits stay 26 digits, and a trailing zero stays too."""
+    for text in ("129.575", "1234567890.1234567890123456", "5.10"):
+        value = codec.encode(trade(1, price=Decimal(text)))
+        (item,) = prepare(value).items
+        assert item.line.split("\t")[1] == text
+
+
+def test_null_conditions_and_volume_are_null():
+    """Absent is not zero and not an empty list."""
+    (item,) = prepare(codec.encode(trade(1, volume=None, trade_conditions=None))).items
+
+    assert item.line.split("\t")[2] == "\\N"
+    assert item.line.split("\t")[4] == "\\N"
+
+
+def test_a_trade_of_the_future_is_parked():
+    """It would hold the latest value for ever."""
+    batch = prepare(codec.encode(trade(1, timestamp_ms=NOW_MS + 300_001)))
+
+    assert [parked.reason for parked in batch.parked] == ["future_dated"]
+    assert batch.tallies[(3, 1)].parked == 1
+
+
+def test_what_an_owner_sent_after_it_was_replaced_is_parked():
+    """A newer epoch was seen in the partition."""
+    batch = prepare(
+        codec.encode(trade(1, epoch=2)),
+        codec.encode(trade(1, epoch=1)),
+        codec.encode(trade(2, epoch=2)),
+    )
+
+    assert [(item.record.epoch, item.record.seq) for item in batch.items] == [(2, 1), (2, 2)]
+    assert [(parked.reason, parked.epoch) for parked in batch.parked] == [("stale_epoch", 1)]
+
+
+def test_notices_are_counted_with_the_data():
+    """They have numbers too, so that a hole between them is seen."""
+    gap = Gap(epoch=1, seq=1, pod_index=3, gap_kind="disconnected", cause="1006")
+    reject = Reject(
+        epoch=1, seq=2, pod_index=3, reason="not_json", detail="bad", payload="{", size_bytes=1
+    )
+
+    batch = prepare(codec.encode(gap), codec.encode(reject), codec.encode(trade(3)))
+
+    tally = batch.tallies[(3, 1)]
+    assert (tally.notices, tally.parked, tally.stored) == (1, 1, 1)
+    assert tally.ranges == [(1, 4)]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.integers(1, 6).map(lambda seq: codec.encode(trade(seq))),
+            st.just(b"null"),
+            st.just(b'{"kind":"gap"}'),
+            st.just(b'{"symbol":"A","price":"x"}'),
+            st.just(codec.encode(trade(7, symbol="A\tB\\N\n"))),
+            st.just(codec.encode(trade(8, price=Decimal("1E+400")))),
+            st.just(codec.encode(trade(0))),
+            st.just(codec.encode(trade(2**70))),
+        ),
+        max_size=30,
+    )
+)
+def test_every_message_is_accounted_for_once(values):
+    """Whatever comes, the feed goes on and nothing is dropped in silence."""
+    batch = prepare(*values)
+
+    assert batch.size == len(values)
+    assert batch.next_offsets == ({0: len(values)} if values else {})
+    for item in batch.items:
+        assert item.line.count("\n") == 1
+        assert item.line.count("\t") == len(SP500.columns) - 1
+    tallied = sum(t.stored + t.parked + t.notices for t in batch.tallies.values())
+    ranged = sum(end - start for t in batch.tallies.values() for start, end in t.ranges)
+    assert tallied == ranged
+
+
+def gap(**changes):
+    fields = {"epoch": 1, "seq": 1, "pod_index": 3, "gap_kind": "stalled", "cause": "silence"}
+    return codec.encode(Gap(**{**fields, **changes}))
+
+
+FIRST_DAY, LAST_SECOND = (
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(2027, 12, 31, 23, 59, 59, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("0001-01-01T00:00:00+14:00", FIRST_DAY),
+        ("0001-01-01T00:00:00Z", FIRST_DAY),
+        ("1999-12-31T23:59:59", FIRST_DAY),
+        ("9999-12-31T23:59:59.999999-14:00", LAST_SECOND),
+        ("2030-01-01T00:00:00+23:59", LAST_SECOND),
+    ],
+)
+def test_a_gap_out_of_any_range_is_dated_at_its_end_and_says_so(text, stored):
+    """Postgres would hold the year 1 BC, and psycopg refuse every page with it."""
+    value = gap(from_at=datetime(2026, 1, 5, tzinfo=UTC)).replace(
+        b"2026-01-05T00:00:00Z", text.encode()
+    )
+
+    ((_, kept),) = prepare(value).gaps
+    assert (kept.from_at, kept.to_at) == (stored, None)
+    assert kept.cause.startswith("silence (from_at was ")
+
+
+def test_a_gap_of_our_time_is_kept_as_it_is():
+    moment = datetime(2026, 1, 5, 14, 30, tzinfo=timezone(timedelta(hours=9)))
+    ((_, kept),) = prepare(gap(from_at=moment, to_at=moment, symbols=["AAPL"])).gaps
+
+    assert (kept.from_at, kept.to_at, kept.cause) == (moment, moment, "silence")
+
+
+def test_a_notice_loses_what_postgres_cannot_store():
+    """One row that is refused for ever would hold up all that follow."""
+    reject = Reject(
+        epoch=1, seq=2, pod_index=3, reason="b\x00d", detail="x", payload="\x00", size_bytes=1
+    )
+    batch = prepare(gap(gap_kind="a\x00b", cause="\x00", symbols=["A\x00"]), codec.encode(reject))
+
+    ((_, kept),) = batch.gaps
+    assert (kept.gap_kind, kept.cause, kept.symbols) == ("ab", "", ["A"])
+    assert batch.parked[0].reason == "bd"
+
+
+@pytest.mark.parametrize(
+    "created_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"]
+)
+def test_a_record_received_out_of_any_range_is_parked(created_at):
+    """It says of itself when it was received."""
+    value = codec.encode(trade(1, created_at=datetime(2026, 1, 5, tzinfo=UTC)))
+    batch = prepare(value.replace(b"2026-01-05T00:00:00Z", created_at.encode()))
+
+    assert [parked.reason for parked in batch.parked] == ["bad_time"]
+
+
+@pytest.mark.parametrize("timestamp_ms", [-1, -(2**63), 2**63 - 1, 10**15])
+def test_a_broker_without_a_clock_stops_nothing(timestamp_ms):
+    """Kafka's time is any number that a client sent."""
+    value = codec.encode(trade(1, created_at=None))
+    preparer = Preparer(SP500, Rules(300_000), arrivals={}, newest={})
+    batch = preparer.prepare([Message(0, 0, timestamp_ms, b"A", value)], now_ms=NOW_MS)
+
+    assert [parked.reason for parked in batch.parked] == ["bad_time"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        gap(cause="CAUSE").replace(b"CAUSE", b"\xed\xa0\x80"),
+        gap(cause="CAUSE").replace(b'"CAUSE"', b"[" * 100_000),
+        b'{"x":' + b"[" * 100_000,
+        b'{"kind":' + b'{"a":' * 100_000,
+    ],
+    ids=["not-utf8", "deep-notice", "deep", "deep-kind"],
+)
+def test_what_cannot_be_decoded_is_parked(value):
+    """However it cannot."""
+    batch = prepare(value)
+
+    assert [parked.reason for parked in batch.parked] in (["not_utf8"], ["wrong_shape"])
