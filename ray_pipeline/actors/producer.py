@@ -74,7 +74,7 @@ def finnhub_key(settings: Settings, feed: str, shard: int) -> str | None:
     The first keys belong to the configured shards in order, the next one to the top gainers, and
     those behind it to shards past the configured ones.
     """
-    keys = settings.stream_keys()
+    keys = settings.stream_keys("finnhub")
     base = settings.streams.sp500_shards
     index = base if feed == "top_gainers" else shard - 1 if shard <= base else shard
     return keys[index] if index < len(keys) else None
@@ -83,7 +83,7 @@ def finnhub_key(settings: Settings, feed: str, shard: int) -> str | None:
 def sp500_shards(settings: Settings) -> int:
     """Return how many S&P 500 shards there are: the configured ones, and one a spare key."""
     base = settings.streams.sp500_shards
-    return base + max(0, len(settings.stream_keys()) - base - 1)
+    return base + max(0, len(settings.stream_keys("finnhub")) - base - 1)
 
 
 class _Workshop:
@@ -111,7 +111,7 @@ class _Workshop:
         self._leases = Leases(self._dsn)
         self._beats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
-        self._rest = BithumbRest(settings.bithumb.rest_url or bithumb.REST_URL)
+        self._rest = BithumbRest(settings.endpoint("bithumb").rest_url or bithumb.REST_URL)
         self._key = "" if spec.name == "bithumb" else finnhub_key(settings, spec.name, shard)
         self._future_ms = int(self._streams.future_tolerance_s * 1000)
 
@@ -167,7 +167,7 @@ class _Workshop:
             self._spool = None
 
     def _missing(self) -> str:
-        found = len(self._settings.stream_keys())
+        found = len(self._settings.stream_keys("finnhub"))
         return (
             f"no key: PIPELINE_API_KEYS has {found} for finnhub, one a connection; "
             "add another to collect these symbols"
@@ -241,11 +241,11 @@ class _Workshop:
 
     def _connect_finnhub(self) -> AbstractAsyncContextManager[WebSocket]:
         key = self._key or ""
-        base = self._settings.finnhub.ws_url or finnhub.WS_URL
+        base = self._settings.endpoint("finnhub").ws_url or finnhub.WS_URL
         return self._open(finnhub.url(base, key), key)
 
     def _connect_bithumb(self) -> AbstractAsyncContextManager[WebSocket]:
-        return self._open(self._settings.bithumb.ws_url or bithumb.WS_URL, "")
+        return self._open(self._settings.endpoint("bithumb").ws_url or bithumb.WS_URL, "")
 
     def _open(self, url: str, key: str) -> AbstractAsyncContextManager[WebSocket]:
         return open_websocket(url, frame_limit_bytes=self._streams.frame_limit_bytes, key=key)

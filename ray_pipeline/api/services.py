@@ -16,8 +16,6 @@ from ray_pipeline.api.value_source import Stores
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.observe.status import FeedRow, Status
-from ray_pipeline.providers import PROVIDERS
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres import freshness
 from ray_pipeline.storage.postgres.freshness import Freshness
@@ -73,9 +71,9 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
     """Return the services; nothing is connected yet, so that the API starts without its stores."""
     pool = Pool(settings.postgres_dsn(), size=POOL_SIZE, name="ray-pipeline api")
     stores = Stores(LatestReader(settings.redis_url()), pool)
-    keys = fingerprints(settings)
-    counts = {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
-    stream_keys = len(settings.stream_keys())
+    keys = settings.key_fingerprints()
+    counts = settings.key_counts()
+    stream_keys = len(settings.stream_keys("finnhub"))
 
     async def status() -> Status:
         return await pool.read(lambda open_: status_on(open_, finnhub_keys=stream_keys))

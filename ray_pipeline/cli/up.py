@@ -31,8 +31,7 @@ from ray_pipeline.local import simulated_data, stack
 from ray_pipeline.local.announced import Announced, announcing
 from ray_pipeline.observe.audit import Audit
 from ray_pipeline.observe.status import FeedRow, with_rates
-from ray_pipeline.providers import PROVIDERS
-from ray_pipeline.providers.configured import fingerprints
+from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.audit_facts import run_audit
@@ -184,8 +183,8 @@ async def _start(
         ray_environment=dict(connection.environment),
         namespace=settings.ray.namespace,
         simulated=tuple(simulated),
-        keys=fingerprints(settings),
-        stream_keys=len(settings.stream_keys()),
+        keys=settings.key_fingerprints(),
+        stream_keys=len(settings.stream_keys("finnhub")),
         speed=settings.jobs.speed,
         postgres=fingerprint(settings.postgres_dsn()),
     )
@@ -224,7 +223,7 @@ async def _start_servers(
 async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -> list[str]:
     """Start simulators for the feeds that cannot be had, and return those feeds' names."""
     settings = settings_module.load()
-    keyless = not settings.stream_keys() and settings.finnhub.ws_url is None
+    keyless = not settings.stream_keys("finnhub") and settings.endpoint("finnhub").ws_url is None
     if not demo and not keyless:
         return []
     found = await cleanup.enter_async_context(
@@ -237,7 +236,7 @@ async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -
     # Simulated trades come at any hour.
     os.environ.setdefault("PIPELINE_STREAMS__MARKET_HOURS", "always")
     simulated = ["sp500", "top_gainers"]
-    if demo or settings.bithumb.ws_url is None:
+    if demo or settings.endpoint("bithumb").ws_url is None:
         found = await cleanup.enter_async_context(
             _simulator("bithumb", "--rate", str(DEMO_BITHUMB_RATE))
         )
@@ -259,7 +258,7 @@ async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
         os.environ["PIPELINE_BITHUMB__REST_URL"] = bithumb  # which knows the same markets
     keys = {
         one.name: [f"simulated-{one.name}-{number}" for number in range(1, DEMO_KEYS_EACH + 1)]
-        for one in PROVIDERS
+        for one in all_providers()
         if one.needs_key
     }
     os.environ["PIPELINE_API_KEYS"] = json.dumps(keys)

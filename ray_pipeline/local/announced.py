@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ray_pipeline.local import stack
 from ray_pipeline.local.process import ProcessId, identify, is_alive
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
 
@@ -104,4 +103,6 @@ def keys_in_use(settings: Settings) -> KeysInUse:
     here = announced(stack.home())
     if here is not None and here.postgres == fingerprint(settings.postgres_dsn()):
         return KeysInUse(here.keys, here.stream_keys, here.speed)
-    return KeysInUse(fingerprints(settings), len(settings.stream_keys()), settings.jobs.speed)
+    return KeysInUse(
+        settings.key_fingerprints(), len(settings.stream_keys("finnhub")), settings.jobs.speed
+    )

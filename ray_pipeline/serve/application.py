@@ -85,7 +85,7 @@ class Post:
         )
 
     async def _read(self) -> Status:
-        keys = len(self._settings.stream_keys())
+        keys = len(self._settings.stream_keys("finnhub"))
         return await read_status(self._settings.postgres_dsn(), finnhub_keys=keys)
 
 

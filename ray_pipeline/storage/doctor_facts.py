@@ -139,7 +139,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Check]:
 
 
 def _keys(settings: Settings) -> Check:
-    keys = settings.stream_keys()
+    keys = settings.stream_keys("finnhub")
     return doctor.finnhub_keys(
         len(keys), distinct=len(set(keys)), shards=settings.streams.sp500_shards
     )

@@ -72,4 +72,4 @@ async def test_simulated_feeds_leave_the_keys_of_batch_jobs_alone():
 
     assert settings.keys("fred") == ["mine"]
     assert settings.keys("finnhub") == []
-    assert len(set(settings.stream_keys())) == DEMO_KEYS
+    assert len(set(settings.stream_keys("finnhub"))) == DEMO_KEYS

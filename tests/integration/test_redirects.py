@@ -14,8 +14,13 @@ from ray_pipeline.errors import FeedRefused, RedirectRefused
 from ray_pipeline.feeds import finnhub
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.notebook.api_source import HttpSource
-from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, WIKIPEDIA, YAHOO, X
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
+from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
 from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
+from ray_pipeline.providers.wikipedia import PROVIDER as WIKIPEDIA
+from ray_pipeline.providers.x import PROVIDER as X
+from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import load
 from ray_pipeline.storage.bithumb_rest import BithumbRest

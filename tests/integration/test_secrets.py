@@ -20,8 +20,11 @@ from ray_pipeline.catalog import feed, job
 from ray_pipeline.errors import ConfigurationError, FeedRefused, FeedUnavailable
 from ray_pipeline.feeds import finnhub
 from ray_pipeline.jobs.spec import Request
-from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, X
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
+from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
 from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
+from ray_pipeline.providers.x import PROVIDER as X
 from ray_pipeline.redact import MASK
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
