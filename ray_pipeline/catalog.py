@@ -1,4 +1,4 @@
-"""Every feed and every batch job there is: one module with a `SPEC` each."""
+"""Every batch job: one module with a `SPEC` each."""
 
 import difflib
 from functools import cache
@@ -6,23 +6,8 @@ from functools import cache
 from ray_pipeline import jobs
 from ray_pipeline.discovery import discover
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.feeds import bithumb, sp500, top_gainers
-from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.providers.registry import all_providers
-
-FEEDS: tuple[FeedSpec, ...] = (sp500.SPEC, bithumb.SPEC, top_gainers.SPEC)
-
-
-def feed(name: str) -> FeedSpec:
-    """
-    Return the feed called `name`.
-
-    Raises:
-        KeyError: If there is none.
-    """
-    by_name: dict[str, FeedSpec] = {spec.name: spec for spec in FEEDS}
-    return by_name[name]
 
 
 @cache

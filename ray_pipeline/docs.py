@@ -1,12 +1,15 @@
-"""Write the pages that are generated from the code, or check that they are up to date."""
+"""Write the files that are generated from the code, or check that they are up to date."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ray_pipeline import settings
+from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.kubernetes.manifests.kafka_files import topics_yaml, users_yaml
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+ROOT = Path(__file__).parent.parent
 
 HEAD = """# Settings
 
@@ -54,12 +57,31 @@ def _default(default: object) -> str:
     return "" if default is None or default == "" else f"`{default}`"
 
 
+def files() -> dict[Path, str]:
+    """Return the content of each generated file."""
+    components = ROOT / "kuberay" / "components"
+    kafka, alerts = components / "kafka", components / "monitoring" / "alerts.yaml"
+    return {
+        ROOT / "docs" / "settings.md": page(),
+        kafka / "topics.yaml": topics_yaml(FEEDS),
+        kafka / "users.yaml": users_yaml(FEEDS),
+        alerts: _selected(alerts.read_text()),
+    }
+
+
+def _selected(alerts: str) -> str:
+    """Return the alerts with the feeds that never close in the selectors of their expressions."""
+    always_open = "|".join(feed.name for feed in FEEDS if feed.calendar is None)
+    return re.sub(r'feed(!?)~"[^"]*"', rf'feed\1~"{always_open}"', alerts)
+
+
 def main() -> None:
-    """Write the page; with --check only compare, and exit with 1 where it is stale."""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.name} is not what the code says; run `make docs`")
+    """Write the files. With --check compare them, and exit with 1 if one is outdated."""
+    for path, text in files().items():
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            sys.exit(f"{path.name} is outdated; run `make docs`")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@ Settings: environment variables that begin with PIPELINE_, a `.env` file, a YAML
 
 Two underscores separate a section from a name: `PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. Each registered
 provider is a section too: `PIPELINE_FINNHUB__REST_URL`. An unknown name is an error that suggests
-the most similar name, because a misspelt setting would otherwise be ignored without notice.
+the most similar name, because a misspelt setting would otherwise be ignored without notice. Each
+feed has a section too: `PIPELINE_FEEDS__SP500__SHARDS`.
 """
 
 import difflib
@@ -12,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
@@ -24,6 +25,8 @@ from pydantic_settings import (
 )
 
 from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.redact import fingerprint
 
@@ -81,17 +84,12 @@ class KafkaSettings(Section):
     replication_factor: int = Field(
         -1, ge=-1, description="For topics that are made. -1: the broker's default."
     )
-    sp500_partitions: int = Field(3, ge=1, description="Partitions of sp500-websocket-trades.")
-    bithumb_partitions: int = Field(1, ge=1, description="Partitions of bithumb-ticker.")
-    top_gainers_partitions: int = Field(1, ge=1, description="Partitions of finnhub-trades.")
     topic_prefix: str = Field("", description="Put before every topic's name.")
 
 
 class StreamSettings(Section):
     """How the streams run."""
 
-    sp500_shards: int = Field(10, ge=1, description="Connections for S&P 500 trades.")
-    symbols_per_connection: int = Field(50, ge=1, description="Finnhub's limit on a free plan.")
     consumers_per_topic: int = Field(
         1, ge=1, description="Consumer actors a topic, at most one a partition."
     )
@@ -121,14 +119,79 @@ class StreamSettings(Section):
     future_tolerance_s: Seconds = Field(
         300.0, description="A record dated further ahead than this is parked."
     )
-    bithumb_poll_s: Seconds = Field(
-        5.0, description="Pause between REST rounds while Bithumb's WebSocket is down."
-    )
     drain_s: Seconds = Field(30.0, description="How long a stop waits for records in flight.")
     batch_rows: int = Field(20_000, ge=1, description="Most records in one transaction.")
-    realtime_ttl_s: int = Field(432_000, ge=1, description="Life of stock keys in Redis: 5 days.")
-    crypto_ttl_s: int = Field(86_400, ge=1, description="Life of crypto keys in Redis: 1 day.")
     publishes_per_s: float = Field(2.0, gt=0, description="Most publishes a channel gets.")
+
+
+class FeedSettings(Section):
+    """
+    How one feed runs. `_feed_section` declares which of these values a feed has.
+
+    Attributes:
+        partitions: Partitions of the topic.
+        ttl_s: Time to live of the latest values in Redis.
+        shards: Configured connections of a feed with sharding.
+        symbols_per_connection: Limit of a connection of a feed with sharding.
+        poll_s: Pause between two rounds over REST.
+    """
+
+    partitions: int
+    ttl_s: int
+    shards: int = 1
+    symbols_per_connection: int = 1
+    poll_s: float = 1.0
+
+
+def _feed_section(feed: Feed) -> type[Section]:
+    """Return the section of a feed; the defaults come from the feed."""
+    fields: dict[str, Any] = {
+        "partitions": (
+            int,
+            Field(feed.partitions, ge=1, description=f"Partitions of {feed.topic}."),
+        ),
+        "ttl_s": (
+            int,
+            Field(feed.redis.ttl_s, ge=1, description="Time to live of its values in Redis."),
+        ),
+    }
+    if feed.sharding is not None:
+        fields["shards"] = (
+            int,
+            Field(feed.sharding.shards, ge=1, description="Connections, one per API key."),
+        )
+        fields["symbols_per_connection"] = (
+            int,
+            Field(
+                feed.sharding.symbols_per_connection,
+                ge=1,
+                description=f"Limit of {feed.protocol.title}'s plan.",
+            ),
+        )
+    if feed.protocol.poll is not None:
+        fields["poll_s"] = (
+            Seconds,
+            Field(
+                feed.protocol.poll.pause_s,
+                description="Pause between REST rounds while the WebSocket is down.",
+            ),
+        )
+    section: type[Section] = create_model(feed.name, __base__=Section, **fields)
+    return section
+
+
+def _feed_sections() -> type[Section]:
+    """Return the section `feeds`, which holds a section per feed."""
+    fields: dict[str, Any] = {}
+    for feed in FEEDS:
+        section = _feed_section(feed)
+        fields[feed.name] = (section, section())
+    model: type[Section] = create_model("feeds", __base__=Section, **fields)
+    return model
+
+
+def _feed_settings(sections: Section) -> dict[str, FeedSettings]:
+    return {feed.name: FeedSettings(**getattr(sections, feed.name).model_dump()) for feed in FEEDS}
 
 
 class ArchiveSettings(Section):
@@ -230,6 +293,10 @@ class Settings(Section):
     jobs: JobSettings = JobSettings()
     api: ApiSettings = ApiSettings()
     ray: RaySettings = RaySettings()
+    feeds: dict[str, FeedSettings] = Field(
+        default_factory=lambda: _feed_settings(_feed_sections()()),
+        description="The section of each feed, by the feed's name.",
+    )
     endpoints: dict[str, EndpointSettings] = Field(
         default_factory=dict, description="The section of each provider, by the provider's name."
     )
@@ -251,6 +318,11 @@ class Settings(Section):
         """Return the keys of a provider's WebSocket in order, as plain text."""
         ws_keys = self.endpoint(provider).ws_keys
         return self.keys(provider) if ws_keys is None else _plain(ws_keys)
+
+    def stream_key_counts(self) -> dict[str, int]:
+        """Return the number of WebSocket keys of each provider that feeds use."""
+        providers = {feed.key_provider for feed in FEEDS if feed.key_provider is not None}
+        return {name: len(self.stream_keys(name)) for name in sorted(providers)}
 
     def keys_by_provider(self) -> dict[str, list[str]]:
         """Return the keys of every registered provider, as plain text."""
@@ -375,9 +447,11 @@ def reader() -> type[_Sources]:
     sections: dict[str, Any] = {
         name: (info.annotation, info)
         for name, info in Settings.model_fields.items()
-        if name != "endpoints"
+        if name not in {"endpoints", "feeds"}
     }
-    for name in provider_names():
+    feeds = _feed_sections()
+    sections["feeds"] = (feeds, feeds())
+    for name in _endpoint_names():
         if name in Settings.model_fields:
             raise ConfigurationError(
                 f"the provider {name!r} has the name of a section of the settings",
@@ -417,8 +491,15 @@ def load(**overrides: object) -> Settings:
 
 def _settings(sources: _Sources) -> Settings:
     values = {name: getattr(sources, name) for name in sources.model_fields_set}
-    endpoints = {name: values.pop(name) for name in provider_names() if name in values}
+    endpoints = {name: values.pop(name) for name in _endpoint_names() if name in values}
+    if "feeds" in values:
+        values["feeds"] = _feed_settings(values["feeds"])
     return Settings(**values, endpoints=endpoints)
+
+
+def _endpoint_names() -> list[str]:
+    """Return every provider and every venue; a venue needs no provider of batch data."""
+    return sorted({*provider_names(), *(feed.protocol.venue for feed in FEEDS)})
 
 
 _HINT = "docs/settings.md lists every setting with its type and default"
@@ -451,17 +532,26 @@ def known_names() -> frozenset[str]:
 def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
     """Yield the path, type, default and description of every setting, in order."""
     for name, info in reader().model_fields.items():
-        section = info.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            for inner, detail in section.model_fields.items():
-                yield (
-                    (name, inner),
-                    FieldFacts(
-                        str(detail.annotation), detail.get_default(), detail.description or ""
-                    ),
-                )
+        if _is_section(info.annotation):
+            yield from _section_fields((name,), info.annotation)
         else:
             yield (name,), FieldFacts(str(info.annotation), {}, info.description or "")
+
+
+def _section_fields(
+    path: tuple[str, ...], section: type[Section]
+) -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
+    for name, info in section.model_fields.items():
+        if _is_section(info.annotation):
+            yield from _section_fields((*path, name), info.annotation)
+        else:
+            annotation = str(info.annotation)
+            facts = FieldFacts(annotation, info.get_default(), info.description or "")
+            yield (*path, name), facts
+
+
+def _is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 class FieldFacts:

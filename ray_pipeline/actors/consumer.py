@@ -13,15 +13,16 @@ from typing import Any, Generic, TypeVar
 
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.actors.ray_metrics import report
-from ray_pipeline.catalog import feed as feed_spec
 from ray_pipeline.errors import (
     BrokerUnavailable,
     CacheUnavailable,
     DatabaseUnavailable,
     OwnershipLost,
 )
-from ray_pipeline.feeds.feed import FeedSpec, partition_of
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.feed import Feed, partition_of
+from ray_pipeline.feeds.feed_registry import feed_named
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Record
 from ray_pipeline.lease import Lease
 from ray_pipeline.observe.metrics import Sample, consumer_metrics
 from ray_pipeline.ownership import Ownership
@@ -42,11 +43,10 @@ from ray_pipeline.storage.redis.rebuild import rebuilder
 from ray_pipeline.stream.batch import Rules
 from ray_pipeline.stream.consume import CacheWriter, Consumer, ConsumerStatus
 from ray_pipeline.stream.missing import HoleWatch, missing
-from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 HEARTBEAT_S = 1.0
 REPORT_EVERY_S = 5.0
@@ -62,7 +62,7 @@ class ConsumerService(Generic[T]):
     """Stores some partitions of a feed for as long as it owns them, and owns them when it can."""
 
     def __init__(
-        self, settings: Settings, spec: FeedSpec, layout: Layout[T], *, partitions: Sequence[int]
+        self, settings: Settings, spec: Feed, layout: Layout[T], *, partitions: Sequence[int]
     ) -> None:
         self._settings = settings
         self._spec = spec
@@ -239,11 +239,10 @@ class ConsumerService(Generic[T]):
     ) -> None:
         sequences = await store.sequences()
         streams = self._settings.streams
-        crypto = self._spec.name == "bithumb"
         cache = LatestCache(
             self._settings.redis_url(),
             self._spec,
-            ttl_s=streams.crypto_ttl_s if crypto else streams.realtime_ttl_s,
+            ttl_s=self._settings.feeds[self._spec.name].ttl_s,
             publishes_per_s=streams.publishes_per_s,
         )
         writer = CacheWriter(
@@ -341,13 +340,10 @@ class ConsumerService(Generic[T]):
 
 def build_consumer(
     settings: Settings, feed: str, *, partitions: Sequence[int]
-) -> "ConsumerService[Trade] | ConsumerService[Ticker]":
+) -> ConsumerService[Any]:
     """Return the consumer of some partitions of a feed."""
-    spec = feed_spec(feed)
-    if spec.name == "bithumb":
-        return ConsumerService(settings, spec, BITHUMB, partitions=partitions)
-    layout = SP500 if spec.name == "sp500" else TOP_GAINERS
-    return ConsumerService(settings, spec, layout, partitions=partitions)
+    spec = feed_named(feed)
+    return ConsumerService(settings, spec, spec.layout, partitions=partitions)
 
 
 class ConsumerActor:

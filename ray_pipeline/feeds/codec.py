@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from ray_pipeline.errors import BadRecord
-from ray_pipeline.feeds.records import Notice, Record, Ticker, Trade
+from ray_pipeline.feeds.records import Notice, Record
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -15,7 +15,7 @@ def encode(record: Record) -> bytes:
     return _encoder.encode(record)
 
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 # What msgspec raises for bytes that hold no record; RecursionError for JSON nested too deeply.
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -1,26 +1,43 @@
 """
-What travels through Kafka: trades, tickers, and the notices that producers send beside them.
+The records in Kafka: trades, tickers, and the notices of producers.
 
 The field names are the wire format. Numbers are Decimal, so that 129.575 stays 129.575.
 """
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-FINNHUB_SP500_SOURCE = "finnhub_sp500_websocket"
-FINNHUB_TOP_GAINERS_SOURCE = "finnhub_websocket"
-BITHUMB_SOURCE = "bithumb"
+
+class Record(Protocol):
+    """What every record has: the identity that its producer gave it, and when it was received."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the producer's lease."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the record within the epoch."""
+
+    @property
+    def pod_index(self) -> int:
+        """The shard."""
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the record was received; None: the broker's time."""
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
     """
-    Which record this is, for ever: the producer numbers what it publishes, from 1, per epoch.
+    The identity of a record. A producer numbers its records from 1 in each epoch.
 
-    Nothing in a trade can serve instead: identical trades in one frame are distinct trades.
+    The content of a trade cannot identify it: identical trades in one frame are distinct trades.
     """
 
     shard: int
@@ -46,7 +63,11 @@ class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One market's ticker at Bithumb. Dates and stamps are already right: see feeds.bithumb."""
+    """
+    One market's ticker at a Korean exchange.
+
+    The venue's module corrects dates and timestamps before it creates a ticker.
+    """
 
     market: str
     timestamp_field: int  # event time, ms since the epoch
@@ -84,7 +105,7 @@ class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Gap(
     msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="kind", omit_defaults=True
 ):
-    """A producer's word that it could not collect: from, to, which symbols, why."""
+    """A producer reports a time in which it could not collect."""
 
     epoch: int
     seq: int
@@ -100,23 +121,22 @@ class Gap(
 class Reject(
     msgspec.Struct, frozen=True, kw_only=True, tag="reject", tag_field="kind", omit_defaults=True
 ):
-    """Something a provider sent that is no record. It is parked with its reason."""
+    """A part of a frame that is not a record. The consumer stores it as a dead letter."""
 
     epoch: int
     seq: int
     pod_index: int
     reason: str  # a short stable word
     detail: str
-    payload: str  # what came, at most REJECT_LIMIT_BYTES of it
-    size_bytes: int  # how long it was
+    payload: str  # at most REJECT_LIMIT_BYTES of it
+    size_bytes: int  # of the whole payload
     created_at: datetime | None = None
 
 
-# Kafka's default for a message is 1 MiB; a rejected frame must fit, whatever it was.
+# Kafka's default limit of a message is 1 MiB. A rejected frame must fit into a message.
 REJECT_LIMIT_BYTES = 256 * 1024
 
 Notice = Gap | Reject
-Record = Trade | Ticker | Gap | Reject
 
 
 def to_ms(moment: datetime) -> int:

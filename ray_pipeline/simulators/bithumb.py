@@ -11,6 +11,7 @@ from aiohttp import web
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
 from ray_pipeline.simulators.prices import Pace, Walk
 from ray_pipeline.simulators.recording import Frame, read
+from ray_pipeline.simulators.venue import VenueSimulator
 
 BithumbOptions = Options
 
@@ -53,6 +54,14 @@ class BithumbSimulator(Simulator):
     def rest_url(self) -> str:
         """Base of the REST API."""
         return f"http://{self.options.host}:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make this server Bithumb."""
+        return {
+            "PIPELINE_BITHUMB__WS_URL": self.ws_url,
+            "PIPELINE_BITHUMB__REST_URL": self.rest_url,
+        }
 
     def routes(self) -> list[web.RouteDef]:
         """Return the socket and the REST endpoints."""
@@ -220,6 +229,16 @@ class BithumbSimulator(Simulator):
         if kind not in frames:
             raise ValueError(f"no such kind; there are {sorted([*frames, 'raw'])}")
         return frames[kind]
+
+
+SIMULATOR = VenueSimulator(
+    name="bithumb",
+    help="Serve Bithumb's WebSocket (v2) and REST API: tickers of some 60 markets.",
+    make=BithumbSimulator,
+    rate=50.0,
+    demo_rate=60.0,
+    addresses=("ws_url", "rest_url"),
+)
 
 
 def _subscription(text: str) -> tuple[dict[str, str] | None, list[str]]:

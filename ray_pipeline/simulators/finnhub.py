@@ -9,6 +9,7 @@ from aiohttp import web
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
 from ray_pipeline.simulators.prices import Pace, Quote, Walk, chunks
 from ray_pipeline.simulators.recording import Frame, read
+from ray_pipeline.simulators.venue import VenueSimulator
 
 FinnhubOptions = Options
 
@@ -37,6 +38,11 @@ class FinnhubSimulator(Simulator):
     def url(self) -> str:
         """Where clients connect, without the key."""
         return f"ws://{self.options.host}:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make this server Finnhub."""
+        return {"PIPELINE_FINNHUB__WS_URL": self.url}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the one endpoint."""
@@ -137,6 +143,16 @@ class FinnhubSimulator(Simulator):
         if kind not in frames:
             raise ValueError(f"no such kind; there are {sorted([*frames, 'raw'])}")
         return frames[kind]
+
+
+SIMULATOR = VenueSimulator(
+    name="finnhub",
+    help="Serve Finnhub's WebSocket: one connection a key, 50 symbols each, trades.",
+    make=FinnhubSimulator,
+    rate=100.0,
+    demo_rate=400.0,
+    addresses=("url",),
+)
 
 
 def _trade(quote: Quote, at_ms: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ray_pipeline.errors import BrokerUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import client_options
 from ray_pipeline.storage.kafka.positions import topic_name
@@ -34,7 +34,7 @@ class Archiver:
     def __init__(
         self,
         settings: Settings,
-        spec: FeedSpec,
+        spec: Feed,
         *,
         directory: Path,
         clock: Callable[[], float] = time.monotonic,

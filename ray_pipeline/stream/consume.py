@@ -22,16 +22,16 @@ from ray_pipeline.errors import (
     DatabaseUnavailable,
     LogReplaced,
 )
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Record
 from ray_pipeline.stream.bars import BarKey
 from ray_pipeline.stream.batch import Message, Prepared, Preparer, Rules, ShardEpoch
 from ray_pipeline.stream.cache import Entry, LatestBuffer
-from ray_pipeline.stream.rows import Layout
 from ray_pipeline.stream.sequence import Arrivals, RangeSet
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0

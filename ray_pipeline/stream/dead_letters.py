@@ -9,21 +9,18 @@ our own note sends the same identity again, which the consumer recognises as a r
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 
 import msgspec
 
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import UNDECODABLE, Decoder, encode
-from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Identity, Reject, Ticker, Trade
+from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Identity, Record, Reject
 
 REPLAY_SHARDS = 1000  # shards from here on carry dead letters that were replayed
 _RESERVATION = re.compile(r"replaying as shard (\d+), epoch (\d+), seq (\d+)")
 _fields = msgspec.json.Encoder(decimal_format="number")
 _objects = msgspec.json.Decoder(dict[str, object], float_hook=Decimal)
-_decoders: dict[str, Decoder[Trade] | Decoder[Ticker]] = {
-    "Trade": Decoder(Trade),
-    "Ticker": Decoder(Ticker),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def reserved(resolution: str) -> Identity | None:
     return Identity(*(int(number) for number in match.groups())) if match else None
 
 
-def readdress(letter: Letter, identity: Identity, kind: type[Trade] | type[Ticker]) -> bytes:
+def readdress(letter: Letter, identity: Identity, kind: type[Record]) -> bytes:
     """
     Return the letter's payload as a record with a new identity.
 
@@ -70,10 +67,15 @@ def readdress(letter: Letter, identity: Identity, kind: type[Trade] | type[Ticke
         value = _fields.encode(
             fields | {"pod_index": identity.shard, "epoch": identity.epoch, "seq": identity.seq}
         )
-        _decoders[kind.__name__].decode(value)
+        _decoder(kind).decode(value)
     except (*UNDECODABLE, BadRecord) as error:
         return _still_bad(letter, identity, str(error))
     return value
+
+
+@cache
+def _decoder(kind: type[Record]) -> Decoder[Record]:
+    return Decoder(kind)
 
 
 def _still_bad(letter: Letter, identity: Identity, why: str) -> bytes:

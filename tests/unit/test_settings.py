@@ -6,6 +6,7 @@ import pytest
 
 from ray_pipeline import settings
 from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.providers.registry import provider_names
 
 
@@ -77,3 +78,38 @@ def test_settings_travel_to_another_process(monkeypatch):
     loaded = settings.load(finnhub={"ws_keys": ["key"]})
 
     assert pickle.loads(pickle.dumps(loaded)) == loaded
+
+
+def test_each_feed_is_a_section_with_the_defaults_of_the_feed(monkeypatch):
+    monkeypatch.setenv("PIPELINE_FEEDS__SP500__SHARDS", "2")
+    monkeypatch.setenv("PIPELINE_FEEDS__BITHUMB__TTL_S", "60")
+
+    feeds = settings.load().feeds
+
+    assert (feeds["sp500"].shards, feeds["sp500"].partitions) == (2, 3)
+    assert (feeds["bithumb"].ttl_s, feeds["bithumb"].poll_s) == (60, 5.0)
+    assert feeds.keys() == {feed.name for feed in FEEDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("PIPELINE_FEEDS__SP50__SHARDS", "PIPELINE_FEEDS__SP500__SHARDS"),
+        ("PIPELINE_FEEDS__SP500__SHARD", "PIPELINE_FEEDS__SP500__SHARDS"),
+        ("PIPELINE_STREAMS__SP500_SHARDS", "PIPELINE_FEEDS__SP500__SHARDS"),
+        ("PIPELINE_FEEDS__BITHUMB__POLLS", "PIPELINE_FEEDS__BITHUMB__POLL_S"),
+    ],
+)
+def test_a_misspelt_feed_or_setting_of_a_feed_is_an_error(name, suggestion, monkeypatch):
+    monkeypatch.setenv(name, "2")
+
+    with pytest.raises(ConfigurationError, match=f"did you mean {suggestion}"):
+        settings.load()
+
+
+def test_a_feed_has_no_setting_that_does_not_apply_to_it(monkeypatch):
+    """A venue with one connection has no number of connections."""
+    monkeypatch.setenv("PIPELINE_FEEDS__BITHUMB__SHARDS", "2")
+
+    with pytest.raises(ConfigurationError, match="PIPELINE_FEEDS__BITHUMB__SHARDS is not a set"):
+        settings.load()

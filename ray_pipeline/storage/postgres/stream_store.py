@@ -16,8 +16,9 @@ import psycopg
 from psycopg import sql
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition, OwnershipLost, PipelineError
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import Ticker, Trade, from_ms
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.layout import Layout, escape
+from ray_pipeline.feeds.records import Record, from_ms
 from ray_pipeline.storage.postgres.connection import (
     UNIQUE_VIOLATION,
     Connection,
@@ -26,10 +27,9 @@ from ray_pipeline.storage.postgres.connection import (
 )
 from ray_pipeline.stream.bars import roll_up
 from ray_pipeline.stream.batch import Item, Parked, Prepared, ShardEpoch, Tally, summarise
-from ray_pipeline.stream.rows import TICKER_COLUMNS, Layout, escape
 from ray_pipeline.stream.sequence import RangeSet, multirange
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 CLAIM_TIMEOUT_MS = 2_000  # longer than any transaction of a living owner
 
@@ -49,9 +49,9 @@ _MERGE_BARS = sql.SQL("""
         volume = stored.volume + excluded.volume,
         trades = stored.trades + excluded.trades
 """).format(columns=sql.SQL(BAR_COLUMNS))
-_NEW_BARS = """
-    CREATE TEMPORARY TABLE IF NOT EXISTS new_bars (LIKE bars) ON COMMIT DELETE ROWS;
-    CREATE TEMPORARY TABLE IF NOT EXISTS new_tickers (LIKE bithumb_ticker INCLUDING DEFAULTS)
+_NEW_BARS = "CREATE TEMPORARY TABLE IF NOT EXISTS new_bars (LIKE bars) ON COMMIT DELETE ROWS"
+_NEW_ROWS = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS new_rows (LIKE {table} INCLUDING DEFAULTS)
         ON COMMIT DELETE ROWS
 """
 _COPY_BARS = f"COPY new_bars ({BAR_COLUMNS}) FROM STDIN"
@@ -104,16 +104,14 @@ _END_FROZEN = """
     WHERE application_name = %s AND pid <> pg_backend_pid() AND datname = current_database()
       AND xact_start < now() - make_interval(secs => %s / 1000.0)
 """
-_TICKER_NAMES = ", ".join(TICKER_COLUMNS)
-_EXCLUDED = ", ".join(f"excluded.{name}" for name in TICKER_COLUMNS)
-_LATEST_TICKERS = f"""
-    INSERT INTO bithumb_ticker_latest AS stored (id, {_TICKER_NAMES})
-    SELECT DISTINCT ON (market) id, {_TICKER_NAMES} FROM new_tickers
-    ORDER BY market, timestamp_field DESC, epoch DESC, seq DESC
-    ON CONFLICT (market) DO UPDATE SET
-        (id, {_TICKER_NAMES}) = ROW (excluded.id, {_EXCLUDED})
-    WHERE excluded.timestamp_field >= stored.timestamp_field
-"""  # noqa: S608 - the names are constants of this package
+_LATEST_ROWS = """
+    INSERT INTO {latest} AS stored (id, {columns})
+    SELECT DISTINCT ON ({symbol}) id, {columns} FROM new_rows
+    ORDER BY {symbol}, {event} DESC, epoch DESC, seq DESC
+    ON CONFLICT ({symbol}) DO UPDATE SET (id, {columns}) = ROW (excluded.id, {excluded})
+    WHERE excluded.{event} >= stored.{event}
+"""
+_HISTORY_ROWS = "INSERT INTO {table} (id, {columns}) SELECT id, {columns} FROM new_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ class Position:
 class Store(Generic[T]):
     """One feed's writer. It keeps one connection and opens it again after an outage."""
 
-    def __init__(self, dsn: str, spec: FeedSpec, layout: Layout[T], *, topic: str) -> None:
+    def __init__(self, dsn: str, spec: Feed, layout: Layout[T], *, topic: str) -> None:
         self._dsn = dsn
         self._spec = spec
         self._layout: Layout[T] = layout
@@ -138,7 +136,16 @@ class Store(Generic[T]):
         self._copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
             sql.Identifier(spec.table), sql.SQL(", ").join(map(sql.Identifier, layout.columns))
         )
-        self._latest = spec.name == "bithumb"
+        self._names = {
+            "table": sql.Identifier(spec.table),
+            "latest": sql.Identifier(spec.latest_table or ""),
+            "symbol": sql.Identifier(layout.symbol_column),
+            "event": sql.Identifier(layout.event_column),
+            "columns": sql.SQL(", ").join(map(sql.Identifier, layout.columns)),
+            "excluded": sql.SQL(", ").join(
+                sql.Identifier("excluded", name) for name in layout.columns
+            ),
+        }
 
     async def close(self) -> None:
         """Close the connection."""
@@ -305,19 +312,17 @@ class Store(Generic[T]):
     async def _copy_rows(self, connection: Connection, items: Sequence[Item[T]]) -> None:
         text = "".join([item.line for item in items]).encode()
         async with connection.cursor() as cursor:
-            if not self._latest:
+            if self._spec.latest_table is None:
                 async with cursor.copy(self._copy) as copy:
                     await copy.write(text)
                 return
-            # Tickers go through a staging table, which also feeds the table of latest rows.
-            async with cursor.copy(f"COPY new_tickers ({_TICKER_NAMES}) FROM STDIN") as copy:
+            # The rows go through a staging table, which also updates the table of latest rows.
+            copy_new = sql.SQL("COPY new_rows ({columns}) FROM STDIN").format(**self._names)
+            async with cursor.copy(copy_new) as copy:
                 await copy.write(text)
-            await cursor.execute(_LATEST_TICKERS)
-            await cursor.execute(
-                f"INSERT INTO bithumb_ticker (id, {_TICKER_NAMES}) "  # noqa: S608
-                f"SELECT id, {_TICKER_NAMES} FROM new_tickers"
-            )
-            await cursor.execute("TRUNCATE new_tickers")
+            await cursor.execute(sql.SQL(_LATEST_ROWS).format(**self._names))
+            await cursor.execute(sql.SQL(_HISTORY_ROWS).format(**self._names))
+            await cursor.execute("TRUNCATE new_rows")
 
     async def _copy_good(self, connection: Connection, batch: Prepared[T]) -> None:
         """Copy what Postgres takes; find what it does not by halving, and park it."""
@@ -416,8 +421,8 @@ class Store(Generic[T]):
         if self._connection is None or self._connection.closed:
             connection = await connect(self._dsn, name=self._name)
             try:
-                for statement in _NEW_BARS.split(";"):
-                    await connection.execute(statement.encode())
+                await connection.execute(_NEW_BARS)
+                await connection.execute(sql.SQL(_NEW_ROWS).format(**self._names))
             except psycopg.Error as error:
                 await connection.close()
                 raise await self._failed(error) from error

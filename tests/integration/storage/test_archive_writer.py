@@ -10,11 +10,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from ray_pipeline.actors.consumer import ConsumerService
-from ray_pipeline.catalog import feed
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.codec import encode
 from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
+from ray_pipeline.feeds.sp500 import FEED as SP500
 from ray_pipeline.settings import (
     ArchiveSettings,
     KafkaSettings,
@@ -29,10 +30,9 @@ from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.parquet import Archive, read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import scalar, session
 from ray_pipeline.stream.batch import Message
-from ray_pipeline.stream.rows import SP500
 from tests.support import eventually
 
-SPEC = feed("sp500")
+SPEC = feed_named("sp500")
 NOW_MS = 1_790_000_000_000
 ROWS = "SELECT count(*) FROM sp500_websocket_trades"
 REDELIVERED = "SELECT coalesce(sum(redelivered), 0)::int FROM stream_offsets"
@@ -105,7 +105,7 @@ async def archiving(settings: Settings, directory: Path) -> AsyncIterator[Archiv
 
 @contextlib.asynccontextmanager
 async def consuming(settings: Settings) -> AsyncIterator[None]:
-    service = ConsumerService(settings, SPEC, SP500, partitions=[0, 1, 2])
+    service = ConsumerService(settings, SPEC, SP500.layout, partitions=[0, 1, 2])
     task = asyncio.create_task(service.run())
     try:
         yield

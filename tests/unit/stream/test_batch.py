@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Gap, Reject, Trade
+from ray_pipeline.feeds.sp500 import FEED as SP500
 from ray_pipeline.stream.batch import Message, Preparer, Rules
-from ray_pipeline.stream.rows import SP500
 
 NOW_MS = 1_795_000_000_000
 
@@ -34,7 +34,7 @@ def message(value, offset=0, partition=0):
 
 
 def prepare(*values, preparer=None):
-    preparer = preparer or Preparer(SP500, Rules(300_000), arrivals={}, newest={})
+    preparer = preparer or Preparer(SP500.layout, Rules(300_000), arrivals={}, newest={})
     messages = [message(value, offset) for offset, value in enumerate(values)]
     return preparer.prepare(messages, now_ms=NOW_MS)
 
@@ -113,7 +113,7 @@ def test_every_message_is_accounted_for_once(values):
     assert batch.next_offsets == ({0: len(values)} if values else {})
     for item in batch.items:
         assert item.line.count("\n") == 1
-        assert item.line.count("\t") == len(SP500.columns) - 1
+        assert item.line.count("\t") == len(SP500.layout.columns) - 1
     tallied = sum(t.stored + t.parked + t.notices for t in batch.tallies.values())
     ranged = sum(end - start for t in batch.tallies.values() for start, end in t.ranges)
     assert tallied == ranged
@@ -185,7 +185,7 @@ def test_a_record_received_out_of_any_range_is_parked(created_at):
 def test_a_broker_without_a_clock_stops_nothing(timestamp_ms):
     """Kafka's time is any number that a client sent."""
     value = codec.encode(trade(1, created_at=None))
-    preparer = Preparer(SP500, Rules(300_000), arrivals={}, newest={})
+    preparer = Preparer(SP500.layout, Rules(300_000), arrivals={}, newest={})
     batch = preparer.prepare([Message(0, 0, timestamp_ms, b"A", value)], now_ms=NOW_MS)
 
     assert [parked.reason for parked in batch.parked] == ["bad_time"]
