@@ -34,7 +34,7 @@ def desired(settings: Settings, *, submitter: object = None) -> Iterator[Desired
 
     Args:
         settings: The settings.
-        submitter: Starts the runs of the scheduler. None: there are no scheduled runs.
+        submitter: Starts the runs of the scheduler. None: nothing is scheduled.
     """
     generation = settings.ray.generation
     for feed in FEEDS:

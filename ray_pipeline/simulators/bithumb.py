@@ -75,7 +75,7 @@ class BithumbSimulator(Simulator):
         return await self.serve_socket(request, "")
 
     async def on_text(self, connection: Connection, text: str) -> None:
-        """Subscribe to what is asked for; after an error the server closes with 1000."""
+        """Replace the subscription. After an error the server closes with 1000."""
         if text == "PING":
             await self.send(connection, as_json({"status": "UP"}))
             return
@@ -84,11 +84,11 @@ class BithumbSimulator(Simulator):
             await self.send(connection, as_json({"error": error}))
             await connection.socket.close(code=1000)
             return
-        known = [
+        accepted = [
             code for code in codes if code in self._markets and code not in self.faults.ignored
         ]
-        connection.symbols = dict.fromkeys(known)
-        for code in known if not self.frames and not self.faults.silent else ():
+        connection.symbols = dict.fromkeys(accepted)
+        for code in accepted if not self.frames and not self.faults.silent else ():
             await self.send_frame(connection, self._frame(code, "SNAPSHOT"))
 
     async def _generate(self) -> None:
@@ -203,10 +203,10 @@ class BithumbSimulator(Simulator):
 
     def fault_frame(self, kind: str, connection: Connection, size_bytes: int) -> str:
         """
-        Return a frame of a kind.
+        Return a faulty frame.
 
         Raises:
-            ValueError: If there is no such kind.
+            ValueError: If the kind is unknown.
         """
         code = next(iter(connection.symbols), "KRW-BTC")
         ticker = json.loads(self._frame(code, "REALTIME").text)

@@ -326,7 +326,9 @@ class Collector:
             for stall in stalls:
                 self._subscribe_again(stall)
             # A symbol that never had data may not exist, so it does not cost a reconnect.
-            still_silent = [stall.symbol for stall in stalls if stall.known and stall.repeated]
+            still_silent = [
+                stall.symbol for stall in stalls if stall.has_had_data and stall.repeated
+            ]
             if still_silent:
                 raise FeedStalled(
                     f"still no data of {_abridged(still_silent)} after subscribing again", since=now

@@ -49,9 +49,9 @@ def no_key(settings: Settings, feed: Feed) -> str:
     """Return why a connection of a feed does not collect if no key is left for it."""
     provider = feed.key_provider or ""
     count = len(settings.stream_keys(provider))
-    sharing = [other.name for other in feeds_with_keys(provider) if other.rank < feed.rank]
-    first = f", {' and '.join(sharing)} come first" if sharing and count else ""
+    earlier = [other.name for other in feeds_with_keys(provider) if other.rank < feed.rank]
+    used = f", which {' and '.join(earlier)} may use first" if earlier and count else ""
     return (
-        f"no key: PIPELINE_API_KEYS has {count} for {provider}, one a connection{first}; "
+        f"no key: PIPELINE_API_KEYS has {count} for {provider}, one a connection{used}; "
         "add another to collect these symbols"
     )

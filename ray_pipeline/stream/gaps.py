@@ -22,7 +22,7 @@ class Reporter(Protocol):
 
 @dataclass(slots=True)
 class OpenGap:
-    """A gap that has not ended."""
+    """A gap that continues."""
 
     kind: str
     cause: str
@@ -64,7 +64,7 @@ class GapBook:
             self.report(gap.kind, gap.cause, symbols=None, from_at=gap.from_at, to_at=to_at)
 
     def close_symbol(self, symbol: str, *, to_at: datetime) -> None:
-        """End a symbol's gap: it has data again, or is no longer wanted."""
+        """End a symbol's gap: it has data again, or was removed."""
         gap = self.symbols.pop(symbol, None)
         if gap is not None:
             self.report(gap.kind, gap.cause, symbols=[symbol], from_at=gap.from_at, to_at=to_at)

@@ -43,7 +43,7 @@ class BeatStore(Protocol):
         """Insert or replace the row of an epoch; DatabaseUnavailable when Postgres is away."""
 
     async def last_safe_at(self, feed: str, shard: int, *, before_epoch: int) -> datetime | None:
-        """Return until when the previous epoch is complete; None if there is no earlier epoch."""
+        """Return until when the previous epoch is complete; None for the first epoch."""
 
 
 async def beat(store: BeatStore, compose: Callable[[], Beat]) -> None:

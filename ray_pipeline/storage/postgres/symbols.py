@@ -39,7 +39,7 @@ async def read_symbols(connection: Connection, source: SymbolSource) -> dict[str
 
 
 async def load_symbols(
-    connection: Connection, source: SymbolSource, rest: VenueRest
+    connection: Connection, source: SymbolSource, venue_rest: VenueRest
 ) -> dict[str, str | None]:
     """
     Return the symbols; first fill their table if it is empty, or if the source says so.
@@ -52,7 +52,7 @@ async def load_symbols(
     if source.if_empty is None or (symbols and not source.refresh):
         return symbols
     try:
-        await _fill(connection, source.if_empty, rest, log_level=_level(empty=not symbols))
+        await _fill(connection, source.if_empty, venue_rest, log_level=_level(empty=not symbols))
     except (FeedUnavailable, FeedRefused):
         if not symbols:
             raise
@@ -79,19 +79,19 @@ async def fill_for_simulation(dsn: str, source: SymbolSource) -> None:
 
 
 async def _fill(
-    connection: Connection, fill: Fill, rest: VenueRest | None, *, log_level: int
+    connection: Connection, fill: Fill, venue_rest: VenueRest | None, *, log_level: int
 ) -> None:
-    rows = await _rows(fill, rest)
+    rows = await _rows(fill, venue_rest)
     async with connection.cursor() as cursor:
         await cursor.executemany(fill.insert, rows)
     log.log(log_level, "%s was filled with %d rows from %s", fill.table, len(rows), fill.source)
 
 
-async def _rows(fill: Fill, rest: VenueRest | None) -> Sequence[Row]:
+async def _rows(fill: Fill, venue_rest: VenueRest | None) -> Sequence[Row]:
     if not isinstance(fill.rows, RestListing):
         return list(fill.rows())
-    assert rest is not None, "only a venue with a REST API has a listing"
-    return await rest.listing(fill.rows)
+    assert venue_rest is not None, "only a venue with a REST API has a listing"
+    return await venue_rest.listing(fill.rows)
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def _transaction(dsn: str) -> AsyncIterator[Connection]:
 
 
 async def load_assignment(
-    dsn: str, feed: Feed, rest: VenueRest, *, shards: int, capacity: int
+    dsn: str, feed: Feed, venue_rest: VenueRest, *, shards: int, capacity: int
 ) -> Assignment:
     """
     Return which shard carries which symbol, and store the assignment.
@@ -115,7 +115,7 @@ async def load_assignment(
     """
     async with _transaction(dsn) as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-        symbols = await load_symbols(connection, feed.symbols, rest)
+        symbols = await load_symbols(connection, feed.symbols, venue_rest)
         cursor = await connection.execute(ASSIGNED, (feed.name,))
         existing: dict[str, int] = dict(await cursor.fetchall())
         assignment = assign(existing, list(symbols), shards=shards, capacity=capacity)
@@ -227,17 +227,17 @@ def _differ(symbols: Symbols, last: Symbols | None) -> bool:
 
 
 def symbols_of_shard(
-    dsn: str, feed: Feed, rest: VenueRest, *, shard: int, shards: int, capacity: int
+    dsn: str, feed: Feed, venue_rest: VenueRest, *, shard: int, shards: int, capacity: int
 ) -> PolledSymbols | NotifiedSymbols:
     """Return the source of one connection's symbols; `shards` and `capacity` apply to sharding."""
 
     async def load_assigned() -> Symbols:
-        assignment = await load_assignment(dsn, feed, rest, shards=shards, capacity=capacity)
+        assignment = await load_assignment(dsn, feed, venue_rest, shards=shards, capacity=capacity)
         return dict.fromkeys(assignment.of(shard))
 
     async def load_all() -> Symbols:
         async with _transaction(dsn) as connection:
-            return await load_symbols(connection, feed.symbols, rest)
+            return await load_symbols(connection, feed.symbols, venue_rest)
 
     if feed.sharding is not None:
         return PolledSymbols(load_assigned, poll_s=feed.symbols.poll_s)

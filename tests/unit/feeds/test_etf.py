@@ -111,6 +111,6 @@ def test_without_a_key_the_status_says_that_it_is_not_covered_and_why():
 
     assert row.symbols == ("QQQ", "SPY")
     assert row.why == (
-        "no key: PIPELINE_API_KEYS has 3 for finnhub, one a connection, sp500 and top_gainers come "
-        "first; add another to collect these symbols"
+        "no key: PIPELINE_API_KEYS has 3 for finnhub, one a connection, "
+        "which sp500 and top_gainers may use first; add another to collect these symbols"
     )
