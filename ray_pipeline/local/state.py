@@ -1,4 +1,4 @@
-"""What is remembered about the servers of one home, in its state.json, and who may change it."""
+"""The servers of one home, recorded in its state.json, and the locks on a home."""
 
 import contextlib
 import fcntl
@@ -15,14 +15,14 @@ STATE = "state.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ServerRecord:
     """
-    One server that was started here, running or not.
+    A server that was started in this home; it may have ended since.
 
     Attributes:
         kind: postgres, valkey, tansu or kafka.
-        port: Where it listened, and will again if the port is still free.
-        pid, started_s: Its process.
+        port: Where it listened, and will listen again if the port is free.
+        pid, started_s: Its process; see `ProcessId`.
     """
 
     kind: str
@@ -32,49 +32,50 @@ class Known:
 
     @property
     def identity(self) -> ProcessId:
-        """The process, to be told apart from a later one with the same number."""
+        """Its process."""
         return ProcessId(self.pid, self.started_s)
 
     @property
     def alive(self) -> bool:
-        """Say whether that very process lives."""
+        """Whether its process is alive."""
         return is_alive(self.identity)
 
 
-def read_state(home: Path) -> dict[str, Known]:
+def read_state(home: Path) -> dict[str, ServerRecord]:
     """
-    Return what is known about the servers of a home, by kind.
+    Return the recorded servers of a home, by kind.
 
     Raises:
-        ServerError: If the file is not ours.
+        ServerError: If the file cannot be parsed. To ignore it could leave servers running that no
+            program can find again.
     """
     path = home / STATE
     try:
         entries = json.loads(path.read_text())
-        return {kind: Known(kind=kind, **entry) for kind, entry in entries.items()}
+        return {kind: ServerRecord(kind=kind, **entry) for kind, entry in entries.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
         raise ServerError(
             f"{path} cannot be read: {error}",
-            fix="end the servers of this home by hand and delete the file; the data is beside it",
+            fix="end the servers of this home manually and delete the file; it holds no data",
         ) from error
 
 
-def write_state(home: Path, known: Mapping[str, Known]) -> None:
-    """Replace what is known, all at once."""
-    entries = {kind: asdict(server) for kind, server in known.items()}
+def write_state(home: Path, records: Mapping[str, ServerRecord]) -> None:
+    """Replace the recorded servers atomically."""
+    entries = {kind: asdict(record) for kind, record in records.items()}
     for entry in entries.values():
-        del entry["kind"]
-    fresh = home / f"{STATE}.new"
-    fresh.write_text(json.dumps(entries, indent=2) + "\n")
-    fresh.replace(home / STATE)
+        del entry["kind"]  # it is the key already
+    new_file = home / f"{STATE}.new"
+    new_file.write_text(json.dumps(entries, indent=2) + "\n")
+    new_file.replace(home / STATE)
 
 
 @contextlib.contextmanager
 def locked(home: Path, name: str, *, doing: str) -> Iterator[None]:
     """
-    Hold the lock `name` of a home. The system lets go of it when its holder dies.
+    Hold the lock `name` of a home. The system releases it when the holder ends, however it ends.
 
     Raises:
         ServerError: If another process holds it, or the home cannot be written.
@@ -88,6 +89,8 @@ def locked(home: Path, name: str, *, doing: str) -> Iterator[None]:
                 f"the process with pid {holder} is {doing} in {home}",
                 fix="end it or wait for it, or name another directory with PIPELINE_HOME",
             ) from None
+        # The content is only for the error above; the file is never deleted, because a process that
+        # opened it before the deletion would lock a file that others cannot see.
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield

@@ -1,4 +1,4 @@
-"""Listeners that demand credentials, beside the open one: for the tests."""
+"""Listeners that require credentials, in addition to the open one; for the tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
 @dataclass(frozen=True, slots=True)
 class KafkaSecurity:
     """
-    Who may connect where.
+    The users of a broker and its TLS certificate.
 
     Attributes:
         users: User -> password, for PLAIN and for SCRAM-SHA-512 alike.
@@ -25,7 +25,7 @@ class KafkaSecurity:
 
 
 def protected(security: KafkaSecurity | None) -> tuple[str, ...]:
-    """Return the protocols of the listeners that demand credentials; each has one listener."""
+    """Return the protocols of the listeners that require credentials, one listener each."""
     if security is None:
         return ()
     return ("SASL_PLAINTEXT",) if security.certificate is None else ("SASL_PLAINTEXT", "SASL_SSL")

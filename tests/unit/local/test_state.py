@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ray_pipeline.errors import ServerError
-from ray_pipeline.local.state import Known, locked, read_state, write_state
+from ray_pipeline.local.state import ServerRecord, locked, read_state, write_state
 
-KNOWN = {"tansu": Known("tansu", port=20_001, pid=7, started_s=1.5)}
+KNOWN = {"tansu": ServerRecord("tansu", port=20_001, pid=7, started_s=1.5)}
 
 
 def test_a_home_without_a_state_knows_no_server(tmp_path):
