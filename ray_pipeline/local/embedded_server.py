@@ -37,6 +37,7 @@ class EmbeddedServer(ABC):
         port: int = 0,
         more_ports: int = 0,
         log: Path | None = None,
+        durable: bool = True,
         identity: ProcessId | None = None,
     ) -> None:
         """
@@ -47,9 +48,11 @@ class EmbeddedServer(ABC):
             port: The port for clients, replaced if another program uses it; 0 for any free port.
             more_ports: How many further ports it needs.
             log: Its log file; by default in `directory`.
+            durable: False for faster writes that a power cut may lose; for Postgres and Valkey.
             identity: Its process, if it is already running.
         """
         self.directory = directory
+        self.durable = durable
         self.ports = ServerPorts(port, *[0] * more_ports)
         self.process = ServerProcess(
             self.name, log=log or directory / f"{self.kind}.log", identity=identity

@@ -22,9 +22,7 @@ import errno
 import random
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from itertools import chain, islice, repeat
-from types import TracebackType
+from contextlib import AbstractContextManager, ExitStack
 
 from ray_pipeline.errors import ServerError
 
@@ -39,7 +37,7 @@ ATTEMPTS = 200
 TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})  # by another program; or for root only
 
 
-class Reservation:
+class Reservation(AbstractContextManager["Reservation"]):
     """
     Distinct TCP ports, all held at the same time until `release`.
 
@@ -54,16 +52,7 @@ class Reservation:
         """Release the ports. A second call does nothing."""
         self._held.close()
 
-    def __enter__(self) -> "Reservation":
-        """Return the reservation itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release the ports."""
         self.release()
 
@@ -80,7 +69,7 @@ def reserve(count: int = 1, *, preferred: Sequence[int] = ()) -> Reservation:
         ServerError: If there are not enough free ports. No port is held then.
     """
     with ExitStack() as held:
-        preferences = islice(chain(preferred, repeat(0)), count)
+        preferences = [*preferred, *[0] * count][:count]
         ports = tuple(_hold_first(_candidates(port), held) for port in preferences)
         return Reservation(ports, held.pop_all())
 

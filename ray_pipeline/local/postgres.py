@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 
@@ -19,7 +18,6 @@ from ray_pipeline.local.postgres_data import (
     remove_stale_lock,
     socket_dir,
 )
-from ray_pipeline.local.process import ProcessId
 
 SETTINGS = {
     "listen_addresses": HOST,
@@ -49,18 +47,6 @@ class PostgresServer(EmbeddedServer):
     # for every client to disconnect.
     stop_signal = signal.SIGINT
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        port: int = 0,
-        log: Path | None = None,
-        durable: bool = True,
-        identity: ProcessId | None = None,
-    ) -> None:
-        super().__init__(directory, port=port, log=log, identity=identity)
-        self._durable = durable
-
     @property
     def dsn(self) -> str:
         """Connection string of the database `pipeline`, over TCP."""
@@ -78,13 +64,13 @@ class PostgresServer(EmbeddedServer):
 
     def prepare(self) -> Sequence[str]:
         """Create the data directory at the first start, and return the command."""
-        ensure_data(self.directory, durable=self._durable)
+        ensure_data(self.directory, durable=self.durable)
         ensure_socket_dir(self.directory)
         remove_stale_lock(self.directory)
         settings = SETTINGS | {
             "port": str(self.port),
             "unix_socket_directories": str(socket_dir(self.directory)),
-            "fsync": "on" if self._durable else "off",
+            "fsync": "on" if self.durable else "off",
         }
         options = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
         return command(self.directory, "postgres", "-D", str(data_dir(self.directory)), *options)

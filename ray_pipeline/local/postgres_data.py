@@ -51,8 +51,8 @@ def ensure_data(directory: Path, *, durable: bool) -> None:
     """
     if data_dir(directory).exists():
         return
-    # Created under another name and renamed when complete: Postgres could never start on a data
-    # directory whose creation was interrupted, and this function would take it for a whole one.
+    # Created under another name and renamed when complete. After an interruption the final name
+    # does not exist, so the next start creates the data again and never uses incomplete data.
     new_data = directory / "data.new"
     shutil.rmtree(new_data, ignore_errors=True)
     new_data.mkdir(parents=True, mode=0o700)

@@ -172,24 +172,25 @@ class ServerProcess:
         Raises:
             ConnectionError: If it does not.
         """
-        missing_ports = set(ports) - self._listening_ports()
+        missing_ports = set(ports)
+        if self.identity is not None and self.running:
+            connections = psutil.Process(self.identity.pid).net_connections(kind="tcp")
+            missing_ports -= {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
         if missing_ports:
             raise ConnectionError(f"{self.name} does not listen at {sorted(missing_ports)}")
 
     def _wait_for_answer(self, ping: Callable[[], object], timeout_s: float) -> str | None:
         """Return None once `ping` returns; its failure if the process ends or the time is up."""
         deadline_s = time.monotonic() + timeout_s
-        while (failure := _failure(ping)) is not None:
+        while True:
+            try:
+                ping()
+                return None
+            except Exception as error:  # client libraries raise all kinds while a server starts
+                failure = f"{type(error).__name__}: {error}".strip()
             if time.monotonic() > deadline_s or not self.running:
                 return failure
             time.sleep(POLL_S)
-        return None
-
-    def _listening_ports(self) -> set[int]:
-        if self.identity is None or not self.running:
-            return set()
-        connections = psutil.Process(self.identity.pid).net_connections(kind="tcp")
-        return {end.laddr.port for end in connections if end.status == psutil.CONN_LISTEN}
 
     def _error(self, problem: str) -> ServerError:
         return ServerError(self._quoting_log(problem), fix=f"read {self.log}")
@@ -239,14 +240,6 @@ def _signal(processes: Sequence[ProcessId], number: int) -> None:
             os.kill(process.pid, number)
         except ProcessLookupError:
             continue
-
-
-def _failure(ping: Callable[[], object]) -> str | None:
-    try:
-        ping()
-    except Exception as error:  # client libraries raise all kinds while a server is starting
-        return f"{type(error).__name__}: {error}".strip()
-    return None
 
 
 def _rotate(log: Path) -> None:

@@ -44,7 +44,7 @@ class ServerPorts:
         """
         Hold the ports before the block; release them only if the block raises.
 
-        After a success they stay held, because the server has not bound them yet.
+        After a success they stay held, because the server binds them later.
 
         Raises:
             ServerError: If there are not enough free ports.

@@ -10,7 +10,6 @@ from ray_pipeline.local.embedded_server import EmbeddedServer
 from ray_pipeline.local.packages import binary
 from ray_pipeline.local.password import password_of
 from ray_pipeline.local.ports import HOST
-from ray_pipeline.local.process import ProcessId
 
 
 class ValkeyServer(EmbeddedServer):
@@ -22,18 +21,6 @@ class ValkeyServer(EmbeddedServer):
 
     kind = "valkey"
     name = "Valkey"
-
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        port: int = 0,
-        log: Path | None = None,
-        durable: bool = True,
-        identity: ProcessId | None = None,
-    ) -> None:
-        super().__init__(directory, port=port, log=log, identity=identity)
-        self._durable = durable
 
     @property
     def url(self) -> str:
@@ -57,7 +44,7 @@ class ValkeyServer(EmbeddedServer):
         path.write_text(
             f"bind {HOST}\nport {self.port}\nrequirepass {password_of(self.directory)}\n"
             f'dir "{self.directory}"\nsave ""\n'
-            f"appendonly {'yes' if self._durable else 'no'}\nappendfsync everysec\n"
+            f"appendonly {'yes' if self.durable else 'no'}\nappendfsync everysec\n"
         )
         os.chmod(path, 0o600)  # noqa: PTH101 - an older version may have left it readable
         return path

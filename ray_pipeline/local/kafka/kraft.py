@@ -61,8 +61,9 @@ class KafkaServer(EmbeddedServer):
         security: KafkaSecurity | None = None,
         java_options: Sequence[str] = QUICK_START,
     ) -> None:
-        # Every protected listener and the controller need a port of their own.
-        more_ports = len(protected(security)) + 1
+        # The listeners in the order of their ports; the controller is for the broker itself only.
+        self._listeners = (OPEN, *protected(security), CONTROLLER)
+        more_ports = len(self._listeners) - 1
         super().__init__(directory, port=port, more_ports=more_ports, log=log, identity=identity)
         self._security = security
         self._java_options = java_options
@@ -74,7 +75,7 @@ class KafkaServer(EmbeddedServer):
 
     def listener(self, protocol: str) -> str:
         """Return where clients connect to the listener of `protocol`, host:port."""
-        return f"{HOST}:{self._listeners[protocol]}"
+        return f"{HOST}:{self.ports.numbers[self._listeners.index(protocol)]}"
 
     def prepare(self) -> Sequence[str]:
         """Write the configuration, format the storage at the first start, return the command."""
@@ -93,15 +94,7 @@ class KafkaServer(EmbeddedServer):
         request_api_versions(self.port)
         # Another broker at this port would answer in the same way. Also, the open listener
         # answers a moment before the protected ones are opened.
-        self.process.check_listening(self._listeners[name] for name in self._client_listeners)
-
-    @property
-    def _client_listeners(self) -> tuple[str, ...]:
-        return (OPEN, *protected(self._security))
-
-    @property
-    def _listeners(self) -> dict[str, int]:
-        return dict(zip((*self._client_listeners, CONTROLLER), self.ports.numbers, strict=True))
+        self.process.check_listening(self.ports.numbers[:-1])
 
     def _write_settings(self) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -112,7 +105,7 @@ class KafkaServer(EmbeddedServer):
 
     def _settings(self) -> dict[str, str]:
         controller = self.listener(CONTROLLER)
-        protocols = self._client_listeners
+        *protocols, _ = self._listeners
         clients = ",".join(f"{protocol}://{self.listener(protocol)}" for protocol in protocols)
         return {
             **ONE_NODE,

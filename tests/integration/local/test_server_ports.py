@@ -13,20 +13,20 @@ import redis
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local import stack
+from ray_pipeline.local.embedded_server import EmbeddedServer
 from ray_pipeline.local.ports import HOST, reserve
 from ray_pipeline.local.server_ports import ServerPorts
 from ray_pipeline.local.servers import (
     KafkaSecurity,
     KafkaServer,
     PostgresServer,
-    Server,
     TansuServer,
     ValkeyServer,
 )
 from ray_pipeline.local.state import read_state
 
 SECURITY = KafkaSecurity(users={"ann": "secret"})
-KINDS: dict[str, Callable[[Path], Server]] = {
+KINDS: dict[str, Callable[[Path], EmbeddedServer]] = {
     "postgres": lambda directory: PostgresServer(directory, durable=False),
     "valkey": ValkeyServer,
     "tansu": TansuServer,
@@ -38,6 +38,7 @@ UP_AND_DOWN = """
 import sys
 from pathlib import Path
 from ray_pipeline.local import stack
+from ray_pipeline.local.embedded_server import EmbeddedServer
 home, rounds = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
 for _ in range(rounds):
@@ -49,7 +50,7 @@ for _ in range(rounds):
 
 
 @pytest.fixture(params=KINDS)
-def server(request, servers) -> Iterator[Server]:
+def server(request, servers) -> Iterator[EmbeddedServer]:
     server = KINDS[request.param](servers(request.param))
     yield server
     server.stop()
