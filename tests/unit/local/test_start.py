@@ -57,30 +57,3 @@ def test_another_failure_is_not_repeated(tmp_path):
         wait_ready(server, on_progress=lambda _: None)
 
     assert server.spawned == 1
-
-
-def test_a_set_of_ports_stays_the_same_over_starts():
-    """Clients that know an address find the server there again."""
-    ports = ServerPorts(0, 0)
-    ports.hold()
-    before = ports.numbers
-    ports.release()
-
-    ports.hold()
-    ports.release()
-
-    assert ports.numbers == before
-    assert 0 not in before
-
-
-def test_ports_are_released_when_a_start_fails():
-    ports = ServerPorts(0)
-    with pytest.raises(RuntimeError), ports.held():
-        raise RuntimeError("no such program")
-    before = ports.numbers
-
-    other = ServerPorts(*before)
-    other.hold()
-    other.release()
-
-    assert other.numbers == before
