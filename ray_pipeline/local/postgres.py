@@ -52,12 +52,6 @@ class PostgresServer(EmbeddedServer):
         """Connection string of the database `pipeline`, over TCP."""
         return self.database(DATABASE)
 
-    @property
-    def socket_dsn(self) -> str:
-        """Connection string of the same database over the Unix socket, which is a little faster."""
-        server = f"host={socket_dir(self.directory)}&port={self.port}"
-        return f"postgresql://{SUPERUSER}:{password_of(self.directory)}@/{DATABASE}?{server}"
-
     def database(self, name: str) -> str:
         """Return the connection string of the database `name`, over TCP."""
         return f"postgresql://{SUPERUSER}:{password_of(self.directory)}@{self.address}/{name}"

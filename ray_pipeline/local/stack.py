@@ -132,8 +132,8 @@ def kept(home: Path) -> bool:
 
 def running(home: Path) -> LocalServers:
     """Return the servers of a home that are alive."""
-    records = read_state(home).values()
-    return _described(_server(home, record) for record in records if record.alive)
+    records = read_state(home).items()
+    return _described(_server(home, kind, record) for kind, record in records if record.alive)
 
 
 def env(home: Path) -> dict[str, str]:
@@ -162,7 +162,7 @@ def _start(home: Path, kinds: Iterable[str], on_progress: Progress) -> Sequence[
 
 
 def _find_or_spawn(home: Path, kind: str, on_progress: Progress) -> EmbeddedServer:
-    server = _server(home, read_state(home).get(kind) or ServerRecord(kind, 0, 0, 0.0))
+    server = _server(home, kind, read_state(home).get(kind))
     if server.process.running and server.process.answers(server.ping, timeout_s=ANSWER_S):
         on_progress(f"{server.name} is running at port {server.port}")
         return server
@@ -179,7 +179,7 @@ def _find_or_spawn(home: Path, kind: str, on_progress: Progress) -> EmbeddedServ
 def _record(home: Path, server: EmbeddedServer) -> None:
     identity = server.process.identity
     assert identity is not None, "a server that was just spawned has a process"
-    record = ServerRecord(server.kind, server.port, identity.pid, identity.started_s)
+    record = ServerRecord(server.port, identity.pid, identity.started_s)
     write_state(home, read_state(home) | {server.kind: record})
 
 
@@ -187,17 +187,17 @@ def _stop(home: Path, kinds: Sequence[str], on_progress: Progress) -> None:
     records = read_state(home)
     for kind in kinds:
         if kind in records and records[kind].alive:
-            server = _server(home, records[kind])
+            server = _server(home, kind, records[kind])
             on_progress(f"stopping {server.name}")
             server.stop()
 
 
-def _server(home: Path, record: ServerRecord) -> EmbeddedServer:
-    return SERVERS[record.kind](
-        home / record.kind,
-        port=record.port,
-        log=log_file(home, record.kind),
-        identity=record.identity if record.pid else None,
+def _server(home: Path, kind: str, record: ServerRecord | None) -> EmbeddedServer:
+    return SERVERS[kind](
+        home / kind,
+        port=record.port if record else 0,
+        log=log_file(home, kind),
+        identity=record.identity if record else None,
     )
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local.process import ProcessId, is_alive
@@ -20,12 +21,10 @@ class ServerRecord:
     A server that was started in this home; it may have ended since.
 
     Attributes:
-        kind: postgres, valkey, tansu or kafka.
         port: Where it listened, and will listen again if the port is free.
         pid, started_s: Its process; see `ProcessId`.
     """
 
-    kind: str
     port: int
     pid: int
     started_s: float
@@ -43,7 +42,7 @@ class ServerRecord:
 
 def read_state(home: Path) -> dict[str, ServerRecord]:
     """
-    Return the recorded servers of a home, by kind.
+    Return the recorded servers of a home by their kind: postgres, valkey, tansu or kafka.
 
     Raises:
         ServerError: If the file cannot be parsed. To ignore it could leave servers running that no
@@ -52,7 +51,7 @@ def read_state(home: Path) -> dict[str, ServerRecord]:
     path = home / STATE
     try:
         entries = json.loads(path.read_text())
-        return {kind: ServerRecord(kind=kind, **entry) for kind, entry in entries.items()}
+        return {kind: ServerRecord(**entry) for kind, entry in entries.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
@@ -65,8 +64,6 @@ def read_state(home: Path) -> dict[str, ServerRecord]:
 def write_state(home: Path, records: Mapping[str, ServerRecord]) -> None:
     """Replace the recorded servers atomically."""
     entries = {kind: asdict(record) for kind, record in records.items()}
-    for entry in entries.values():
-        del entry["kind"]  # it is the key already
     new_file = home / f"{STATE}.new"
     new_file.write_text(json.dumps(entries, indent=2) + "\n")
     new_file.replace(home / STATE)
@@ -80,33 +77,29 @@ def locked(home: Path, name: str, *, doing: str) -> Iterator[None]:
     Raises:
         ServerError: If another process holds it, or the home cannot be written.
     """
-    with _open(home, f"{name}.lock") as descriptor:
+    with _open(home, f"{name}.lock") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode() or "unknown"
+            file.seek(0)
             raise ServerError(
-                f"the process with pid {holder} is {doing} in {home}",
+                f"the process with pid {file.read() or 'unknown'} is {doing} in {home}",
                 fix="end it or wait for it, or name another directory with PIPELINE_HOME",
             ) from None
-        # The content is only for the error above; the file is never deleted, because a process that
-        # opened it before the deletion would lock a file that others cannot see.
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        # The content is only for the error above. The file is never deleted: a process that opened
+        # it before a deletion would lock a file that later ones cannot see.
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
-@contextlib.contextmanager
-def _open(home: Path, name: str) -> Iterator[int]:
+def _open(home: Path, name: str) -> TextIO:
     try:
         home.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(home / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return (home / name).open("a+")
     except OSError as error:
         raise ServerError(
             f"{home} cannot be written: {error.strerror}",
             fix="change its owner, or name another directory with PIPELINE_HOME",
         ) from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -10,12 +10,6 @@ from pathlib import Path
 from ray_pipeline.errors import MissingDependency, ServerError
 from ray_pipeline.local.embedded_server import EmbeddedServer
 from ray_pipeline.local.kafka.jars import fetch_jars
-from ray_pipeline.local.kafka.security import (
-    KafkaSecurity,
-    format_arguments,
-    properties,
-    protected,
-)
 from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.process import ProcessId
 from ray_pipeline.local.wire import request_api_versions
@@ -58,14 +52,14 @@ class KafkaServer(EmbeddedServer):
         port: int = 0,
         log: Path | None = None,
         identity: ProcessId | None = None,
-        security: KafkaSecurity | None = None,
+        protocols: Sequence[str] = (),
         java_options: Sequence[str] = QUICK_START,
     ) -> None:
-        # The listeners in the order of their ports; the controller is for the broker itself only.
-        self._listeners = (OPEN, *protected(security), CONTROLLER)
+        """Describe a broker with one more listener for each of `protocols`; nothing is started."""
+        # In the order of their ports. The controller is for the broker itself, not for clients.
+        self._listeners = (OPEN, *protocols, CONTROLLER)
         more_ports = len(self._listeners) - 1
         super().__init__(directory, port=port, more_ports=more_ports, log=log, identity=identity)
-        self._security = security
         self._java_options = java_options
 
     @property
@@ -100,10 +94,11 @@ class KafkaServer(EmbeddedServer):
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / "server.properties"
         path.touch(mode=0o600)
-        path.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
+        path.write_text("".join(f"{name}={value}\n" for name, value in self.settings().items()))
         return path
 
-    def _settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str]:
+        """Return the lines of the broker's configuration."""
         controller = self.listener(CONTROLLER)
         *protocols, _ = self._listeners
         clients = ",".join(f"{protocol}://{self.listener(protocol)}" for protocol in protocols)
@@ -116,8 +111,11 @@ class KafkaServer(EmbeddedServer):
                 [f"{CONTROLLER}:{OPEN}", *(f"{protocol}:{protocol}" for protocol in protocols)]
             ),
             "log.dirs": str(self.directory / "data"),
-            **properties(self._security),
         }
+
+    def format_arguments(self) -> Sequence[str]:
+        """Return further arguments for the format of a new storage."""
+        return []
 
     def _format(self, java: str, libs: Path, settings: Path) -> None:
         # The tool refuses a directory that contains files of an interrupted format.
@@ -126,7 +124,7 @@ class KafkaServer(EmbeddedServer):
         # The id and its option are one argument, because one id in 64 begins with a dash.
         result = subprocess.run(  # noqa: S603 - the command is ours
             [java, *QUICK_START, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format",
-             f"--cluster-id={cluster}", "-c", str(settings), *format_arguments(self._security)],
+             f"--cluster-id={cluster}", "-c", str(settings), *self.format_arguments()],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if result.returncode != 0:

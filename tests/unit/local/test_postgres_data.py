@@ -19,12 +19,12 @@ def ended_pid() -> int:
     return max(psutil.pids()) + 100_000
 
 
-def test_a_socket_lies_beside_the_data():
+def test_a_socket_is_in_the_directory_of_the_server():
     assert socket_dir(Path("/home/ann/rp/postgres")) == Path("/home/ann/rp/postgres/socket")
 
 
-def test_a_socket_of_a_home_with_a_long_path_lies_elsewhere(tmp_path):
-    """The kernel refuses longer paths, and users have long ones."""
+def test_a_socket_of_a_home_with_a_long_path_is_in_a_temporary_folder(tmp_path):
+    """The kernel refuses longer paths."""
     deep = tmp_path / ("x" * 100)
 
     assert len(str(socket_dir(deep) / ".s.PGSQL.31999")) < SOCKET_PATH_LIMIT

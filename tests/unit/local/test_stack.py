@@ -3,7 +3,7 @@
 from ray_pipeline.local.stack import LocalServers, home
 
 
-def test_home_is_what_the_environment_says(monkeypatch, tmp_path):
+def test_home_is_set_by_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("PIPELINE_HOME", str(tmp_path))
 
     assert home() == tmp_path
@@ -15,7 +15,7 @@ def test_home_is_in_the_users_data_directory_otherwise(monkeypatch, tmp_path):
     assert home() == tmp_path / "ray-pipeline"
 
 
-def test_home_follows_the_convention_where_nothing_is_set(monkeypatch, tmp_path):
+def test_home_follows_the_convention_without_variables(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 

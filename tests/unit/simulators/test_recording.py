@@ -31,7 +31,7 @@ def tick(after_ms: int, price: str = "1674250") -> str:
 
 
 def test_frames_are_kept_byte_for_byte(tmp_path):
-    """Odd spaces and trailing zeros are what a parser must be tried with."""
+    """Parsers must be tested with unusual spaces and trailing zeros."""
     odd = '{"type":"trade",  "data":[{"s":"AAPL","p":1.500,"t":1000,"v":1,"c":null}]}'
     file = written(tmp_path / "frames.jsonl", odd, '{"type":"ping"}')
 
@@ -42,7 +42,7 @@ def test_frames_are_kept_byte_for_byte(tmp_path):
 
 
 def test_a_frame_is_as_old_as_its_newest_trade_and_never_older_than_the_one_before(tmp_path):
-    """Trades go back in time inside a recording; the recording itself does not."""
+    """Trades in a recording can go back in time, but its frames never do."""
     file = written(
         tmp_path / "frames.jsonl", trade_frame("AAPL", 5_000, 4_000), trade_frame("AAPL", 1_000)
     )
@@ -64,8 +64,8 @@ def test_a_frame_is_as_old_as_its_newest_trade_and_never_older_than_the_one_befo
         '{"type":"ticker","code":"KRW-BTC","timestamp":null}',
     ],
 )
-def test_rubbish_in_a_recording_is_sent_as_it_is(tmp_path, rubbish):
-    """It was recorded because a client has to survive it; it belongs to no symbol."""
+def test_a_malformed_frame_of_a_recording_is_sent_unchanged(tmp_path, rubbish):
+    """It was recorded because a client must survive it; it belongs to no symbol."""
     file = written(tmp_path / "frames.jsonl", trade_frame("AAPL", 5_000), rubbish)
 
     _, frame = read([file])
@@ -83,7 +83,7 @@ def test_tickers_of_bithumb_are_read_too(tmp_path):
 
 
 def test_every_row_of_a_trade_file_is_a_trade(tmp_path):
-    """The identical ones too; price and time are exact, the condition is kept as text."""
+    """Also identical rows; price and time are exact, the condition is kept as text."""
     file = written(tmp_path / TICKS, tick(0), tick(0), tick(50, "1674399"))
 
     (frame,) = read([file])
