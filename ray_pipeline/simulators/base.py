@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -15,8 +15,7 @@ from aiohttp import WSMsgType, web
 
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.simulators.prices import Pace, Walk
-from ray_pipeline.simulators.recording import Frame, read
-from ray_pipeline.simulators.replay import Replay
+from ray_pipeline.simulators.recording import Frame, Replay, read
 from ray_pipeline.storage.listener import listen
 
 log = logging.getLogger(__name__)
@@ -134,7 +133,7 @@ class Simulator:
         self.port = self.control_port = 0
         self._paused = False
         self._stats = Stats()
-        self._runners: list[web.AppRunner] = []
+        self._servers = contextlib.AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -178,12 +177,15 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         """Listen and begin to send."""
-        self.port = await self._listen(self.routes(), self.options.port)
+        servers, host = self._servers, self.options.host
+        self.port = await serve_routes(servers, self.routes(), host=host, port=self.options.port)
         control = [
             web.get("/control/stats", self._answer_stats),
             web.post("/control/{action}", self._answer_action),
         ]
-        self.control_port = await self._listen(control, self.options.control_port)
+        self.control_port = await serve_routes(
+            servers, control, host=host, port=self.options.control_port
+        )
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -194,18 +196,7 @@ class Simulator:
             await asyncio.gather(self._task, return_exceptions=True)
         for connection in list(self.connections):
             connection.abort()
-        for runner in self._runners:
-            await runner.cleanup()
-
-    async def _listen(self, routes: list[web.RouteDef], port: int) -> int:
-        app = web.Application()
-        app.add_routes(routes)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        self._runners.append(runner)
-        await runner.setup()
-        listener = listen(self.options.host, port)
-        await web.SockSite(runner, listener).start()
-        return int(listener.getsockname()[1])
+        await self._servers.aclose()
 
     async def serve_socket(self, request: web.Request, key: str) -> web.StreamResponse:
         """Accept one client and handle its frames until it disconnects."""
@@ -395,6 +386,20 @@ class Simulator:
         for connection in self._connections_of(key):
             frame = text if kind == "raw" else self.fault_frame(kind, connection, size_bytes)
             await self.send(connection, frame)
+
+
+async def serve_routes(
+    servers: contextlib.AsyncExitStack, routes: Iterable[web.RouteDef], *, host: str, port: int
+) -> int:
+    """Serve `routes` until `servers` is closed, and return the port."""
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    servers.push_async_callback(runner.cleanup)
+    await runner.setup()
+    listener = listen(host, port)
+    await web.SockSite(runner, listener).start()
+    return int(listener.getsockname()[1])
 
 
 def as_json(value: object) -> str:
