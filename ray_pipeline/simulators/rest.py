@@ -20,8 +20,7 @@ from aiohttp import web
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.redact import fingerprint
-from ray_pipeline.simulators import refusal_texts
-from ray_pipeline.simulators.bodies import Body, generate
+from ray_pipeline.simulators.bodies import Body, generate, simulated
 from ray_pipeline.simulators.recorded import Recording, find, read_recordings
 from ray_pipeline.storage.listener import listen
 
@@ -170,12 +169,12 @@ class RestSimulator:
         stats.paths[path] = stats.paths.get(path, 0) + 1
         if provider.needs_key and not self._accepted(key):
             stats.refused += 1
-            return _response(refusal_texts.bad_key(provider.name))
+            return _response(simulated(provider.name).bad_key)
         if self._over_quota(provider, key):
             stats.over_quota += 1
             if self.options.enforce:
                 stats.refused += 1
-                return _response(refusal_texts.quota(provider.name))
+                return _response(_quota(provider))
         body = self._body(provider, path, dict(request.query))
         fault = self._fault(provider.name)
         if fault is not None:
@@ -286,6 +285,11 @@ def _key(provider: Provider, request: web.Request) -> str:
     return ""
 
 
+def _quota(provider: Provider) -> Body:
+    provider_simulation = simulated(provider.name)
+    return provider_simulation.quota or provider_simulation.rate
+
+
 def _response(body: Body) -> web.Response:
     return web.Response(
         text=body.text,
@@ -300,12 +304,12 @@ async def _faulty(
 ) -> web.StreamResponse:
     if fault.kind == "refuse":
         headers = {"Retry-After": f"{fault.seconds:g}"} if fault.seconds else {}
-        refused = refusal_texts.rate(provider.name)
+        refused = simulated(provider.name).rate
         return _response(Body(refused.text, refused.content_type, refused.status, headers))
     if fault.kind == "quota":
-        return _response(refusal_texts.quota(provider.name))
+        return _response(_quota(provider))
     if fault.kind == "bad_key":
-        return _response(refusal_texts.bad_key(provider.name))
+        return _response(simulated(provider.name).bad_key)
     if fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
         return _response(body)

@@ -9,8 +9,8 @@ import msgspec
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
 from ray_pipeline.feeds.bithumb import MARKETS_PER_REQUEST, RawTicker, Refusal, parse_answer
-from ray_pipeline.storage.redirects import get, moved
 from ray_pipeline.storage.websocket import retry_after_s
+from ray_pipeline.transport.redirects import get, moved
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from random import Random
 
-from ray_pipeline.simulators.bodies.body import Body, as_json, moments
+from ray_pipeline.simulators.bodies.body import JSON, Body, Simulated, as_json, moments
 
 COINS = {
     "bitcoin": "btc", "ethereum": "eth", "ripple": "xrp", "tether": "usdt", "binancecoin": "bnb",
@@ -168,3 +168,17 @@ def _global(random: Random) -> dict[str, object]:
         "market_cap_change_percentage_24h_usd": random.uniform(-5, 5),
         "updated_at": int(moments(random, 1)[0].timestamp()),
     }
+
+
+SIMULATED = Simulated(
+    generate,
+    rate=Body(
+        '{"status":{"error_code":429,"error_message":"You\'ve exceeded the Rate Limit."}}',
+        JSON,
+        429,
+    ),
+    quota=Body(
+        '{"status":{"error_code":10006,"error_message":"Monthly call limit reached."}}', JSON, 429
+    ),
+    bad_key=Body('{"status":{"error_code":10002,"error_message":"API Key Missing"}}', JSON, 401),
+)

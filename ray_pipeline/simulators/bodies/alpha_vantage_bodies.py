@@ -5,6 +5,7 @@ from random import Random
 
 from ray_pipeline.simulators.bodies.body import (
     Body,
+    Simulated,
     as_json,
     headline,
     moments,
@@ -274,3 +275,18 @@ FUNCTIONS: Mapping[str, Callable[[Mapping[str, str], Random], Body]] = {
     "FEDERAL_FUNDS_RATE": _series("Effective Federal Funds Rate", "percent", 0, 6),
     "TREASURY_YIELD": _series("Treasury Constant Maturity Rate", "percent", 1, 6),
 }
+
+
+SIMULATED = Simulated(
+    generate,
+    rate=Body(
+        '{"Note": "Thank you for using Alpha Vantage! Our standard API call frequency is 5 '
+        'calls per minute and 25 calls per day."}'
+    ),
+    quota=Body(
+        '{"Information": "We have detected your API key as *** and our standard API rate limit '
+        'is 25 requests per day."}'
+    ),
+    bad_key=Body('{"Error Message": "the parameter apikey is invalid or missing."}'),
+    recordings="alphavantage",
+)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from ray_pipeline.simulators.bodies.body import Body, as_json, quarters, today
+from ray_pipeline.simulators.bodies.body import Body, Simulated, as_json, quarters, today
 
 
 def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None:
@@ -154,3 +154,6 @@ def _summary(symbol: str, query: Mapping[str, str], random: Random) -> dict[str,
     found = {name: everything[name] for name in modules if name in everything}
     del symbol
     return {"quoteSummary": {"result": [found], "error": None}}
+
+
+SIMULATED = Simulated(generate, recordings="yfinance")
