@@ -1,4 +1,4 @@
-"""Write the pages that are generated from the code, or check that they are up to date."""
+"""Write the page of settings, or check that it is up to date."""
 
 import sys
 from collections.abc import Iterator
@@ -24,11 +24,10 @@ is an error that suggests the nearest known one. In YAML, sections nest:
 """
 
 TAIL = """
-Beside these, `PIPELINE_HOME` says where everything local lives (default: the user's data
-directory), `PIPELINE_KAFKA_LIBS` where Apache Kafka's jars are, and Ray's own variables hold:
-`RAY_ADDRESS` joins a cluster instead of starting one; for that cluster `RAY_AUTH_MODE` is `token`,
-with `RAY_AUTH_TOKEN` or `RAY_AUTH_TOKEN_PATH`. A cluster that `up` starts needs the token of its
-home, whatever these say.
+Two more variables are no settings: `PIPELINE_CONFIG` names the YAML file, `PIPELINE_KAFKA_LIBS` the
+folder of Apache Kafka's jars. Ray reads variables of its own: `RAY_ADDRESS` names a cluster that
+`up` joins instead of starting one; for that cluster set `RAY_AUTH_MODE=token`, and `RAY_AUTH_TOKEN`
+or `RAY_AUTH_TOKEN_PATH`. A cluster that `up` starts always requires the token of its home.
 """
 
 
@@ -55,11 +54,11 @@ def _default(default: object) -> str:
 
 
 def main() -> None:
-    """Write the page; with --check only compare, and exit with 1 where it is stale."""
+    """Write the page; with --check compare it, and exit with 1 if it is outdated."""
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(page())
     elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.name} is not what the code says; run `make docs`")
+        sys.exit(f"{PAGE.name} is outdated; run `make docs`")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ the most similar name, because a misspelt setting would otherwise be ignored wit
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,12 +38,21 @@ from ray_pipeline.redact import fingerprint
 
 PREFIX = "PIPELINE_"
 DELIMITER = "__"
-# Read by the embedded servers, which have no other settings.
-OTHER_NAMES = frozenset({"PIPELINE_HOME", "PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
+# Variables that are no settings: where to find Kafka's jars, and where to read settings.
+OTHER_NAMES = frozenset({"PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
 
 PASSWORD_PAIR = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))")
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _absolute(path: object) -> Path | None:
+    # An empty variable counts as unset. A relative path would change its meaning in a process with
+    # another working directory.
+    return Path(str(path)).absolute() if path else None
+
+
+Home = Annotated[Path | None, BeforeValidator(_absolute)]
 
 
 class Section(BaseModel):
@@ -222,6 +240,11 @@ class Settings(Section):
         default_factory=dict,
         description='Keys by provider, as JSON: {"finnhub": ["key of shard 1", ...]}.',
     )
+    home: Home = Field(
+        None,
+        description="Where everything local lives. Unset: ray-pipeline in the user's data "
+        "directory.",
+    )
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -233,6 +256,46 @@ class Settings(Section):
     endpoints: dict[str, EndpointSettings] = Field(
         default_factory=dict, description="The section of each provider, by the provider's name."
     )
+
+    def home_dir(self) -> Path:
+        """
+        Return where everything local lives.
+
+        The default depends on the user and the machine. A value that travels to another node leaves
+        `home` unset, so that each node computes its own default.
+        """
+        if self.home is not None:
+            return self.home
+        # The variable of the XDG convention, not a setting.
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(data) / "ray-pipeline"
+
+    def changed(self, **sections: object) -> "Settings":
+        """
+        Return the settings with other values in some sections, which are validated.
+
+        Args:
+            sections: For a section or a provider the values that change, as a mapping; for another
+                setting its value.
+        """
+        values = dict(_explicit(self))
+        endpoints = dict(self.endpoints)
+        for name, value in sections.items():
+            if name in provider_names():
+                endpoints[name] = _merged(self.endpoint(name), value)
+            else:
+                values[name] = _merged(getattr(self, name), value)
+        return Settings(**values | {"endpoints": endpoints})
+
+    def environment(self) -> dict[str, str]:
+        """
+        Return the variables with which `load` in another process returns these settings.
+
+        They include secrets. Settings that have their default are left out.
+        """
+        values = dict(_explicit(self))
+        endpoints: dict[str, Any] = values.pop("endpoints", {})
+        return dict(_variables((), values | endpoints))
 
     def endpoint(self, provider: str) -> EndpointSettings:
         """Return the section of a provider; a section without values if it is not configured."""
@@ -331,6 +394,35 @@ def _plain(secrets: list[SecretStr]) -> list[str]:
     return [secret.get_secret_value() for secret in secrets]
 
 
+def _merged(current: Any, update: Any) -> Any:
+    if not isinstance(current, Section):
+        return update
+    return type(current)(**dict(_explicit(current)) | update)
+
+
+def _explicit(section: Section) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values that do not come from the defaults, in order."""
+    for name in type(section).model_fields:
+        if name in section.model_fields_set:
+            yield name, getattr(section, name)
+
+
+def _variables(path: tuple[str, ...], values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Section):
+            yield from _variables((*path, name), dict(_explicit(value)))
+        elif value is not None:
+            yield variable_name((*path, name)), _as_text(value)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, str | Path):
+        return str(value)
+    return json.dumps(value, default=_as_text)
+
+
 class _Sources(BaseSettings):
     """Reads the settings; `reader` adds a field for each setting and for each provider."""
 
@@ -399,6 +491,7 @@ def load(**overrides: object) -> Settings:
         ConfigurationError: If a name is unknown or a value is invalid; the error lists every
             problem.
     """
+    # The source of variables ignores unknown names.
     problems = list(_unknown_names(os.environ))
     try:
         read: Callable[..., _Sources] = reader()
@@ -461,7 +554,14 @@ def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
                     ),
                 )
         else:
-            yield (name,), FieldFacts(str(info.annotation), {}, info.description or "")
+            yield (
+                (name,),
+                FieldFacts(
+                    str(info.annotation),
+                    info.get_default(call_default_factory=True),
+                    info.description or "",
+                ),
+            )
 
 
 class FieldFacts:

@@ -21,7 +21,6 @@ from ray_pipeline.feeds.records import (
     FINNHUB_SP500_SOURCE,
     FINNHUB_TOP_GAINERS_SOURCE,
 )
-from ray_pipeline.local.stack import home
 from ray_pipeline.observe.metrics import Sample, producer_metrics
 from ray_pipeline.ownership import Ownership
 from ray_pipeline.retry import Backoff
@@ -197,7 +196,7 @@ class _Workshop:
     def _outbox(self, epoch: int, gate: Callable[[], bool]) -> Courier:
         # What an earlier epoch left in it goes first.
         if self._spool is None:
-            root = self._streams.spool_dir or home() / "spool"
+            root = self._streams.spool_dir or self._settings.home_dir() / "spool"
             self._spool = open_spool(
                 Path(root),
                 self._spec.name,

@@ -81,6 +81,7 @@ class ServerProcess:
         # Not subprocess.Popen, whose objects complain when they are forgotten before their process.
         try:
             pid = os.posix_spawn(
+                # PATH, HOME and the like.
                 command[0], list(command), {**os.environ, **(environ or {})},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

@@ -1,6 +1,5 @@
 """The embedded servers together: up, found again, down. Everything lives in one directory."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from ray_pipeline.local.servers import (
 )
 from ray_pipeline.local.start import wait_ready
 from ray_pipeline.local.state import Known, locked, read_state, write_state
+from ray_pipeline.settings import Settings
 
 Broker = Literal["tansu", "kafka"]
 Need = Literal["postgres", "redis", "kafka"]
@@ -38,23 +38,21 @@ class LocalServers:
     broker: Broker | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return the settings that point at them."""
-        named = {
-            "PIPELINE_POSTGRES__DSN": self.postgres_dsn,
-            "PIPELINE_REDIS__URL": self.redis_url,
-            "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
-            # Tansu knows no idempotent producer; the records' own numbers tell repeats apart.
-            "PIPELINE_KAFKA__IDEMPOTENCE": "false" if self.broker == "tansu" else None,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+        """Return the variables of settings that point at these servers."""
+        return self.used_by(Settings()).environment()
 
-
-def home() -> Path:
-    """Return where everything local lives: PIPELINE_HOME, else the user's data directory."""
-    if named := os.environ.get("PIPELINE_HOME"):
-        return Path(named).absolute()
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "ray-pipeline"
+    def used_by(self, settings: Settings) -> Settings:
+        """Return settings that point at these servers."""
+        if self.postgres_dsn is not None:
+            settings = settings.changed(postgres={"dsn": self.postgres_dsn})
+        if self.redis_url is not None:
+            settings = settings.changed(redis={"url": self.redis_url})
+        if self.kafka_bootstrap_servers is not None:
+            settings = settings.changed(kafka={"bootstrap_servers": self.kafka_bootstrap_servers})
+        if self.broker == "tansu":
+            # Tansu has no idempotent producer; the numbers of the records identify repeats.
+            settings = settings.changed(kafka={"idempotence": False})
+        return settings
 
 
 def claim(where: Path) -> AbstractContextManager[None]:

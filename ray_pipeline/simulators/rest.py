@@ -111,10 +111,6 @@ class RestSimulator:
     @property
     def variables(self) -> dict[str, str]:
         """The settings that send every provider's calls here."""
-        return self.environment()
-
-    def environment(self) -> dict[str, str]:
-        """Return the settings that send every provider's calls here."""
         return {
             f"PIPELINE_{one.name.upper()}__REST_URL": self.url(one.name) for one in all_providers()
         }

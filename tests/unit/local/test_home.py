@@ -7,26 +7,27 @@ import pytest
 from ray_pipeline.errors import MissingDependency
 from ray_pipeline.local.packages import binary, package_dir
 from ray_pipeline.local.postgres_data import SOCKET_PATH_LIMIT, socket_dir
-from ray_pipeline.local.stack import LocalServers, home
+from ray_pipeline.local.stack import LocalServers
+from ray_pipeline.settings import load
 
 
 def test_home_is_what_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("PIPELINE_HOME", str(tmp_path))
 
-    assert home() == tmp_path
+    assert load().home_dir() == tmp_path
 
 
 def test_home_is_in_the_users_data_directory_otherwise(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
 
-    assert home() == tmp_path / "ray-pipeline"
+    assert load().home_dir() == tmp_path / "ray-pipeline"
 
 
 def test_home_follows_the_convention_where_nothing_is_set(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    assert home() == tmp_path / ".local" / "share" / "ray-pipeline"
+    assert load().home_dir() == tmp_path / ".local" / "share" / "ray-pipeline"
 
 
 def test_a_socket_lies_beside_the_data():
