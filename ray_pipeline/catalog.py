@@ -1,4 +1,4 @@
-"""Every feed and every batch job there is: one module with a `SPEC` each."""
+"""Every feed and every batch job; each is one module with a `SPEC`."""
 
 import difflib
 from functools import cache
@@ -19,7 +19,7 @@ def feed(name: str) -> FeedSpec:
     Return the feed called `name`.
 
     Raises:
-        KeyError: If there is none.
+        KeyError: If no feed has this name.
     """
     by_name: dict[str, FeedSpec] = {spec.name: spec for spec in FEEDS}
     return by_name[name]
@@ -58,7 +58,7 @@ def job(name: str) -> JobSpec:
     Return the job called `name`.
 
     Raises:
-        PipelineError: If there is none; the fix names the nearest.
+        PipelineError: If no job has this name; the fix suggests similar names.
     """
     by_name = {spec.name: spec for spec in all_jobs()}
     if name not in by_name:
@@ -69,5 +69,5 @@ def job(name: str) -> JobSpec:
 
 
 def jobs_of_table(table: str) -> tuple[JobSpec, ...]:
-    """Return the jobs that write a table."""
-    return tuple(spec for spec in all_jobs() if any(one.name == table for one in spec.tables))
+    """Return the jobs that write to a table."""
+    return tuple(spec for spec in all_jobs() if table in {stored.name for stored in spec.tables})

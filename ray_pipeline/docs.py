@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ray_pipeline import settings
+from ray_pipeline.providers.registry import all_providers
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -31,9 +32,26 @@ or `RAY_AUTH_TOKEN_PATH`. A cluster that `up` starts always requires the token o
 """
 
 
+PROVIDERS = """
+## Providers
+
+Every provider has `PIPELINE_<NAME>__REST_URL`, `PIPELINE_<NAME>__WS_URL` and
+`PIPELINE_<NAME>__WS_KEYS`. `PIPELINE_API_KEYS` has its keys under its name.
+
+| name | provider | a free key gives | get a key at |
+|---|---|---|---|
+"""
+
+
 def page() -> str:
     """Return the page of settings."""
-    return HEAD + "".join(_lines()) + TAIL
+    return "".join((HEAD, *_lines(), TAIL, PROVIDERS, *_provider_lines()))
+
+
+def _provider_lines() -> Iterator[str]:
+    for provider in all_providers():
+        key_url = f"<{provider.key_url}>" if provider.needs_key else "needs no key"
+        yield f"| `{provider.name}` | {provider.title} | {provider.free_plan} | {key_url} |\n"
 
 
 def _lines() -> Iterator[str]:

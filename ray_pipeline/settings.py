@@ -38,7 +38,7 @@ from ray_pipeline.redact import fingerprint
 
 PREFIX = "PIPELINE_"
 DELIMITER = "__"
-# Variables that are no settings: where to find Kafka's jars, and where to read settings.
+# Variables with the prefix that are not settings: the folder of Kafka's jars, and the YAML file.
 OTHER_NAMES = frozenset({"PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
 
 PASSWORD_PAIR = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))")
@@ -62,13 +62,13 @@ class Section(BaseModel):
 
 
 class PostgresSettings(Section):
-    """Where history is kept."""
+    """The database of the history."""
 
     dsn: SecretStr | None = Field(None, description="Connection string. Unset: an embedded server.")
 
 
 class RedisSettings(Section):
-    """Where the latest values are kept."""
+    """The store of the latest values."""
 
     url: SecretStr | None = Field(None, description="Connection URL. Unset: an embedded server.")
 
@@ -150,38 +150,41 @@ class StreamSettings(Section):
 
 
 class ArchiveSettings(Section):
-    """Raw records as Parquet files."""
+    """The archive: raw records as Parquet files."""
 
     enabled: bool = Field(True, description="Write the archive.")
-    dir: Path | None = Field(None, description="Where. Unset: PIPELINE_HOME/archive.")
+    dir: Path | None = Field(None, description="Folder. Unset: PIPELINE_HOME/archive.")
     rows_per_file: int = Field(200_000, ge=1, description="A file is closed at this size.")
     seconds_per_file: Seconds = Field(300.0, description="A file is closed at this age.")
 
 
 class JobSettings(Section):
-    """How batch jobs run."""
+    """The batch jobs."""
 
     enabled: bool = Field(True, description="Run the batch jobs on schedule.")
     only: tuple[str, ...] = Field(
         (), description="Run only these on schedule, as a JSON list; empty: all of them."
     )
     at_once: int = Field(2, ge=1, description="Most scheduled runs at one time.")
-    heartbeat_s: Seconds = Field(10.0, description="How often a run says that it lives.")
+    heartbeat_s: Seconds = Field(10.0, description="Interval of a run's heartbeats.")
     takeover_s: Seconds = Field(
-        90.0, description="A run that was silent this long is taken over by another."
+        90.0, description="A run without a heartbeat for this long is taken over."
     )
-    retries: int = Field(3, ge=0, description="How often a failed run is tried again.")
-    retry_pause_s: Seconds = Field(600.0, description="Pause before that; it doubles each time.")
+    retries: int = Field(3, ge=0, description="Retries of a failed run.")
+    retry_pause_s: Seconds = Field(
+        600.0, description="Pause before the first retry; it doubles each time."
+    )
     longest_wait_s: Seconds = Field(
-        90.0, description="A run waits this long for a quota; past it, it is deferred."
+        90.0, description="Longest wait for a permit; a run that would wait longer is deferred."
     )
     speed: float = Field(
         1.0,
         gt=0,
-        description="The providers' clock, for demos: 60 makes an hour a minute.",
+        description="Speed of the clock of quotas, for demos: 60 turns an hour into a minute.",
     )
     submit: Literal["ray", "process"] = Field(
-        "ray", description="Where scheduled runs go: Ray's Jobs API, or a plain process."
+        "ray",
+        description="How scheduled runs start: through Ray's Jobs API, or as plain processes.",
     )
 
 
@@ -189,30 +192,35 @@ class ApiSettings(Section):
     """The API and its page."""
 
     token: SecretStr | None = Field(
-        None, description="What clients must show. Unset: a random one, printed at the start."
+        None, description="Token that clients must send. Unset: a random one, printed at the start."
     )
-    host: str = Field("127.0.0.1", description="Where `ray-pipeline api` listens.")
-    port: int = Field(8000, ge=0, le=65_535, description="At which port; 0: any that is free.")
+    host: str = Field("127.0.0.1", description="Address at which `ray-pipeline api` listens.")
+    port: int = Field(
+        8000, ge=0, le=65_535, description="Port of `ray-pipeline api`; 0: any free port."
+    )
     cors_origins: tuple[str, ...] = Field(
-        (), description="Pages of other hosts that may ask, as a JSON list; empty: none."
+        (), description="Origins that may call the API, as a JSON list; empty: only its own."
     )
     push_interval_s: Seconds = Field(
-        1.0, description="Least time between two messages about a symbol, to one client."
+        1.0, description="Least time between two messages about a symbol to one client."
     )
     max_clients: int = Field(2_000, ge=1, description="Most WebSocket clients at one time.")
     ready_s: Seconds = Field(
-        300.0, description="/ready fails when no feed stored a record for so long."
+        300.0, description="/ready fails if no feed has stored a record for this long."
     )
     simulated: tuple[str, ...] = Field(
-        (), description="What is simulated, as a JSON list; pages say so. `up` and `demo` set it."
+        (),
+        description="Names of simulated data, as a JSON list; set by `up` and `demo`.",
     )
 
 
 class RaySettings(Section):
     """The Ray cluster that is started when RAY_ADDRESS names none."""
 
-    namespace: str = Field("ray-pipeline", description="Where the actors live.")
-    generation: int = Field(1, ge=1, description="The release; a newer one takes over.")
+    namespace: str = Field("ray-pipeline", description="Ray namespace of the actors.")
+    generation: int = Field(
+        1, ge=1, description="Number of the running release; a newer one takes over."
+    )
     num_cpus: float = Field(16.0, gt=0, description="Logical CPUs of a Ray that `up` starts.")
     object_store_bytes: int = Field(
         128 * 2**20, ge=78 * 2**20, description="Object store of a Ray that `up` starts."
@@ -565,7 +573,7 @@ def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
 
 
 class FieldFacts:
-    """What the documentation says about one setting."""
+    """The documentation of one setting."""
 
     __slots__ = ("annotation", "default", "description")
 
@@ -576,10 +584,10 @@ class FieldFacts:
 
 
 def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
-    known = known_names()
+    names = known_names()
     sections = {variable_name((name,)) for name in reader().model_fields}
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name.upper() not in known | sections:
+        if name.startswith(PREFIX) and name.upper() not in names | sections:
             yield _suggest(name)
 
 
