@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from ray_pipeline.actors.producer import build_producer
 from ray_pipeline.feeds import bithumb
@@ -41,15 +40,8 @@ def configured(postgres_dsn, redis_url, kafka_server, topic_prefix):
 
 def pointed(configured: Settings, spool: Path, **endpoints) -> Settings:
     """Settings that point at simulators."""
-    return configured.model_copy(
-        update={
-            "api_keys": {"finnhub": [SecretStr("key")]},
-            "streams": configured.streams.model_copy(update={"spool_dir": spool}),
-            **{
-                name: configured.finnhub.model_copy(update=values)
-                for name, values in endpoints.items()
-            },
-        }
+    return configured.changed(
+        api_keys={"finnhub": ["key"]}, streams={"spool_dir": spool}, **endpoints
     )
 
 

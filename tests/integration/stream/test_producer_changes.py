@@ -108,8 +108,7 @@ def prefixed(configured: Settings, prefix: str) -> Settings:
 
 def at(configured: Settings, simulator: FinnhubSimulator) -> Settings:
     """The same, pointed at a simulator."""
-    finnhub = configured.finnhub.model_copy(update={"ws_url": simulator.url})
-    return configured.model_copy(update={"finnhub": finnhub})
+    return configured.changed(finnhub={"ws_url": simulator.url})
 
 
 def but(configured: Settings, **streams) -> Settings:
@@ -312,10 +311,10 @@ async def test_rest_stands_in_for_bithumbs_websocket_until_it_is_back(configured
         CountingRest(BithumbOptions(rate=100, symbols=MARKETS, seed=2)) as rest,
         listening(rest),
     ):
-        bithumb = configured.bithumb.model_copy(
-            update={"ws_url": socket.ws_url, "rest_url": rest.rest_url}
+        here = configured.changed(
+            bithumb={"ws_url": socket.ws_url, "rest_url": rest.rest_url},
+            streams={"bithumb_poll_s": 0.2},
         )
-        here = but(configured, bithumb_poll_s=0.2).model_copy(update={"bithumb": bithumb})
         async with collecting(here, "bithumb", 0, []):
             await more_tickers(postgres_dsn, 50)
 
