@@ -37,6 +37,7 @@ class Simulated:
         rate: The answer to a call that comes too soon.
         quota: The answer to a call past the quota of the day or month; None: as `rate`.
         bad_key: The answer to a key that is not accepted.
+        without_key: The answers to paths that need no key and are not counted, such as a login.
         recordings: The folder of recorded answers; '' if it has the provider's name.
     """
 
@@ -44,7 +45,12 @@ class Simulated:
     rate: Body = TOO_MANY_REQUESTS
     quota: Body | None = None
     bad_key: Body = UNAUTHORIZED
+    without_key: Mapping[str, Body] = field(default_factory=dict)
     recordings: str = ""
+
+    def past_quota(self) -> Body:
+        """Return the answer to a call past the quota of the day or month."""
+        return self.quota or self.rate
 
 
 def as_json(data: object) -> Body:

@@ -25,9 +25,9 @@ def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None
     if parts[0] == "coins" and parts[2:] == ["tickers"]:
         if query.get("page", "1") != "1":
             return as_json({"name": parts[1].title(), "tickers": []})
-        wanted = query.get("exchange_ids", ",".join(EXCHANGES)).split(",")
+        exchanges = query.get("exchange_ids", ",".join(EXCHANGES)).split(",")
         return as_json(
-            {"name": parts[1].title(), "tickers": [_ticker(random, parts[1], e) for e in wanted]}
+            {"name": parts[1].title(), "tickers": [_ticker(random, parts[1], e) for e in exchanges]}
         )
     if parts == ["derivatives"]:
         return as_json([_derivative(random, coin) for coin in COINS.values()])

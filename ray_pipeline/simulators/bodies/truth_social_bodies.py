@@ -78,4 +78,8 @@ def _tag(random: Random, name: str) -> dict[str, object]:
     }
 
 
-SIMULATED = Simulated(generate, recordings="truthsocial")
+SIMULATED = Simulated(
+    generate,
+    without_key={"/oauth/v2/token": as_json({"access_token": "simulated", "token_type": "Bearer"})},
+    recordings="truthsocial",
+)

@@ -53,7 +53,7 @@ def test_simulated_refusals_are_recognised(provider):
     simulation = simulated(provider.name)
 
     assert refusal(provider, simulation.rate) in {Refusal.RATE, Refusal.QUOTA}
-    assert refusal(provider, simulation.quota or simulation.rate) in {Refusal.RATE, Refusal.QUOTA}
+    assert refusal(provider, simulation.past_quota()) in {Refusal.RATE, Refusal.QUOTA}
     assert refusal(provider, simulation.bad_key) is Refusal.KEY
 
 
