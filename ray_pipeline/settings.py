@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -555,32 +557,23 @@ def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
         section = info.annotation
         if isinstance(section, type) and issubclass(section, Section):
             for inner, detail in section.model_fields.items():
-                yield (
-                    (name, inner),
-                    FieldFacts(
-                        str(detail.annotation), detail.get_default(), detail.description or ""
-                    ),
-                )
+                yield (name, inner), _facts(detail)
         else:
-            yield (
-                (name,),
-                FieldFacts(
-                    str(info.annotation),
-                    info.get_default(call_default_factory=True),
-                    info.description or "",
-                ),
-            )
+            yield (name,), _facts(info)
 
 
+def _facts(info: FieldInfo) -> "FieldFacts":
+    default = info.get_default(call_default_factory=True)
+    return FieldFacts(str(info.annotation), default, info.description or "")
+
+
+@dataclass(frozen=True, slots=True)
 class FieldFacts:
     """The documentation of one setting."""
 
-    __slots__ = ("annotation", "default", "description")
-
-    def __init__(self, annotation: str, default: object, description: str) -> None:
-        self.annotation = annotation
-        self.default = default
-        self.description = description
+    annotation: str
+    default: object
+    description: str
 
 
 def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from ray_pipeline.providers.quota import SECOND, Quota, sliding
 from ray_pipeline.providers.refusals import by_status_or_broken
 from ray_pipeline.redact import Redactor, redactor
 from ray_pipeline.transport.answer import Answer
-from ray_pipeline.transport.client import Client, Server
+from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.http import TIMEOUT_S, lower_case, now, unavailable
 from ray_pipeline.transport.redirects import (
     MOST_REDIRECTS,
@@ -37,7 +37,9 @@ BROWSER = (
 
 
 @asynccontextmanager
-async def open_client(server: Server, base_url: str | None) -> AsyncIterator[Client]:
+async def open_client(
+    server: ProviderServer, base_url: str | None
+) -> AsyncIterator[ProviderClient]:
     """Open a client. Tokens live as long as it does."""
     yield TruthSocialClient(server, base_url)
 
@@ -45,7 +47,7 @@ async def open_client(server: Server, base_url: str | None) -> AsyncIterator[Cli
 class TruthSocialClient:
     """Logs in once per key, and again after a token was refused."""
 
-    def __init__(self, server: Server, base_url: str | None) -> None:
+    def __init__(self, server: ProviderServer, base_url: str | None) -> None:
         """Take the base URL of a simulator; None for the site."""
         self._server = server
         self._base_url = (base_url or server.base_url).rstrip("/")
@@ -61,7 +63,7 @@ class TruthSocialClient:
         largest_bytes: int,  # noqa: ARG002 - curl_cffi reads a body whole
     ) -> Answer:
         """
-        Make one call with a key of the form user:password; see `Client.fetch`.
+        Make one call with a key of the form user:password; see `ProviderClient.fetch`.
 
         User, password and token are replaced in the answer. A login that redirects is refused.
         """

@@ -28,7 +28,7 @@ from ray_pipeline.providers.refusals import (
     one_line,
 )
 from ray_pipeline.transport.answer import Answer
-from ray_pipeline.transport.client import Client, Server
+from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.html_table import table
 from ray_pipeline.transport.http import TIMEOUT_S, lower_case, now, open_http, unavailable
 from ray_pipeline.transport.redirects import MOST_REDIRECTS, REDIRECTS, moved, too_many_redirects
@@ -58,7 +58,9 @@ def _envelope_refusal(message: str, status: int) -> Refusal:
 
 
 @asynccontextmanager
-async def open_client(server: Server, base_url: str | None) -> AsyncIterator[Client]:
+async def open_client(
+    server: ProviderServer, base_url: str | None
+) -> AsyncIterator[ProviderClient]:
     """Open a client of the site, or of a simulator if there is a base URL."""
     if base_url is None:
         yield YahooClient(SiteClient(server))
@@ -74,14 +76,14 @@ class YahooClient:
     The earnings calendar is a page: its table is returned in an envelope like Yahoo's others.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ProviderClient) -> None:
         """Wrap the client that makes the calls."""
         self._client = client
 
     async def fetch(
         self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
     ) -> Answer:
-        """Make one call; see `Client.fetch`."""
+        """Make one call; see `ProviderClient.fetch`."""
         answer = await self._client.fetch(path, params, key=key, largest_bytes=largest_bytes)
         is_page = path == CALENDAR and answer.status < 400
         return _calendar(answer) if is_page else answer
@@ -90,7 +92,7 @@ class YahooClient:
 class SiteClient:
     """Calls the site through yfinance. Getting a cookie and a crumb can double the timeout."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ProviderServer) -> None:
         """Take Yahoo's server."""
         self._server = server
 
@@ -102,7 +104,7 @@ class SiteClient:
         key: str,  # noqa: ARG002 - Yahoo has no keys
         largest_bytes: int,  # noqa: ARG002 - yfinance reads a body whole
     ) -> Answer:
-        """Make one call; see `Client.fetch`. Only redirects to Yahoo's own hosts are followed."""
+        """Make one call; see `ProviderClient.fetch`. Redirects stay on Yahoo's hosts."""
         return await asyncio.to_thread(self._call, path, dict(params))
 
     def _call(self, path: str, params: dict[str, str]) -> Answer:

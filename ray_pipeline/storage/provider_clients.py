@@ -9,7 +9,7 @@ from typing import Self
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.transport.answer import Answer
-from ray_pipeline.transport.client import Client
+from ray_pipeline.transport.client import ProviderClient
 
 
 class Clients:
@@ -18,7 +18,7 @@ class Clients:
     def __init__(self, base_urls: Mapping[str, str] | None = None) -> None:
         """Take the base URLs of providers that are not at their usual address, by name."""
         self._base_urls = dict(base_urls or {})
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, ProviderClient] = {}
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
 
@@ -38,13 +38,13 @@ class Clients:
     async def fetch(
         self, provider: Provider, request: Request, *, key: str, largest_bytes: int
     ) -> Answer:
-        """Make one call; see `Client.fetch`."""
+        """Make one call; see `ProviderClient.fetch`."""
         client = await self._client(provider)
         return await client.fetch(
             request.path, request.params, key=key, largest_bytes=largest_bytes
         )
 
-    async def _client(self, provider: Provider) -> Client:
+    async def _client(self, provider: Provider) -> ProviderClient:
         # A run makes calls at the same time, and opening a client may wait.
         async with self._opening:
             if provider.name not in self._clients:

@@ -9,7 +9,7 @@ from ray_pipeline.transport.answer import Answer
 Auth = Literal["none", "query", "header", "bearer", "login"]
 
 
-class Server(Protocol):
+class ProviderServer(Protocol):
     """The server of a provider; `Provider` has these attributes."""
 
     @property
@@ -37,7 +37,7 @@ class Server(Protocol):
         """Headers of every request."""
 
 
-class Client(Protocol):
+class ProviderClient(Protocol):
     """Calls one provider."""
 
     async def fetch(
@@ -61,4 +61,4 @@ class Client(Protocol):
 
 # Opens a client for a server at a base URL; None is the server's usual one. A client that needs
 # more than the usual URL, such as Yahoo's cookies, tells the real site from a simulator by this.
-OpenClient = Callable[[Server, str | None], AbstractAsyncContextManager[Client]]
+OpenClient = Callable[[ProviderServer, str | None], AbstractAsyncContextManager[ProviderClient]]

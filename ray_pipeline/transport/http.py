@@ -10,7 +10,7 @@ import aiohttp
 from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable, RedirectRefused
 from ray_pipeline.redact import redactor
 from ray_pipeline.transport.answer import Answer
-from ray_pipeline.transport.client import Client, Server
+from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.redirects import get, moved
 
 TIMEOUT_S = 60.0
@@ -19,7 +19,7 @@ CHUNK_BYTES = 2**16
 
 
 @asynccontextmanager
-async def open_http(server: Server, base_url: str | None) -> AsyncIterator[Client]:
+async def open_http(server: ProviderServer, base_url: str | None) -> AsyncIterator[ProviderClient]:
     """Open a client that calls a server by plain HTTP, with a pool of connections of its own."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     # No provider needs cookies, and the default jar logs cookies that it cannot parse.
@@ -32,7 +32,9 @@ async def open_http(server: Server, base_url: str | None) -> AsyncIterator[Clien
 class HttpClient:
     """Calls one server by plain HTTP."""
 
-    def __init__(self, server: Server, base_url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, server: ProviderServer, base_url: str, session: aiohttp.ClientSession
+    ) -> None:
         """Use the connections of a session, whose total timeout bounds each call."""
         self._server = server
         self._base_url = base_url.rstrip("/")
@@ -41,7 +43,7 @@ class HttpClient:
     async def fetch(
         self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
     ) -> Answer:
-        """Make one call; see `Client.fetch`."""
+        """Make one call; see `ProviderClient.fetch`."""
         server = self._server
         query, headers = dict(params), dict(server.headers)
         headers.setdefault("Accept", "application/json, */*;q=0.8")
@@ -103,7 +105,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def unavailable(server: Server, error: Exception) -> ProviderUnavailable:
+def unavailable(server: ProviderServer, error: Exception) -> ProviderUnavailable:
     """Return the error for a failed connection."""
     # Only the type: the texts of HTTP libraries can contain the URL, and the URL the key.
     return ProviderUnavailable(
@@ -111,7 +113,9 @@ def unavailable(server: Server, error: Exception) -> ProviderUnavailable:
     )
 
 
-async def _text(response: aiohttp.ClientResponse, server: Server, *, largest_bytes: int) -> str:
+async def _text(
+    response: aiohttp.ClientResponse, server: ProviderServer, *, largest_bytes: int
+) -> str:
     """
     Read the body.
 

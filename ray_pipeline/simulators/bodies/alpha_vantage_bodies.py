@@ -14,63 +14,21 @@ from ray_pipeline.simulators.bodies.body import (
     today,
 )
 
-SYMBOLS = [
-    "AAPL",
-    "MSFT",
-    "NVDA",
-    "AMZN",
-    "GOOGL",
-    "META",
-    "TSLA",
-    "JPM",
-    "XOM",
-    "UNH",
-    "WMT",
-    "PG",
-    "HD",
-    "CVX",
-    "KO",
-    "PFE",
-    "BAC",
-]
-AMOUNTS = [
-    "totalAssets",
-    "totalCurrentAssets",
-    "cashAndCashEquivalentsAtCarryingValue",
-    "cashAndShortTermInvestments",
-    "inventory",
-    "currentNetReceivables",
-    "totalNonCurrentAssets",
-    "propertyPlantEquipment",
-    "accumulatedDepreciationAmortizationPPE",
-    "intangibleAssets",
-    "intangibleAssetsExcludingGoodwill",
-    "goodwill",
-    "investments",
-    "longTermInvestments",
-    "shortTermInvestments",
-    "otherCurrentAssets",
-    "otherNonCurrentAssets",
-    "totalLiabilities",
-    "totalCurrentLiabilities",
-    "currentAccountsPayable",
-    "deferredRevenue",
-    "currentDebt",
-    "shortTermDebt",
-    "totalNonCurrentLiabilities",
-    "capitalLeaseObligations",
-    "longTermDebt",
-    "currentLongTermDebt",
-    "longTermDebtNoncurrent",
-    "shortLongTermDebtTotal",
-    "otherCurrentLiabilities",
-    "otherNonCurrentLiabilities",
-    "totalShareholderEquity",
-    "treasuryStock",
-    "retainedEarnings",
-    "commonStock",
-    "commonStockSharesOutstanding",
-]
+SYMBOLS = """
+    AAPL MSFT NVDA AMZN GOOGL META TSLA JPM XOM UNH WMT PG HD CVX KO PFE BAC
+""".split()
+AMOUNTS = """
+    totalAssets totalCurrentAssets cashAndCashEquivalentsAtCarryingValue
+    cashAndShortTermInvestments inventory currentNetReceivables totalNonCurrentAssets
+    propertyPlantEquipment accumulatedDepreciationAmortizationPPE intangibleAssets
+    intangibleAssetsExcludingGoodwill goodwill investments longTermInvestments
+    shortTermInvestments otherCurrentAssets otherNonCurrentAssets totalLiabilities
+    totalCurrentLiabilities currentAccountsPayable deferredRevenue currentDebt shortTermDebt
+    totalNonCurrentLiabilities capitalLeaseObligations longTermDebt currentLongTermDebt
+    longTermDebtNoncurrent shortLongTermDebtTotal otherCurrentLiabilities
+    otherNonCurrentLiabilities totalShareholderEquity treasuryStock retainedEarnings commonStock
+    commonStockSharesOutstanding
+""".split()
 TEXTS = {
     "AssetType": "Common Stock",
     "Description": "A company.",
@@ -83,39 +41,13 @@ TEXTS = {
     "OfficialSite": "https://example.com",
     "FiscalYearEnd": "December",
 }
-NUMBERS = [
-    "MarketCapitalization",
-    "EBITDA",
-    "PERatio",
-    "PEGRatio",
-    "BookValue",
-    "DividendPerShare",
-    "DividendYield",
-    "EPS",
-    "RevenuePerShareTTM",
-    "ProfitMargin",
-    "OperatingMarginTTM",
-    "ReturnOnAssetsTTM",
-    "ReturnOnEquityTTM",
-    "RevenueTTM",
-    "GrossProfitTTM",
-    "DilutedEPSTTM",
-    "QuarterlyEarningsGrowthYOY",
-    "QuarterlyRevenueGrowthYOY",
-    "AnalystTargetPrice",
-    "TrailingPE",
-    "ForwardPE",
-    "PriceToSalesRatioTTM",
-    "PriceToBookRatio",
-    "EVToRevenue",
-    "EVToEBITDA",
-    "Beta",
-    "52WeekHigh",
-    "52WeekLow",
-    "50DayMovingAverage",
-    "200DayMovingAverage",
-    "SharesOutstanding",
-]
+NUMBERS = """
+    MarketCapitalization EBITDA PERatio PEGRatio BookValue DividendPerShare DividendYield EPS
+    RevenuePerShareTTM ProfitMargin OperatingMarginTTM ReturnOnAssetsTTM ReturnOnEquityTTM
+    RevenueTTM GrossProfitTTM DilutedEPSTTM QuarterlyEarningsGrowthYOY QuarterlyRevenueGrowthYOY
+    AnalystTargetPrice TrailingPE ForwardPE PriceToSalesRatioTTM PriceToBookRatio EVToRevenue
+    EVToEBITDA Beta 52WeekHigh 52WeekLow 50DayMovingAverage 200DayMovingAverage SharesOutstanding
+""".split()
 WHOLE = frozenset({"MarketCapitalization", "EBITDA", "RevenueTTM", "GrossProfitTTM"})
 
 

@@ -5,23 +5,9 @@ from random import Random
 
 from ray_pipeline.simulators.bodies.body import Body, Simulated, as_json
 
-MARKETS = [
-    "BTC",
-    "ETH",
-    "XRP",
-    "SOL",
-    "DOGE",
-    "ADA",
-    "TRX",
-    "LINK",
-    "DOT",
-    "UNI",
-    "AAVE",
-    "ATOM",
-    "SHIB",
-    "USDT",
-    "BNB",
-]
+MARKETS = """
+    BTC ETH XRP SOL DOGE ADA TRX LINK DOT UNI AAVE ATOM SHIB USDT BNB
+""".split()
 
 
 def generate(path: str, _query: Mapping[str, str], _random: Random) -> Body | None:
