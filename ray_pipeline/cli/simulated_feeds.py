@@ -87,7 +87,7 @@ async def _simulate_rest(cleanup: AsyncExitStack, settings: Settings) -> Setting
 
 
 def _defaults(explicit: set[str], values: dict[str, object]) -> dict[str, object]:
-    """Return the values that the user has not set."""
+    """Return the values of settings that the user did not set."""
     return {name: value for name, value in values.items() if name not in explicit}
 
 

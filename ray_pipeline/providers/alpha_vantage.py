@@ -56,7 +56,7 @@ def _information(message: str) -> Refusal:
 
 
 def _spelled_row(text: str) -> Verdict | None:
-    """Recognise a CSV whose row spells a word, one letter per column: 'I,n,f,o,r,m,a'."""
+    """Recognise a CSV with a row that spells a word, one letter per column: 'I,n,f,o,r,m,a'."""
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) == 2:
         cells = [cell.strip() for cell in lines[1].split(",")]

@@ -37,7 +37,7 @@ class Verdict:
     Attributes:
         refusal: The reason.
         message: The provider's text, on one line.
-        retry_after_s: The pause that the provider asks for, in seconds; None if it names none.
+        retry_after_s: The pause that the provider requests, in seconds; None without a request.
     """
 
     refusal: Refusal
@@ -90,7 +90,7 @@ def broken(answer: Answer) -> Verdict | None:
 
 
 def retry_after_s(answer: Answer) -> float | None:
-    """Return the pause that a provider asks for: Retry-After, or the time until a reset."""
+    """Return the pause that a provider requests: Retry-After, or the time until a reset."""
     text = answer.headers.get("retry-after", "").strip()
     if text:
         try:

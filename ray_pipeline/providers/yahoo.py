@@ -132,7 +132,7 @@ class YahooSession(Session[Response]):
     """
     A session of curl_cffi that follows redirects to Yahoo's own hosts only.
 
-    Yahoo needs several: one host sets the cookie, another asks for consent, a third has the data.
+    Yahoo needs several: one host sets the cookie, another requests consent, a third has the data.
     """
 
     def request(self, method: Any, url: str, *args: Any, **kwargs: Any) -> Response:

@@ -44,7 +44,7 @@ def read_recordings(folder: Path) -> list[Recording]:
     Return the answers in the manifest of a folder to GET requests, if their status is 200.
 
     Raises:
-        OSError: If there is no manifest.
+        OSError: If the manifest cannot be read.
     """
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     providers = {simulated(name).recordings or name: name for name in provider_names()}

@@ -54,7 +54,7 @@ class ProviderClient(Protocol):
 
         Raises:
             AnswerTooLarge: If the body is larger than `largest_bytes`.
-            ProviderUnavailable: If there is no answer in time. The text contains no URL and no key.
+            ProviderUnavailable: If no answer arrives in time. The text has neither URL nor key.
             RedirectRefused: If the provider redirects to another host.
         """
 

@@ -35,7 +35,7 @@ class HttpClient:
     def __init__(
         self, server: ProviderServer, base_url: str, session: aiohttp.ClientSession
     ) -> None:
-        """Use the connections of a session, whose total timeout bounds each call."""
+        """Use the connections of a session; its total timeout bounds each call."""
         self._server = server
         self._base_url = base_url.rstrip("/")
         self._session = session

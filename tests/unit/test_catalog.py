@@ -51,7 +51,7 @@ def test_two_modules_with_one_name_are_refused(modules):
     """Settings and the ledger could not tell them apart."""
     modules.add(providers, "weather", WEATHER_PROVIDER.replace("weather", "fred"))
 
-    with pytest.raises(PipelineError, match="two modules of providers are named fred"):
+    with pytest.raises(PipelineError, match="two modules of providers define 'fred'"):
         registry.all_providers()
 
 

@@ -14,7 +14,7 @@ def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None
         about, since = query.get("symbol", ""), 0
     else:
         return None
-    # Not from the request's generator: an article keeps its number whatever `minId` asks for.
+    # Not from the request's generator: the numbers of articles do not depend on `minId`.
     stable = Random(f"{path} {about} {query.get('to', '')}")
     articles = [
         {
