@@ -115,6 +115,25 @@ def test_a_change_is_validated():
         settings.load().changed(jobs={"sped": 60})
 
 
+def test_home_is_set_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path))
+
+    assert settings.load().home_dir() == tmp_path
+
+
+def test_home_is_in_the_users_data_directory_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    assert settings.load().home_dir() == tmp_path / "ray-pipeline"
+
+
+def test_home_follows_the_convention_without_variables(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert settings.load().home_dir() == tmp_path / ".local" / "share" / "ray-pipeline"
+
+
 def test_the_default_home_is_that_of_the_node_that_uses_it(monkeypatch, tmp_path):
     """A worker on another node may run as another user."""
     sent = pickle.dumps(settings.load())
