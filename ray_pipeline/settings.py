@@ -421,16 +421,26 @@ def _variables(path: tuple[str, ...], values: Mapping[str, object]) -> Iterator[
     for name, value in values.items():
         if isinstance(value, Section):
             yield from _variables((*path, name), dict(_explicit(value)))
+        elif isinstance(value, dict) and any(
+            isinstance(inner, Section) for inner in value.values()
+        ):
+            yield from _variables((*path, name), value)
         elif value is not None:
             yield variable_name((*path, name)), _as_text(value)
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr | str | Path):
+        return _unquoted(value)
+    return json.dumps(value, default=_unquoted)
+
+
+def _unquoted(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, str | Path):
         return str(value)
-    return json.dumps(value, default=_as_text)
+    raise TypeError(f"a setting of type {type(value).__name__} has no text")
 
 
 class _Sources(BaseSettings):
