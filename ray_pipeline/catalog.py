@@ -1,4 +1,4 @@
-"""Every batch job: one module with a `SPEC` each."""
+"""Every batch job; each is one module with a `SPEC`."""
 
 import difflib
 from functools import cache
@@ -43,7 +43,7 @@ def job(name: str) -> JobSpec:
     Return the job called `name`.
 
     Raises:
-        PipelineError: If there is none; the fix names the nearest.
+        PipelineError: If no job has this name; the fix suggests similar names.
     """
     by_name = {spec.name: spec for spec in all_jobs()}
     if name not in by_name:
@@ -54,5 +54,5 @@ def job(name: str) -> JobSpec:
 
 
 def jobs_of_table(table: str) -> tuple[JobSpec, ...]:
-    """Return the jobs that write a table."""
-    return tuple(spec for spec in all_jobs() if any(one.name == table for one in spec.tables))
+    """Return the jobs that write to a table."""
+    return tuple(spec for spec in all_jobs() if table in {stored.name for stored in spec.tables})

@@ -56,6 +56,8 @@ def discover(
                 fix=f"see {guide}",
             )
         if value.name in values:
-            raise PipelineError(f"two modules of {folder} are named {value.name}", fix="rename one")
+            raise PipelineError(
+                f"two modules of {folder} define {value.name!r}", fix="rename one of them"
+            )
         values[value.name] = value
     return tuple(values[name] for name in sorted(values))

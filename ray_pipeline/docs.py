@@ -8,6 +8,7 @@ from pathlib import Path
 from ray_pipeline import settings
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.kubernetes.manifests.kafka_files import topics_yaml, users_yaml
+from ray_pipeline.providers.registry import all_providers
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,17 +28,33 @@ is an error that suggests the nearest known one. In YAML, sections nest:
 """
 
 TAIL = """
-Beside these, `PIPELINE_HOME` says where everything local lives (default: the user's data
-directory), `PIPELINE_KAFKA_LIBS` where Apache Kafka's jars are, and Ray's own variables hold:
-`RAY_ADDRESS` joins a cluster instead of starting one; for that cluster `RAY_AUTH_MODE` is `token`,
-with `RAY_AUTH_TOKEN` or `RAY_AUTH_TOKEN_PATH`. A cluster that `up` starts needs the token of its
-home, whatever these say.
+Two more variables are no settings: `PIPELINE_CONFIG` names the YAML file, `PIPELINE_KAFKA_LIBS` the
+folder of Apache Kafka's jars. Ray reads variables of its own: `RAY_ADDRESS` names a cluster that
+`up` joins instead of starting one; for that cluster set `RAY_AUTH_MODE=token`, and `RAY_AUTH_TOKEN`
+or `RAY_AUTH_TOKEN_PATH`. A cluster that `up` starts always requires the token of its home.
+"""
+
+
+PROVIDERS = """
+## Providers
+
+Every provider has `PIPELINE_<NAME>__REST_URL`, `PIPELINE_<NAME>__WS_URL` and
+`PIPELINE_<NAME>__WS_KEYS`. `PIPELINE_API_KEYS` has its keys under its name.
+
+| name | provider | a free key gives | get a key at |
+|---|---|---|---|
 """
 
 
 def page() -> str:
     """Return the page of settings."""
-    return HEAD + "".join(_lines()) + TAIL
+    return "".join((HEAD, *_lines(), TAIL, PROVIDERS, *_provider_lines()))
+
+
+def _provider_lines() -> Iterator[str]:
+    for provider in all_providers():
+        key_url = f"<{provider.key_url}>" if provider.needs_key else "needs no key"
+        yield f"| `{provider.name}` | {provider.title} | {provider.free_plan} | {key_url} |\n"
 
 
 def _lines() -> Iterator[str]:

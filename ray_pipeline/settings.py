@@ -8,15 +8,26 @@ feed has a section too: `PIPELINE_FEEDS__SP500__SHARDS`.
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,12 +43,21 @@ from ray_pipeline.redact import fingerprint
 
 PREFIX = "PIPELINE_"
 DELIMITER = "__"
-# Read by the embedded servers, which have no other settings.
-OTHER_NAMES = frozenset({"PIPELINE_HOME", "PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
+# Variables with the prefix that are not settings: the folder of Kafka's jars, and the YAML file.
+OTHER_NAMES = frozenset({"PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
 
 PASSWORD_PAIR = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))")
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _absolute(path: object) -> Path | None:
+    # An empty variable counts as unset. A relative path would change its meaning in a process with
+    # another working directory.
+    return Path(str(path)).absolute() if path else None
+
+
+Home = Annotated[Path | None, BeforeValidator(_absolute)]
 
 
 class Section(BaseModel):
@@ -47,13 +67,13 @@ class Section(BaseModel):
 
 
 class PostgresSettings(Section):
-    """Where history is kept."""
+    """The database of the history."""
 
     dsn: SecretStr | None = Field(None, description="Connection string. Unset: an embedded server.")
 
 
 class RedisSettings(Section):
-    """Where the latest values are kept."""
+    """The store of the latest values."""
 
     url: SecretStr | None = Field(None, description="Connection URL. Unset: an embedded server.")
 
@@ -195,38 +215,41 @@ def _feed_settings(sections: Section) -> dict[str, FeedSettings]:
 
 
 class ArchiveSettings(Section):
-    """Raw records as Parquet files."""
+    """The archive: raw records as Parquet files."""
 
     enabled: bool = Field(True, description="Write the archive.")
-    dir: Path | None = Field(None, description="Where. Unset: PIPELINE_HOME/archive.")
+    dir: Path | None = Field(None, description="Folder. Unset: PIPELINE_HOME/archive.")
     rows_per_file: int = Field(200_000, ge=1, description="A file is closed at this size.")
     seconds_per_file: Seconds = Field(300.0, description="A file is closed at this age.")
 
 
 class JobSettings(Section):
-    """How batch jobs run."""
+    """The batch jobs."""
 
     enabled: bool = Field(True, description="Run the batch jobs on schedule.")
     only: tuple[str, ...] = Field(
         (), description="Run only these on schedule, as a JSON list; empty: all of them."
     )
     at_once: int = Field(2, ge=1, description="Most scheduled runs at one time.")
-    heartbeat_s: Seconds = Field(10.0, description="How often a run says that it lives.")
+    heartbeat_s: Seconds = Field(10.0, description="Interval of a run's heartbeats.")
     takeover_s: Seconds = Field(
-        90.0, description="A run that was silent this long is taken over by another."
+        90.0, description="A run without a heartbeat for this long is taken over."
     )
-    retries: int = Field(3, ge=0, description="How often a failed run is tried again.")
-    retry_pause_s: Seconds = Field(600.0, description="Pause before that; it doubles each time.")
+    retries: int = Field(3, ge=0, description="Retries of a failed run.")
+    retry_pause_s: Seconds = Field(
+        600.0, description="Pause before the first retry; it doubles each time."
+    )
     longest_wait_s: Seconds = Field(
-        90.0, description="A run waits this long for a quota; past it, it is deferred."
+        90.0, description="Longest wait for a permit; a run that would wait longer is deferred."
     )
     speed: float = Field(
         1.0,
         gt=0,
-        description="The providers' clock, for demos: 60 makes an hour a minute.",
+        description="Speed of the clock of quotas, for demos: 60 turns an hour into a minute.",
     )
     submit: Literal["ray", "process"] = Field(
-        "ray", description="Where scheduled runs go: Ray's Jobs API, or a plain process."
+        "ray",
+        description="How scheduled runs start: through Ray's Jobs API, or as plain processes.",
     )
 
 
@@ -234,30 +257,35 @@ class ApiSettings(Section):
     """The API and its page."""
 
     token: SecretStr | None = Field(
-        None, description="What clients must show. Unset: a random one, printed at the start."
+        None, description="Token that clients must send. Unset: a random one, printed at the start."
     )
-    host: str = Field("127.0.0.1", description="Where `ray-pipeline api` listens.")
-    port: int = Field(8000, ge=0, le=65_535, description="At which port; 0: any that is free.")
+    host: str = Field("127.0.0.1", description="Address at which `ray-pipeline api` listens.")
+    port: int = Field(
+        8000, ge=0, le=65_535, description="Port of `ray-pipeline api`; 0: any free port."
+    )
     cors_origins: tuple[str, ...] = Field(
-        (), description="Pages of other hosts that may ask, as a JSON list; empty: none."
+        (), description="Origins that may call the API, as a JSON list; empty: only its own."
     )
     push_interval_s: Seconds = Field(
-        1.0, description="Least time between two messages about a symbol, to one client."
+        1.0, description="Least time between two messages about a symbol to one client."
     )
     max_clients: int = Field(2_000, ge=1, description="Most WebSocket clients at one time.")
     ready_s: Seconds = Field(
-        300.0, description="/ready fails when no feed stored a record for so long."
+        300.0, description="/ready fails if no feed has stored a record for this long."
     )
     simulated: tuple[str, ...] = Field(
-        (), description="What is simulated, as a JSON list; pages say so. `up` and `demo` set it."
+        (),
+        description="Names of simulated data, as a JSON list; set by `up` and `demo`.",
     )
 
 
 class RaySettings(Section):
     """The Ray cluster that is started when RAY_ADDRESS names none."""
 
-    namespace: str = Field("ray-pipeline", description="Where the actors live.")
-    generation: int = Field(1, ge=1, description="The release; a newer one takes over.")
+    namespace: str = Field("ray-pipeline", description="Ray namespace of the actors.")
+    generation: int = Field(
+        1, ge=1, description="Number of the running release; a newer one takes over."
+    )
     num_cpus: float = Field(16.0, gt=0, description="Logical CPUs of a Ray that `up` starts.")
     object_store_bytes: int = Field(
         128 * 2**20, ge=78 * 2**20, description="Object store of a Ray that `up` starts."
@@ -285,6 +313,11 @@ class Settings(Section):
         default_factory=dict,
         description='Keys by provider, as JSON: {"finnhub": ["key of shard 1", ...]}.',
     )
+    home: Home = Field(
+        None,
+        description="Where everything local lives. Unset: ray-pipeline in the user's data "
+        "directory.",
+    )
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -300,6 +333,46 @@ class Settings(Section):
     endpoints: dict[str, EndpointSettings] = Field(
         default_factory=dict, description="The section of each provider, by the provider's name."
     )
+
+    def home_dir(self) -> Path:
+        """
+        Return where everything local lives.
+
+        The default depends on the user and the machine. A value that travels to another node leaves
+        `home` unset, so that each node computes its own default.
+        """
+        if self.home is not None:
+            return self.home
+        # The variable of the XDG convention, not a setting.
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(data) / "ray-pipeline"
+
+    def changed(self, **sections: object) -> "Settings":
+        """
+        Return the settings with other values in some sections, which are validated.
+
+        Args:
+            sections: For a section or a provider the values that change, as a mapping; for another
+                setting its value.
+        """
+        values = dict(_explicit(self))
+        endpoints = dict(self.endpoints)
+        for name, value in sections.items():
+            if name in _endpoint_names():
+                endpoints[name] = _merged(self.endpoint(name), value)
+            else:
+                values[name] = _merged(getattr(self, name), value)
+        return Settings(**values | {"endpoints": endpoints})
+
+    def environment(self) -> dict[str, str]:
+        """
+        Return the variables with which `load` in another process returns these settings.
+
+        They include secrets. Settings that have their default are left out.
+        """
+        values = dict(_explicit(self))
+        endpoints: dict[str, Any] = values.pop("endpoints", {})
+        return dict(_variables((), values | endpoints))
 
     def endpoint(self, provider: str) -> EndpointSettings:
         """Return the section of a provider; a section without values if it is not configured."""
@@ -403,6 +476,49 @@ def _plain(secrets: list[SecretStr]) -> list[str]:
     return [secret.get_secret_value() for secret in secrets]
 
 
+def _merged(current: Any, update: Any) -> Any:
+    if _is_mapping_of_sections(current):
+        return current | {name: _merged(current[name], value) for name, value in update.items()}
+    if not isinstance(current, Section):
+        return update
+    return type(current)(**dict(_explicit(current)) | update)
+
+
+def _explicit(section: Section) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values that do not come from the defaults, in order."""
+    for name in type(section).model_fields:
+        if name in section.model_fields_set:
+            yield name, getattr(section, name)
+
+
+def _variables(path: tuple[str, ...], values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Section):
+            yield from _variables((*path, name), dict(_explicit(value)))
+        elif _is_mapping_of_sections(value):
+            yield from _variables((*path, name), value)
+        elif value is not None:
+            yield variable_name((*path, name)), _as_text(value)
+
+
+def _is_mapping_of_sections(value: object) -> TypeGuard[dict[str, Section]]:
+    return isinstance(value, dict) and any(isinstance(each, Section) for each in value.values())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr | str | Path):
+        return _unquoted(value)
+    return json.dumps(value, default=_unquoted)
+
+
+def _unquoted(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, str | Path):
+        return str(value)
+    raise TypeError(f"a setting of type {type(value).__name__} has no text")
+
+
 class _Sources(BaseSettings):
     """Reads the settings; `reader` adds a field for each setting and for each provider."""
 
@@ -473,6 +589,7 @@ def load(**overrides: object) -> Settings:
         ConfigurationError: If a name is unknown or a value is invalid; the error lists every
             problem.
     """
+    # The source of variables ignores unknown names.
     problems = list(_unknown_names(os.environ))
     try:
         read: Callable[..., _Sources] = reader()
@@ -535,7 +652,7 @@ def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
         if _is_section(info.annotation):
             yield from _section_fields((name,), info.annotation)
         else:
-            yield (name,), FieldFacts(str(info.annotation), {}, info.description or "")
+            yield (name,), _facts(info)
 
 
 def _section_fields(
@@ -545,31 +662,32 @@ def _section_fields(
         if _is_section(info.annotation):
             yield from _section_fields((*path, name), info.annotation)
         else:
-            annotation = str(info.annotation)
-            facts = FieldFacts(annotation, info.get_default(), info.description or "")
-            yield (*path, name), facts
+            yield (*path, name), _facts(info)
 
 
 def _is_section(annotation: object) -> TypeGuard[type[Section]]:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
+def _facts(info: FieldInfo) -> "FieldFacts":
+    default = info.get_default(call_default_factory=True)
+    return FieldFacts(str(info.annotation), default, info.description or "")
+
+
+@dataclass(frozen=True, slots=True)
 class FieldFacts:
-    """What the documentation says about one setting."""
+    """The documentation of one setting."""
 
-    __slots__ = ("annotation", "default", "description")
-
-    def __init__(self, annotation: str, default: object, description: str) -> None:
-        self.annotation = annotation
-        self.default = default
-        self.description = description
+    annotation: str
+    default: object
+    description: str
 
 
 def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
-    known = known_names()
+    names = known_names()
     sections = {variable_name((name,)) for name in reader().model_fields}
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name.upper() not in known | sections:
+        if name.startswith(PREFIX) and name.upper() not in names | sections:
             yield _suggest(name)
 
 

@@ -6,9 +6,9 @@ from ray_pipeline.batch.progress import cycle_of
 from ray_pipeline.batch.responses import Reading, collected, read
 from ray_pipeline.batch.results import Counts
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.providers.refusals import Answer
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.job_store import JobStore, next_batch
+from ray_pipeline.transport.answer import Answer
 
 SLOT = datetime(2026, 9, 1, 6, tzinfo=UTC)
 

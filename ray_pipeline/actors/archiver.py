@@ -7,14 +7,13 @@ from pathlib import Path
 
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.feeds.feed_registry import FEEDS
-from ray_pipeline.local.stack import home
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.archive_writer import Archiver
 
 
 def archive_dir(settings: Settings) -> Path:
     """Return where the archive is."""
-    return settings.archive.dir or home() / "archive"
+    return settings.archive.dir or settings.home_dir() / "archive"
 
 
 class ArchiverActor:

@@ -33,6 +33,7 @@ def join(
     """
     if ray.is_initialized():
         return None
+    # Ray reads this from the environment only.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     undo = use_environment(environment) if environment else None
     # A node that was started at the loopback knows itself by no other address.

@@ -55,7 +55,7 @@ class LocalRay:
         self.ports.release()
 
 
-def start(settings: Settings, *, home: Path) -> LocalRay:
+def start(settings: Settings) -> LocalRay:
     """
     Start a cluster and join it.
 
@@ -65,6 +65,7 @@ def start(settings: Settings, *, home: Path) -> LocalRay:
     Raises:
         ServerError: If it does not start.
     """
+    home = settings.home_dir()
     environment = ray_access.environment(home)
     use_environment(environment)
     node, ports = _start_head(settings, home)
@@ -100,6 +101,7 @@ def use_environment(variables: Mapping[str, str]) -> Callable[[], None]:
 
 
 def _replace_environment(names: set[str], variables: Mapping[str, str]) -> None:
+    # Ray's core has no other way to receive a token and its mode.
     for name in names:
         os.environ.pop(name, None)
     os.environ.update(variables)
@@ -144,8 +146,10 @@ def _head(settings: Settings, directory: Path, ports: tuple[int, ...]) -> Any:
         # 0: the server binds any free port itself, so no other program can take it first.
         "gcs_server_port": 0,
         "dashboard_agent_listen_port": 0,
+        # Workers and jobs inherit the environment of the raylet, and jobs read their settings.
+        "env_vars": settings.environment(),
     }
-    # Ray has no parameters for these two ports, only variables.
+    # Ray has no parameters for these two ports; it reads variables of this process.
     os.environ["AUTOSCALER_METRIC_PORT"] = str(autoscaler_port)
     os.environ["DASHBOARD_METRIC_PORT"] = str(dashboard_metrics_port)
     try:

@@ -105,7 +105,7 @@ class RayConnection:
     stop: Callable[[], None]
 
 
-def start_ray(settings: Settings, *, home: Path) -> RayConnection:
+def start_ray(settings: Settings) -> RayConnection:
     """
     Join the cluster of RAY_ADDRESS, or start one that ends with this process.
 
@@ -115,6 +115,7 @@ def start_ray(settings: Settings, *, home: Path) -> RayConnection:
     Raises:
         ServerError: If a cluster was to be started and did not.
     """
+    # Ray reads its options from the environment, and its processes inherit them.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if shutil.which("ray-pipeline") is None:
@@ -122,7 +123,7 @@ def start_ray(settings: Settings, *, home: Path) -> RayConnection:
         here = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
     if not os.environ.get("RAY_ADDRESS"):
-        cluster = local_ray.start(settings, home=home)
+        cluster = local_ray.start(settings)
         return RayConnection(cluster.dashboard, cluster.environment, stop=cluster.stop)
     context = ray.init(
         namespace=settings.ray.namespace, log_to_driver=False, logging_level=logging.WARNING
@@ -147,10 +148,8 @@ def address() -> str:
 
 def submitter(settings: Settings, dashboard: str) -> Submitter:
     """Return what starts scheduled runs: Ray's Jobs API where there is one, else processes."""
-    # The scheduler's own environment is that of the cluster, which may know nothing of these.
-    processes = ProcessSubmitter(
-        {name: value for name, value in os.environ.items() if name.startswith("PIPELINE_")}
-    )
+    # The environment of the scheduler is that of the cluster, which may lack these variables.
+    processes = ProcessSubmitter(settings.environment())
     if settings.jobs.submit == "ray" and dashboard:
         return FallbackSubmitter(RaySubmitter(dashboard), processes)
     return processes

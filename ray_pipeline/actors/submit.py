@@ -19,6 +19,7 @@ WITHOUT_RAY_S = 60.0  # the dashboard takes ten seconds to find out that there i
 
 def auth_mode() -> dict[str, str]:
     """Return RAY_AUTH_MODE of this process, for those that it starts; nothing where it is unset."""
+    # A variable of Ray, not a setting.
     mode = os.environ.get("RAY_AUTH_MODE")
     return {"RAY_AUTH_MODE": mode} if mode else {}
 

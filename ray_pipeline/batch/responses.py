@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from ray_pipeline.batch.progress import ItemState
 from ray_pipeline.batch.results import Collected
 from ray_pipeline.jobs.spec import UNREADABLE, Request, Run, Source, Unparsed
-from ray_pipeline.providers.refusals import Answer, Refusal, Verdict
+from ray_pipeline.providers.refusals import Refusal, Verdict
+from ray_pipeline.transport.answer import Answer
 
 UNKNOWN_FOR = timedelta(days=7)  # an item that the provider does not know is asked again then
 

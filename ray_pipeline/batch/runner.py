@@ -27,8 +27,9 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.jobs.spec import JobSpec, Request, Run, Source
 from ray_pipeline.providers.provider import Provider
-from ray_pipeline.providers.refusals import Answer, Refusal, Verdict
+from ray_pipeline.providers.refusals import Refusal, Verdict
 from ray_pipeline.redact import fingerprint, redactor
+from ray_pipeline.transport.answer import Answer
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What every command does: settings in, errors as one line with their fix, data out."""
+"""What every command shares: errors with their fix instead of a traceback, and output."""
 
 import asyncio
 import functools
@@ -35,9 +35,9 @@ def command(
     runner: Callable[[Coroutine[Any, Any, int]], int] = asyncio.run,
 ) -> Callable[P, None]:
     """
-    Make an async function that returns an exit code into a command; `runner` has the event loop.
+    Turn an async function that returns an exit code into a command; `runner` runs it.
 
-    A PipelineError becomes its text and its fix on stderr, without a traceback, and exit code 2.
+    A PipelineError is printed to stderr with its fix and without a traceback; the exit code is 2.
     """
 
     @functools.wraps(function)
@@ -70,7 +70,7 @@ def check_feed(name: str | None) -> str | None:
     Return the name of a feed, None for all of them.
 
     Raises:
-        PipelineError: If there is no such feed.
+        PipelineError: If no feed and no job has this name.
     """
     names = [spec.name for spec in FEEDS]
     if name is not None and name not in names and name not in {spec.name for spec in all_jobs()}:
@@ -84,7 +84,7 @@ def print_json(data: object) -> None:
 
 
 def show(page: RenderableType) -> None:
-    """Print a page; into a pipe as wide as it needs to be."""
+    """Print a page. Into a pipe it is printed without wrapping its tables."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=240, no_color=True)

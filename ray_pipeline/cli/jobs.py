@@ -353,6 +353,7 @@ def _interrupt_at_end_of_stdin() -> None:
 @contextlib.asynccontextmanager
 async def _limiter() -> AsyncIterator[Limiter | None]:
     """Return the cluster's limiter inside a Ray job; None elsewhere: the ledger does it too."""
+    # Ray sets both for the process of a job.
     if not os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or not os.environ.get("RAY_ADDRESS"):
         yield None
         return

@@ -42,9 +42,9 @@ def local_up(broker: BrokerOption = None) -> None:
     Then point a shell at them: eval "$(ray-pipeline local env)"
     """
     with _errors_as_text():
-        stack.up(stack.home(), broker=check_broker(broker), on_progress=_say)
-        stack.keep(stack.home())
-    _say(f"data and logs: {stack.home()}")
+        stack.up(_home(), broker=check_broker(broker), on_progress=_say)
+        stack.keep(_home())
+    _say(f"data and logs: {_home()}")
     _say('to use them from this shell: eval "$(ray-pipeline local env)"')
 
 
@@ -56,7 +56,7 @@ def local_env() -> None:
     They contain passwords. Use: eval "$(ray-pipeline local env)". Then `ray job submit`, `ray list
     actors` and the like reach the pipeline's Ray cluster with its token.
     """
-    home = stack.home()
+    home = _home()
     with _errors_as_text():
         variables = {**stack.env(home), **_ray_variables(home)}
     if not variables:
@@ -95,31 +95,35 @@ def _dsn() -> str:
     if configured is not None:
         return configured.get_secret_value()
     try:
-        return stack.env(stack.home())["PIPELINE_POSTGRES__DSN"]
+        return stack.env(_home())["PIPELINE_POSTGRES__DSN"]
     except KeyError:
         raise ConfigurationError(
-            f"no Postgres runs in {stack.home()}", fix="start it with `ray-pipeline local up`"
+            f"no Postgres runs in {_home()}", fix="start it with `ray-pipeline local up`"
         ) from None
 
 
 @local_app.command("down")
 def local_down() -> None:
     """Stop the servers. Their data stay, except what a memory-only broker held."""
-    with _errors_as_text(), stack.claim(stack.home()):
-        stack.down(stack.home(), on_progress=_say)
+    with _errors_as_text(), stack.claim(_home()):
+        stack.down(_home(), on_progress=_say)
 
 
 @local_app.command("status")
 def local_status() -> None:
     """Say which servers run, where, and where their logs are."""
     with _errors_as_text():
-        known = read_state(stack.home())
-    _say(f"home: {stack.home()}")
+        known = read_state(_home())
+    _say(f"home: {_home()}")
     for kind, server in known.items():
         where = f"127.0.0.1:{server.port}, pid {server.pid}" if server.alive else "not running"
-        typer.echo(f"{kind:10}{where}, log {stack.log_file(stack.home(), kind)}")
+        typer.echo(f"{kind:10}{where}, log {stack.log_file(_home(), kind)}")
     if not known:
         _say("no server was started here; start them with `ray-pipeline local up`")
+
+
+def _home() -> Path:
+    return load().home_dir()
 
 
 def check_broker(name: str | None) -> stack.Broker | None:

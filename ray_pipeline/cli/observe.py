@@ -21,7 +21,6 @@ from ray_pipeline.cli.tables import (
 )
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local.announced import keys_in_use
-from ray_pipeline.local.stack import home
 from ray_pipeline.observe import doctor as judge
 from ray_pipeline.observe.status import with_rates
 from ray_pipeline.settings import load
@@ -153,7 +152,8 @@ async def doctor(*, as_json: AsJson = False) -> int:
     (writable, evicts nothing), Kafka (reachable, topics), API keys. Java and Maven are only
     mentioned. Exit status 1 when something failed; warnings do not count.
     """
-    checks = await examine(load(), home=home())
+    settings = load()
+    checks = await examine(settings, home=settings.home_dir())
     if as_json:
         print_json(judge.as_json(checks))
     else:

@@ -1,4 +1,4 @@
-"""`ray-pipeline new job`: the files of a dataset that works, to begin from."""
+"""`ray-pipeline new job`: write the files of a working dataset as a start."""
 
 import keyword
 import re

@@ -1,4 +1,4 @@
-"""`up` and `demo`: the whole pipeline in one command, and its live table."""
+"""`up` and `demo`: the whole pipeline in one command."""
 
 import asyncio
 import contextlib
@@ -6,55 +6,35 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console
 
-from ray_pipeline import settings as settings_module
 from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.ray_runtime import RayConnection
-from ray_pipeline.actors.scheduler import scheduled
 from ray_pipeline.actors.supervisor import Supervisor
+from ray_pipeline.cli.child_process import child_process
 from ray_pipeline.cli.common import command
+from ray_pipeline.cli.live_table import make_console, watch
 from ray_pipeline.cli.local import check_broker
-from ray_pipeline.cli.tables import render_audit, render_job_summary, render_table
-from ray_pipeline.errors import PipelineError, ServerError
-from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.cli.simulated_feeds import start_simulators
+from ray_pipeline.cli.tables import render_audit
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.local import simulated_data, stack
 from ray_pipeline.local.announced import Announced, announcing
 from ray_pipeline.observe.audit import Audit
-from ray_pipeline.observe.status import FeedRow, with_rates
-from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.redact import fingerprint
-from ray_pipeline.settings import Settings
-from ray_pipeline.simulators.venue_registry import venue_simulators
+from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.audit_facts import run_audit
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.migrations import migrate
-from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.runs import last_runs
-from ray_pipeline.storage.postgres.status_rows import feed_rows
 from ray_pipeline.storage.postgres.symbols import fill_for_simulation
-from ray_pipeline.stream.feed_shards import key_plan, key_providers
-
-log = logging.getLogger(__name__)
-
-TABLE_S = 1.0
-LOG_WIDTH = 150
-PLAIN_TABLE_S = 5.0  # where nobody watches, such as a log file
-DEMO_JOB_SPEED = 10_000  # a day's quota in nine seconds
-DEMO_JOBS_AT_ONCE = 4
-DEMO_KEYS_EACH = 2  # of a provider of batch data
-CHILD_READY_S = 30.0
 
 For = Annotated[
     float | None,
@@ -100,31 +80,38 @@ async def demo(seconds: For = None, report: Report = None, broker: BrokerOption 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything the run needs, started."""
+    """Everything that the run needs, started."""
 
     settings: Settings
     supervisor: Supervisor
     dashboard: str
     page: str
-    simulated: tuple[str, ...]
+
+    def caption(self) -> str:
+        """Return what the live table says about the run."""
+        names = ", ".join(self.settings.api.simulated)
+        simulated = f"SIMULATED: {names}. " if names else ""
+        page, _, _ = self.page.partition("#")
+        return f"{simulated}Page: {page} Ray dashboard: {self.dashboard or 'none'}. Ctrl-C ends it."
 
 
 async def _run(
     seconds: float | None, report: Path | None, *, broker: str | None, demo: bool
 ) -> int:
-    console = _console(stderr=True)
+    console = make_console(stderr=True)
     _quiet()
     stop = asyncio.Event()
     _on_signal(stop)
-    settings_module.load()  # a wrong setting is told before anything starts
-    audit: Audit | None = None
+    settings = load()
     async with contextlib.AsyncExitStack() as cleanup:
-        stage = await _start(cleanup, console, broker=broker, demo=demo)
-        _on_signal(stop)  # again: starting Ray takes the handlers away
+        stage = await _start(cleanup, settings, console, broker=broker, demo=demo)
+        _on_signal(stop)  # again: starting Ray removes the handlers
         begun_s = time.monotonic()
         supervising = asyncio.create_task(stage.supervisor.run())
         try:
-            await _watch(stage, console, stop=stop, seconds=seconds)
+            await watch(
+                stage.settings, console, caption=stage.caption(), stop=stop, seconds=seconds
+            )
         finally:
             supervising.cancel()
             await asyncio.gather(supervising, return_exceptions=True)
@@ -135,9 +122,7 @@ async def _run(
         if report is not None:
             _write_report(report, audit)
             console.print(f"audit written to {report}")
-    if seconds is None:
-        return 0
-    return 0 if audit.clean else 1
+    return 0 if seconds is None or audit.clean else 1
 
 
 def _write_report(path: Path, audit: Audit) -> None:
@@ -146,150 +131,107 @@ def _write_report(path: Path, audit: Audit) -> None:
 
 
 async def _start(
-    cleanup: contextlib.AsyncExitStack, console: Console, *, broker: str | None, demo: bool
+    cleanup: contextlib.AsyncExitStack,
+    settings: Settings,
+    console: Console,
+    *,
+    broker: str | None,
+    demo: bool,
 ) -> Stage:
-    say = console.print
-    home = stack.home()
+    embedded = settings.postgres.dsn is None
+    home = settings.home_dir()
     home.mkdir(parents=True, exist_ok=True)
     cleanup.enter_context(stack.claim(home))
-    embedded = settings_module.load().postgres.dsn is None
-    await _start_servers(cleanup, home, broker=broker, console=console)
-    simulated = await _start_simulators(cleanup, demo=demo)
-    settings = settings_module.load()
+    settings = await _start_servers(cleanup, settings, broker=broker, console=console)
+    settings, simulated = await start_simulators(cleanup, settings, demo=demo)
+    settings = settings.changed(api={"simulated": simulated})
     for line in await migrate(settings.postgres_dsn()):
-        say(f"migrated: {line}")
+        console.print(f"migrated: {line}")
     await ensure_topics(settings)
-    if simulated:
-        say(
-            f"[bold yellow]simulated data:[/] {', '.join(simulated)} - "
-            + ("the demo always simulates" if demo else f"no key is set for {_titles()}")
-        )
-    if mixed := simulated_data.warning(home, simulated=bool(simulated), embedded=embedded):
-        say(f"[bold yellow]{mixed}[/]", soft_wrap=True)
-    os.environ["PIPELINE_API__SIMULATED"] = json.dumps(simulated)
-    page = await _serve_page(cleanup)
-    say(f"page: {page}", soft_wrap=True)
-    say("starting Ray")
-    # On the main thread: Ray sets signal handlers, and nothing else runs yet.
-    connection = ray_runtime.start_ray(settings, home=home)
-    cleanup.callback(connection.stop)
-    if connection.dashboard:
-        for line in _dashboard_lines(connection, watched=console.is_terminal):
-            say(line, soft_wrap=True)
-        say(f"metrics: {ray_runtime.metrics_url()}")
-    actors = desired(settings, submitter=ray_runtime.submitter(settings, connection.dashboard))
-    supervisor = Supervisor(settings, list(actors))
-    said = Announced(
-        ray_address=ray_runtime.address(),
-        ray_environment=dict(connection.environment),
-        namespace=settings.ray.namespace,
-        simulated=tuple(simulated),
-        keys=settings.key_fingerprints(),
-        stream_keys=settings.stream_key_counts(),
-        speed=settings.jobs.speed,
-        postgres=fingerprint(settings.postgres_dsn()),
-    )
-    cleanup.enter_context(announcing(home, said))
+    for line in _warnings(home, simulated, embedded=embedded, demo=demo):
+        console.print(line, soft_wrap=True)
+    page = await _serve_page(cleanup, settings)
+    console.print(f"page: {page}", soft_wrap=True)
+    connection = _start_ray(cleanup, settings, console)
+    cleanup.enter_context(announcing(home, _announced(settings, connection)))
     for feed in FEEDS:
         if feed.name in simulated:
             await fill_for_simulation(settings.postgres_dsn(), feed.symbols)
-    return Stage(settings, supervisor, connection.dashboard, page, tuple(simulated))
+    submitter = ray_runtime.submitter(settings, connection.dashboard)
+    supervisor = Supervisor(settings, list(desired(settings, submitter=submitter)))
+    return Stage(settings, supervisor, connection.dashboard, page)
 
 
 async def _start_servers(
-    cleanup: contextlib.AsyncExitStack, home: Path, *, broker: str | None, console: Console
-) -> None:
-    """Start an embedded server for whatever is not configured, and point the settings at it."""
-    settings = settings_module.load()
+    cleanup: contextlib.AsyncExitStack, settings: Settings, *, broker: str | None, console: Console
+) -> Settings:
+    """Start an embedded server for each that is not configured; return settings that use them."""
     configured: dict[stack.Need, bool] = {
         "postgres": settings.postgres.dsn is not None,
         "redis": settings.redis.url is not None,
         "kafka": settings.kafka.bootstrap_servers is not None,
     }
-    need = frozenset(name for name, there in configured.items() if not there)
+    need = frozenset(name for name, is_configured in configured.items() if not is_configured)
     if not need:
-        return
+        return settings
+    home = settings.home_dir()
     servers = await asyncio.to_thread(
-        stack.up,
-        home,
-        broker=check_broker(broker),
-        need=need,
-        on_progress=console.print,
+        stack.up, home, broker=check_broker(broker), need=need, on_progress=console.print
     )
-    os.environ.update(servers.environment())
     if not stack.kept(home):
-        # What somebody started with `local up` is theirs to stop.
+        # Servers that `local up` started run until `local down`.
         cleanup.callback(stack.down, home)
+    return servers.used_by(settings)
 
 
-async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -> list[str]:
-    """Start simulators for the feeds without a venue; return the names of the simulated data."""
-    settings = settings_module.load()
-    feeds = simulated_feeds(settings, demo=demo)
-    if not feeds:
-        return []
-    started = venue_simulators()
-    variables: dict[str, str] = {}
-    for name in dict.fromkeys(feed.simulator for feed in feeds):
-        rate = f"{started[name].demo_rate:g}"
-        found = await cleanup.enter_async_context(_simulator(name, "--rate", rate))
-        variables |= found["variables"]
-    # These keys are for the streams only: batch jobs keep the real keys of the provider.
-    for provider in key_providers():
-        if any(feed.key_provider == provider for feed in feeds):
-            variables[f"PIPELINE_{provider.upper()}__WS_KEYS"] = json.dumps(
-                simulated_keys(settings, provider)
-            )
-    # Simulated trades come at any hour.
-    os.environ.setdefault("PIPELINE_STREAMS__MARKET_HOURS", "always")
-    simulated = [feed.name for feed in feeds]
-    if demo:
-        await _simulate_rest(cleanup)
-        simulated.append("batch datasets")
-    # After the REST simulator: a venue's own simulator knows the venue's symbols.
-    os.environ.update(variables)
-    return simulated
-
-
-def _titles() -> str:
-    """Return the providers that need a key."""
+def _key_titles() -> str:
+    """Return the titles of the venues that need a key."""
     titles = {feed.protocol.title for feed in FEEDS if feed.key_provider is not None}
     return " and ".join(sorted(titles))
 
 
-def simulated_feeds(settings: Settings, *, demo: bool) -> list[Feed]:
-    """Return the feeds to simulate: in a demo all of them, otherwise those that have no server."""
-    if demo:
-        return list(FEEDS)
-    for provider in key_providers():
-        if settings.stream_keys(provider) or settings.endpoint(provider).ws_url is not None:
-            return []
-    return [feed for feed in FEEDS if settings.endpoint(feed.protocol.venue).ws_url is None]
+def _warnings(
+    home: Path, simulated: tuple[str, ...], *, embedded: bool, demo: bool
+) -> Iterator[str]:
+    if simulated:
+        reason = "the demo always simulates" if demo else f"no key is set for {_key_titles()}"
+        yield f"[bold yellow]simulated data:[/] {', '.join(simulated)} - {reason}"
+    warning = simulated_data.warning(home, simulated=bool(simulated), embedded=embedded)
+    if warning is not None:
+        yield f"[bold yellow]{warning}[/]"
 
 
-def simulated_keys(settings: Settings, provider: str) -> list[str]:
-    """Return keys for every configured connection, and one for a feed that grows."""
-    connections = len(key_plan(settings, provider, keys=0).connections)
-    return [f"simulated-{number}" for number in range(1, connections + 2)]
+async def _serve_page(cleanup: contextlib.AsyncExitStack, settings: Settings) -> str:
+    """
+    Serve the API and its page in a child process, and return the page's address.
+
+    A token that is made up for this run follows the #, which browsers never send.
+    """
+    served = await cleanup.enter_async_context(
+        child_process(
+            "ray_pipeline.cli.main", "api", "--any-port",
+            fix="run `ray-pipeline api`", variables=settings.environment(),
+        )
+    )  # fmt: skip
+    return f"{served['url']}#token={served['token']}" if served["token"] else str(served["url"])
 
 
-async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
-    """Send every batch job to a simulator with a clock that is fast enough to run all of them."""
-    found = await cleanup.enter_async_context(_simulator("rest"))
-    os.environ.update(found["variables"])
-    keys = {
-        provider.name: [f"simulated-{provider.name}-{n}" for n in range(1, DEMO_KEYS_EACH + 1)]
-        for provider in all_providers()
-        if provider.needs_key
-    }
-    os.environ["PIPELINE_API_KEYS"] = json.dumps(keys)
-    os.environ.setdefault("PIPELINE_JOBS__SPEED", str(DEMO_JOB_SPEED))
-    os.environ.setdefault("PIPELINE_JOBS__RETRY_PAUSE_S", "10")
-    os.environ.setdefault("PIPELINE_JOBS__AT_ONCE", str(DEMO_JOBS_AT_ONCE))
+def _start_ray(
+    cleanup: contextlib.AsyncExitStack, settings: Settings, console: Console
+) -> RayConnection:
+    console.print("starting Ray")
+    # On the main thread: Ray sets signal handlers, and nothing else runs yet.
+    connection = ray_runtime.start_ray(settings)
+    cleanup.callback(connection.stop)
+    if connection.dashboard:
+        for line in _dashboard_lines(connection, watched=console.is_terminal):
+            console.print(line, soft_wrap=True)
+        console.print(f"metrics: {ray_runtime.metrics_url()}")
+    return connection
 
 
 def _dashboard_lines(connection: RayConnection, *, watched: bool) -> Iterator[str]:
-    """Yield where the dashboard is and which token opens it; a log file gets the token's place."""
+    """Yield the dashboard's address and its token; in a log file only the token's path."""
     token_file = connection.environment.get("RAY_AUTH_TOKEN_PATH")
     if token_file is None:
         yield f"Ray dashboard: {connection.dashboard}"
@@ -299,107 +241,21 @@ def _dashboard_lines(connection: RayConnection, *, watched: bool) -> Iterator[st
         yield f"Ray token: {Path(token_file).read_text()}"
 
 
-async def _serve_page(cleanup: contextlib.AsyncExitStack) -> str:
-    """
-    Serve the API and its page beside the pipeline, and return the page's address.
-
-    A token that was made up for this run is in it, behind the #, which browsers send to nobody.
-    """
-    command = ("ray_pipeline.cli.main", "api", "--any-port")
-    found = await cleanup.enter_async_context(_child(*command, fix="run `ray-pipeline api`"))
-    return f"{found['url']}#token={found['token']}" if found["token"] else str(found["url"])
-
-
-def _simulator(
-    provider: str, *options: str
-) -> contextlib.AbstractAsyncContextManager[dict[str, Any]]:
-    """Run a simulator as a process of its own; yield what it printed when it was listening."""
-    fix = f"run `ray-pipeline simulate {provider}`"
-    return _child("ray_pipeline.simulators", provider, *options, fix=fix)
-
-
-@contextlib.asynccontextmanager
-async def _child(module: str, *arguments: str, fix: str) -> AsyncIterator[dict[str, Any]]:
-    """Run a module as a process of its own; yield what it printed when it was listening."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments, "--until-stdin-ends",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        stdin=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), CHILD_READY_S)
-        if not line:
-            raise ServerError(
-                f"`{' '.join((module, *arguments))}` ended while starting",
-                fix=f"{fix} to see why",
-            )
-        yield json.loads(line)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 5)
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _watch(
-    stage: Stage, console: Console, *, stop: asyncio.Event, seconds: float | None
-) -> None:
-    """Show the live table until the time is over or somebody asks to stop."""
-    deadline_s = time.monotonic() + seconds if seconds is not None else float("inf")
-    out = _console(stderr=False)
-    rows: list[FeedRow] = []
-    watched = out.is_terminal
-    live = Live(console=out, auto_refresh=False, transient=False) if watched else None
-    with live or contextlib.nullcontext():
-        while not stop.is_set() and time.monotonic() < deadline_s:
-            try:
-                now = await feed_rows(stage.settings.postgres_dsn())
-                rows = with_rates(rows, now) if rows else now
-                page = await _page(stage, rows)
-                if live is not None:
-                    live.update(page, refresh=True)
-                else:
-                    out.print(page)
-                rows = now
-            except PipelineError as error:
-                console.print(f"[yellow]{error}[/]")
-            pause_s = TABLE_S if watched else PLAIN_TABLE_S
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    stop.wait(), max(0.0, min(pause_s, deadline_s - time.monotonic()))
-                )
-
-
-async def _page(stage: Stage, rows: list[FeedRow]) -> RenderableType:
-    """Return what is shown while it runs: the feeds, and what the batch jobs do."""
-    table = render_table(rows)
-    table.caption = _caption(stage)
-    if not stage.settings.jobs.enabled:
-        return table
-    async with session(stage.settings.postgres_dsn(), name="live table") as connection:
-        last = await last_runs(connection)
-    names = [spec.name for spec in scheduled(stage.settings) if not spec.manual]
-    return Group(table, render_job_summary(names, last))
-
-
-def _console(*, stderr: bool) -> Console:
-    """Return a console; a log file is as wide as the widest table."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=LOG_WIDTH)
-
-
-def _caption(stage: Stage) -> str:
-    simulated = f"SIMULATED: {', '.join(stage.simulated)}. " if stage.simulated else ""
-    page, _, _ = stage.page.partition("#")
-    return f"{simulated}Page: {page} Ray dashboard: {stage.dashboard or 'none'}. Ctrl-C ends it."
+def _announced(settings: Settings, connection: RayConnection) -> Announced:
+    return Announced(
+        ray_address=ray_runtime.address(),
+        ray_environment=dict(connection.environment),
+        namespace=settings.ray.namespace,
+        simulated=settings.api.simulated,
+        keys=settings.key_fingerprints(),
+        stream_keys=settings.stream_key_counts(),
+        speed=settings.jobs.speed,
+        postgres=fingerprint(settings.postgres_dsn()),
+    )
 
 
 async def _finish(stage: Stage, console: Console) -> Audit:
-    """Stop producers, let consumers store what is there, audit, stop consumers."""
+    """Stop producers, let consumers store every published record, audit, stop consumers."""
     drain_s = stage.settings.streams.drain_s
     await stage.supervisor.stop("scheduler", drain_s=drain_s)
     for name in await stage.supervisor.stop("producer", drain_s=drain_s):
@@ -414,20 +270,20 @@ async def _finish(stage: Stage, console: Console) -> Audit:
 
 
 def _on_signal(stop: asyncio.Event) -> None:
-    """First Ctrl-C: stop cleanly. Second: at once."""
+    """Stop cleanly at the first Ctrl-C, and at once at the second."""
     loop = asyncio.get_running_loop()
 
-    def ask() -> None:
+    def request_stop() -> None:
         if stop.is_set():
             os._exit(130)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(number, request_stop)
 
 
 def _quiet() -> None:
-    """Keep libraries' chatter out of the table; what matters is on the page or in the audit."""
+    """Keep the logs of libraries out of the table; the page and the audit show what matters."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in ("aiokafka", "ray", "kafka"):
         logging.getLogger(name).setLevel(logging.ERROR)

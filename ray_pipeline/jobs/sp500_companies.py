@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ray_pipeline.jobs._html import table
 from ray_pipeline.jobs._listing import LISTINGS, listing
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
 from ray_pipeline.jobs.table import Table
@@ -12,6 +11,7 @@ from ray_pipeline.jobs.values import day, required, text
 from ray_pipeline.providers.fmp import PROVIDER as FMP
 from ray_pipeline.providers.wikipedia import PROVIDER as WIKIPEDIA
 from ray_pipeline.schedules.cron import Cron
+from ray_pipeline.transport.html_table import table
 
 FEWEST, MOST = 480, 520  # there are 500 companies, some with two classes of shares
 COLUMNS = ("Symbol", "Security", "GICS Sector")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ray_pipeline.local import stack
 from ray_pipeline.local.process import ProcessId, identify, is_alive
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
@@ -100,7 +99,7 @@ def keys_in_use(settings: Settings) -> KeysInUse:
     Raises:
         ConfigurationError: If the settings name no Postgres.
     """
-    here = announced(stack.home())
+    here = announced(settings.home_dir())
     if here is not None and here.postgres == fingerprint(settings.postgres_dsn()):
         return KeysInUse(here.keys, here.stream_keys, here.speed)
     return KeysInUse(settings.key_fingerprints(), settings.stream_key_counts(), settings.jobs.speed)

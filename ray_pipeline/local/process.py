@@ -92,7 +92,7 @@ class ServerProcess:
         # process is meant to outlive it.
         try:
             pid = os.posix_spawn(
-                command[0], list(command), os.environ,
+                command[0], list(command), os.environ,  # PATH, HOME and the like
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, str(self.log),

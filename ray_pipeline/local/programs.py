@@ -50,4 +50,5 @@ def environment(dsn: str) -> Mapping[str, str]:
             fix="omit it for this command",
         )
     variables = {VARIABLES[name]: str(value) for name, value in parts.items() if value is not None}
+    # The program replaces this process, so it keeps the user's environment.
     return {**os.environ, **variables}

@@ -4,7 +4,6 @@ The embedded servers of one home: start them, find the running ones, stop them.
 Every start is recorded in the home's state.json, so any later program finds the same servers.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from ray_pipeline.local.servers import (
 )
 from ray_pipeline.local.start import wait_ready
 from ray_pipeline.local.state import ServerRecord, locked, read_state, write_state
+from ray_pipeline.settings import Settings
 
 Broker = Literal["tansu", "kafka"]
 Need = Literal["postgres", "redis", "kafka"]
@@ -43,24 +43,22 @@ class LocalServers:
     broker: Broker | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return the settings that point at these servers."""
-        named = {
-            "PIPELINE_POSTGRES__DSN": self.postgres_dsn,
-            "PIPELINE_REDIS__URL": self.redis_url,
-            "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
+        """Return the variables of settings that point at these servers."""
+        return self.used_by(Settings()).environment()
+
+    def used_by(self, settings: Settings) -> Settings:
+        """Return settings that point at these servers."""
+        if self.postgres_dsn is not None:
+            settings = settings.changed(postgres={"dsn": self.postgres_dsn})
+        if self.redis_url is not None:
+            settings = settings.changed(redis={"url": self.redis_url})
+        if self.kafka_bootstrap_servers is not None:
+            settings = settings.changed(kafka={"bootstrap_servers": self.kafka_bootstrap_servers})
+        if self.broker == "tansu":
             # Tansu does not support idempotent producers. Consumers recognise a repeated record by
             # its sequence number.
-            "PIPELINE_KAFKA__IDEMPOTENCE": "false" if self.broker == "tansu" else None,
-        }
-        return {name: value for name, value in named.items() if value is not None}
-
-
-def home() -> Path:
-    """Return where everything local lives: PIPELINE_HOME, else the user's data directory."""
-    if named := os.environ.get("PIPELINE_HOME"):
-        return Path(named).absolute()
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "ray-pipeline"
+            settings = settings.changed(kafka={"idempotence": False})
+        return settings
 
 
 def claim(home: Path) -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.notebook.exact import exact
 from ray_pipeline.notebook.frames import Row
 from ray_pipeline.notebook.row_source import Page, Reading
-from ray_pipeline.storage.redirects import get
+from ray_pipeline.transport.redirects import get
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 SYMBOLS_AT_ONCE = 200  # so that a URL stays as short as servers want it

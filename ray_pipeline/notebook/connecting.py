@@ -35,8 +35,10 @@ def connect(
     Raises:
         PipelineError: If nothing runs there, it cannot be reached, or it refuses the token.
     """
-    settings, here = load(), announced(stack.home())
+    settings = load()
+    here = announced(settings.home_dir())
     source = _api(url, token, settings) if url is not None else _stores(settings, here)
+    # Ray's own variable, so not a setting.
     address = ray_address or os.environ.get("RAY_ADDRESS")
     if address is None and url is None and here is not None:
         address = here.ray_address
@@ -67,7 +69,7 @@ def _api(url: str, token: str | None, settings: Settings) -> Source:
 
 
 def _stores(settings: Settings, here: Announced | None) -> Source:
-    home = stack.home()
+    home = settings.home_dir()
     servers = stack.running(home)
     dsn = _named(settings.postgres.dsn, servers.postgres_dsn)
     redis_url = _named(settings.redis.url, servers.redis_url)

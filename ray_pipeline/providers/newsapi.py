@@ -1,8 +1,39 @@
-"""NewsAPI: its address, its quota, and what its refusals mean."""
+"""NewsAPI: headlines."""
 
-from ray_pipeline.providers import refusals
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import DAY, HOUR, SECOND, Quota, sliding
+from ray_pipeline.providers.refusals import (
+    Refusal,
+    Verdict,
+    by_status_or_broken,
+    error_message,
+    retry_after_s,
+    text_field,
+)
+from ray_pipeline.transport.answer import Answer
+
+BY_CODE = {
+    "rateLimited": Refusal.QUOTA,  # of the day, not of the second
+    "apiKeyExhausted": Refusal.QUOTA,
+    "apiKeyInvalid": Refusal.KEY,
+    "apiKeyDisabled": Refusal.KEY,
+    "apiKeyMissing": Refusal.KEY,
+    "maximumResultsReached": Refusal.PLAN,
+    "parameterInvalid": Refusal.REQUEST,
+    "parametersMissing": Refusal.REQUEST,
+    "sourcesTooMany": Refusal.REQUEST,
+    "sourceDoesNotExist": Refusal.NOT_FOUND,
+    "unexpectedError": Refusal.SERVER,
+}
+
+
+def classify(answer: Answer) -> Verdict | None:
+    """Recognise NewsAPI's error codes."""
+    kind = BY_CODE.get(text_field(answer, "code"))
+    if kind is not None and text_field(answer, "status") == "error":
+        return Verdict(kind, error_message(answer), retry_after_s(answer))
+    return by_status_or_broken(answer)
+
 
 PROVIDER = Provider(
     "newsapi",
@@ -11,7 +42,7 @@ PROVIDER = Provider(
     Quota((sliding(1, SECOND), sliding(50, 12 * HOUR), sliding(100, DAY))),
     auth="header",
     auth_name="X-Api-Key",
-    classify=refusals.newsapi,
+    classify=classify,
     free_plan="100 calls a day, 50 in 12 hours, articles a day late",
     key_url="https://newsapi.org/register",
 )

@@ -1,32 +1,32 @@
-"""A provider is a value: where it is, how a key is shown to it, what it allows."""
+"""A provider is a value: its address, how it receives a key, and how often it may be called."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ray_pipeline.providers.quota import Quota
 from ray_pipeline.providers.refusals import Classify, by_status
-
-Auth = Literal["none", "query", "header", "bearer", "login"]
+from ray_pipeline.transport.client import Auth, OpenClient
+from ray_pipeline.transport.http import open_http
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """
-    Who is asked.
+    A provider of batch data.
 
     Attributes:
-        name: In settings and tables: PIPELINE_<NAME>__REST_URL, PIPELINE_API_KEYS.
-        title: For people.
-        base_url: Before a request's path.
-        auth: How a key is shown: in the query, in a header, as a bearer token, or by a login.
-        auth_name: The query parameter's or header's name.
-        quota: What one key may do; where there are no keys, what this address may do.
-        classify: What an answer means when it is not data.
-        needs_key: Whether nothing works without one.
-        headers: Sent with every request.
-        client: Which client calls it: plain HTTP, or a library that knows the site.
-        free_plan: What a free key gives, one line.
-        key_url: Where to get one.
+        name: The name in settings and tables: PIPELINE_<NAME>__REST_URL, PIPELINE_API_KEYS. The
+            module has the same name.
+        title: The name in texts for people.
+        base_url: The URL before the path of each request.
+        quota: The calls that one key allows; for a provider without keys, that one address allows.
+        auth: How the key is passed: in the query, in a header, as a bearer token, or by a login.
+        auth_name: The query parameter or the header of the key.
+        classify: Returns what an answer means if it is not data.
+        needs_key: Whether every call needs a key.
+        headers: Headers of every request.
+        open_client: Opens the client; plain HTTP unless the module has its own.
+        free_plan: What a free key allows, one line.
+        key_url: The page on which people get a key.
     """
 
     name: str
@@ -38,6 +38,6 @@ class Provider:
     classify: Classify = by_status
     needs_key: bool = True
     headers: tuple[tuple[str, str], ...] = ()
-    client: Literal["http", "yahoo", "truth_social"] = "http"
+    open_client: OpenClient = open_http
     free_plan: str = ""
     key_url: str = ""

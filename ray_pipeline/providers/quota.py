@@ -1,8 +1,8 @@
 """
-Quotas: how often a provider may be called, and what a year of calls adds up to.
+Quotas: how often a provider may be called, and whether a timetable exceeds that.
 
-A quota is a set of windows, and a call must fit every one of them. A window slides (`per`), or it
-begins anew at an hour of the provider's day or on the first of its month (`reset`).
+A quota is a set of windows, and a call must fit every window. A window slides, or it is reset at an
+hour of the provider's day or on the first day of the provider's month.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ class Window:
     At most `limit` calls of one key in one period.
 
     Attributes:
-        limit: Calls.
-        period: Length of a sliding window; of a calendar window only what it is called.
-        reset: Whether it slides, or begins anew each day or month.
-        zone: Where that day or month begins, an IANA name.
-        at: The hour at which it begins there.
+        limit: The largest number of calls.
+        period: The length of a sliding window; unused for a calendar window.
+        reset: Whether the window slides, or is reset each day or month.
+        zone: The time zone of that day or month, an IANA name.
+        at: The time of day of the reset in that zone.
     """
 
     limit: int
@@ -40,12 +40,12 @@ class Window:
 
     @property
     def name(self) -> str:
-        """A short name that tells windows of one provider apart: '25/day', '5/60.8s'."""
+        """A short name, unique among the windows of a provider: '25/day', '5/60.8s'."""
         unit = self.reset if self.reset != "sliding" else _short(self.period.total_seconds())
         return f"{self.limit}/{unit}"
 
     def start(self, now: datetime) -> datetime:
-        """Return when the window that holds `now` began, in UTC."""
+        """Return the start of the window that contains `now`, in UTC."""
         if self.reset == "sliding":
             return now - self.period
         local = now.astimezone(ZoneInfo(self.zone))
@@ -57,7 +57,7 @@ class Window:
         return begin.astimezone(UTC)
 
     def end(self, now: datetime) -> datetime:
-        """Return when the window that holds `now` begins anew, in UTC."""
+        """Return the end of the window that contains `now`, in UTC."""
         if self.reset == "sliding":
             return now + self.period
         local = self.start(now).astimezone(ZoneInfo(self.zone))
@@ -67,9 +67,9 @@ class Window:
 
     def scaled(self, speed: float) -> "Window":
         """
-        Return the window for a world that runs `speed` times as fast, as a demo's does.
+        Return the window for a clock that runs `speed` times as fast, as in a demo.
 
-        A day or a month that begins at an hour of the calendar then slides.
+        The window of a day or a month becomes a sliding one: a fast clock has no calendar.
         """
         if speed == 1:
             return self
@@ -88,7 +88,7 @@ def sliding(limit: int, period: timedelta) -> Window:
 
 
 def _short(period_s: float) -> str:
-    """Write a length with three digits, in the largest unit of which it has one or two."""
+    """Format a length with three digits, in the largest unit of which it has 1.5 or more."""
     for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if period_s >= 1.5 * length_s or (unit == "s" and period_s >= 1):
             return f"{period_s / length_s:.3g}{unit}"
@@ -109,10 +109,10 @@ def _next_month(day: date) -> date:
 @dataclass(frozen=True, slots=True)
 class Quota:
     """
-    What one key of a provider may do.
+    The calls that one key of a provider allows.
 
     Attributes:
-        windows: Every one of them must have room.
+        windows: A call must fit all of them.
         reserve: The part of each day's and month's window that sweeps leave for short jobs.
     """
 
@@ -120,11 +120,11 @@ class Quota:
     reserve: float = 0.0
 
     def scaled(self, speed: float) -> "Quota":
-        """Return the quota for a world that runs `speed` times as fast."""
+        """Return the quota for a clock that runs `speed` times as fast."""
         return Quota(tuple(window.scaled(speed) for window in self.windows), self.reserve)
 
     def longest(self) -> Window | None:
-        """Return the window that holds the longest time, None without any."""
+        """Return the longest window; None for a quota without windows."""
         return max(self.windows, key=_length, default=None)
 
 
@@ -134,7 +134,7 @@ def _length(window: Window) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """A window that a timetable would break."""
+    """A window that a timetable would exceed."""
 
     window: Window
     start: datetime
@@ -146,13 +146,13 @@ def overruns(
     window: Window, calls: Sequence[tuple[datetime, int]], *, keys: int
 ) -> Iterator[Overrun]:
     """
-    Yield each window that holds more calls than `keys` keys allow.
+    Yield each window that contains more calls than `keys` keys allow.
 
     Args:
-        window: A day's or month's window, or a sliding one of a day or longer, which is counted
-            by UTC days. Shorter ones only postpone calls.
-        calls: When, and how many, in order.
-        keys: How many keys share the calls.
+        window: The window of a day or a month, or a sliding window of at least a day, which is
+            counted in fixed periods. Shorter windows only postpone calls.
+        calls: Times and numbers of calls, in order.
+        keys: The number of keys that share the calls.
     """
     counted: dict[datetime, int] = {}
     for moment, count in calls:

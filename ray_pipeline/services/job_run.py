@@ -1,4 +1,4 @@
-"""One run of a job, with everything it needs: connections, limiter, clients, heartbeat."""
+"""One run of a job, with its connections, limiter, clients and heartbeat."""
 
 import asyncio
 import contextlib
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 
 def holder_name() -> str:
-    """Return a name for this process that no other has."""
+    """Return a name that is unique to this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @contextlib.asynccontextmanager
 async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """Open the ledger itself, for runs without a limiter actor and for that actor."""
+    """Open the ledger, for the limiter actor and for runs without a limiter actor."""
     async with session(settings.postgres_dsn(), name="limiter") as connection:
         yield Ledger(connection, settings.key_fingerprints(), speed=settings.jobs.speed)
 
@@ -52,22 +52,22 @@ async def collect(
     on_progress: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> Outcome:
     """
-    Run a job for a slot and return how it ended; the book of runs says the same.
+    Run a job for a slot and return its outcome, which is also written to the table of runs.
 
     Args:
         settings: The settings.
         spec: The job.
-        slot: The moment it was due, UTC.
+        slot: The time at which the run was due, UTC.
         trigger: schedule, hand or backfill.
-        limiter: Where leave is asked; None for the ledger itself.
-        fetcher: Who calls; None for the network.
-        again: Forget the slot's progress first and ask everything anew.
-        on_progress: Told after each transaction.
+        limiter: The source of permits; None for the ledger.
+        fetcher: Makes the calls; None for the clients of the providers.
+        again: Discard the slot's progress first, so that every item is requested again.
+        on_progress: Called after each transaction.
 
     Raises:
-        Overlap: If a run of the job is at work.
-        DatabaseUnavailable: If Postgres is away; run it again later, it goes on.
-        OwnershipLost: If another process has taken this run over.
+        Overlap: If another run of the job is in progress.
+        DatabaseUnavailable: If Postgres is away. A later run for the slot continues this one.
+        OwnershipLost: If another process has taken over this run.
     """
     dsn = settings.postgres_dsn()
     key = RunKey(spec.name, slot, holder_name())
@@ -85,13 +85,13 @@ async def collect(
         return await _heartbeaten(
             book,
             key,
-            _work(settings, spec, slot, rows, limiter, fetcher, on_progress),
+            _run(settings, spec, slot, rows, limiter, fetcher, on_progress),
             interval_s=settings.jobs.heartbeat_s,
             secrets=settings.secrets(),
         )
 
 
-async def _work(
+async def _run(
     settings: Settings,
     spec: JobSpec,
     slot: datetime,
@@ -125,7 +125,7 @@ async def _work(
 
 
 async def _check(connection: Connection, store: JobStore, spec: JobSpec, slot: datetime) -> None:
-    """Record what is odd about the run; what was stored is stored, also if that fails."""
+    """Store the findings about the run. Its rows are committed already, also if this fails."""
     try:
         await store.find(await findings_of_run(connection, spec, slot))
     except psycopg.Error as error:
@@ -135,18 +135,18 @@ async def _check(connection: Connection, store: JobStore, spec: JobSpec, slot: d
 async def _heartbeaten(
     book: RunBook,
     key: RunKey,
-    work: Coroutine[object, object, Outcome],
+    running_job: Coroutine[object, object, Outcome],
     *,
     interval_s: float,
     secrets: list[str],
 ) -> Outcome:
-    """Do the work while saying that it lives, and write down how it ended, whatever happens."""
-    working = asyncio.ensure_future(work)
+    """Run a job while sending heartbeats, and record its outcome, also after an error."""
+    working = asyncio.ensure_future(running_job)
     beating = asyncio.create_task(_beat(book, key, interval_s=interval_s))
     try:
         await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            beating.result()  # it only ends by an error
+            beating.result()  # heartbeats only end with an error
         outcome = working.result()
     except OwnershipLost:
         raise
@@ -173,7 +173,7 @@ async def _stop(task: "asyncio.Future[Outcome]") -> None:
 
 
 async def _beat(book: RunBook, key: RunKey, *, interval_s: float) -> None:
-    """Beat until the run is another's."""
+    """Send heartbeats until another process has taken over the run."""
     while True:
         if not await book.beat(key):
             raise OwnershipLost(f"another process has taken over job {key.job}")

@@ -39,6 +39,7 @@ class ProcessSubmitter:
                 "--slot",
                 slot.isoformat(),
                 *options,
+                # PATH, HOME and the like, and the settings.
                 env={**os.environ, **self._variables},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,

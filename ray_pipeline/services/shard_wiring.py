@@ -13,7 +13,6 @@ from random import Random
 from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import feed_named
-from ray_pipeline.local.stack import home
 from ray_pipeline.ownership import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings
@@ -170,7 +169,7 @@ class _Wiring:
     def _outbox(self, epoch: int, gate: Callable[[], bool]) -> Courier:
         # The records that an earlier epoch left in the spool are published first.
         if self._spool is None:
-            root = self._streams.spool_dir or home() / "spool"
+            root = self._streams.spool_dir or self._settings.home_dir() / "spool"
             self._spool = open_spool(
                 Path(root),
                 self._feed.name,

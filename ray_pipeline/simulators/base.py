@@ -137,8 +137,8 @@ class Simulator:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def variables(self) -> dict[str, str]:
-        """The settings that send the pipeline to this server."""
+    def endpoint(self) -> dict[str, str]:
+        """The section of the settings that makes this server the venue."""
         raise NotImplementedError
 
     @property

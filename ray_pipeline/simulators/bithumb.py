@@ -46,12 +46,9 @@ class BithumbSimulator(Simulator):
         return f"http://{self.options.host}:{self.port}"
 
     @property
-    def variables(self) -> dict[str, str]:
-        """The settings that make this server Bithumb."""
-        return {
-            "PIPELINE_BITHUMB__WS_URL": self.ws_url,
-            "PIPELINE_BITHUMB__REST_URL": self.rest_url,
-        }
+    def endpoint(self) -> dict[str, str]:
+        """The section of the settings that makes this server the venue."""
+        return {"ws_url": self.ws_url, "rest_url": self.rest_url}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the socket and the REST endpoints."""

@@ -85,7 +85,7 @@ def _add(simulator: VenueSimulator) -> None:
             speed=speed,
             wait_symbols=wait_symbols,
         )
-        names = (*simulator.addresses, "control_url", "variables")
+        names = (*simulator.addresses, "control_url", "endpoint")
         _serve(lambda: simulator.make(options), names, until_stdin_ends=until_stdin_ends)
 
 

@@ -28,9 +28,9 @@ class FinnhubSimulator(Simulator):
         return f"ws://{self.options.host}:{self.port}"
 
     @property
-    def variables(self) -> dict[str, str]:
-        """The settings that make this server Finnhub."""
-        return {"PIPELINE_FINNHUB__WS_URL": self.url}
+    def endpoint(self) -> dict[str, str]:
+        """The section of the settings that makes this server the venue."""
+        return {"ws_url": self.url}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the one endpoint."""

@@ -1,4 +1,4 @@
-"""Recorded bodies: a folder with a manifest that says which request each of them answered."""
+"""Recorded answers: a folder with a manifest that names the request of each answer."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-# The folder's names for providers, where they are not ours.
-FOLDERS = {
-    "alphavantage": "alpha_vantage",
-    "truthsocial": "truth_social",
-    "yfinance": "yahoo",
-    "sp500": "wikipedia",
-}
+from ray_pipeline.providers.registry import provider_names
+from ray_pipeline.simulators.bodies import simulated
+
 CONTENT_TYPES = {
     ".json": "application/json",
     ".csv": "application/x-download",
     ".html": "text/html",
 }
-# What tells answers of one endpoint apart; of other parameters a recording may have any.
+# Parameters that distinguish the answers of one endpoint. Others may differ from the recording's.
 SELECTING = frozenset({"function", "series_id", "maturity", "interval", "category", "q", "modules"})
 IGNORED = frozenset({"apikey", "api_key", "token", "datatype", "file_type"})
 
@@ -35,7 +31,7 @@ class Recording:
 
     @property
     def content_type(self) -> str:
-        """What it was sent as."""
+        """The type with which the answer was sent."""
         return CONTENT_TYPES.get(self.file.suffix, "text/plain")
 
     def read(self) -> str:
@@ -45,45 +41,49 @@ class Recording:
 
 def read_recordings(folder: Path) -> list[Recording]:
     """
-    Return what the manifest of a folder lists and a GET answered with 200.
+    Return the answers in the manifest of a folder to GET requests, if their status is 200.
 
     Raises:
-        OSError: If there is no manifest.
+        OSError: If the manifest cannot be read.
     """
     lines = (folder / "manifest.jsonl").read_text().splitlines()
-    return [one for line in lines for one in _entry(folder, json.loads(line))]
+    providers = {simulated(name).recordings or name: name for name in provider_names()}
+    return [
+        recording for line in lines for recording in _entry(folder, json.loads(line), providers)
+    ]
 
 
-def _entry(folder: Path, facts: Mapping[str, object]) -> Iterator[Recording]:
-    asked = str(facts.get("req") or "")
-    method, _, target = asked.partition(" ")
+def _entry(
+    folder: Path, facts: Mapping[str, object], providers: Mapping[str, str]
+) -> Iterator[Recording]:
+    method, _, target = str(facts.get("req") or "").partition(" ")
     name = str(facts["file"])
     if method != "GET" or not target.startswith("/") or facts.get("status") != 200:
         return
     if Path(name).name.startswith(("error_", "empty_", "headers_")):
         return
     parts = urlsplit(target.split()[0])
-    provider = name.split("/", 1)[0]
+    subfolder = name.split("/", 1)[0]
     query = tuple(pair for pair in parse_qsl(parts.query) if pair[0] not in IGNORED)
-    yield Recording(
-        FOLDERS.get(provider, provider), parts.path, query, folder / name, int(str(facts["status"]))
-    )
+    yield Recording(providers.get(subfolder, subfolder), parts.path, query, folder / name, 200)
 
 
 def find(
     recordings: Sequence[Recording], provider: str, path: str, query: Mapping[str, str]
 ) -> Recording | None:
-    """Return the recording that answers a request best, None where none does."""
-    fitting = [
-        one
-        for one in recordings
-        if one.provider == provider
-        and (one.path == path or one.path.endswith(path) or path.endswith(one.path))
-        and all(query.get(name) == value for name, value in one.query if name in SELECTING)
-        and all(name in dict(one.query) for name in query if name in {"symbol", "function"})
-        and all(query.get(name) == value for name, value in one.query if name == "symbol")
+    """Return the recording that matches a request best; None if no recording matches."""
+    matching = [
+        recording
+        for recording in recordings
+        if recording.provider == provider
+        and (
+            recording.path == path or recording.path.endswith(path) or path.endswith(recording.path)
+        )
+        and all(query.get(name) == value for name, value in recording.query if name in SELECTING)
+        and all(name in dict(recording.query) for name in query if name in {"symbol", "function"})
+        and all(query.get(name) == value for name, value in recording.query if name == "symbol")
     ]
-    return max(fitting, key=lambda one: _score(one, query), default=None)
+    return max(matching, key=lambda recording: _score(recording, query), default=None)
 
 
 def _score(recording: Recording, query: Mapping[str, str]) -> tuple[int, str]:

@@ -1,9 +1,9 @@
 """
-One server that speaks every REST provider's protocol, each under its own path.
+One server that simulates every REST provider, each under its own path.
 
-Answers come from recorded bodies where a folder of them is given and one of them answers the
-request, else they are generated, the same ones for the same seed. Keys are counted as the provider
-counts them, refusals have its own words, and faults come on request through the control endpoint.
+An answer comes from the folder of recorded answers if there is one that matches the request.
+Otherwise it is generated, the same answer for the same seed. Calls are counted per key as the
+provider counts them, refusals have the provider's texts, and the control endpoint injects faults.
 """
 
 import asyncio
@@ -12,18 +12,17 @@ import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ray_pipeline.providers.provider import Provider
-from ray_pipeline.providers.registry import all_providers
+from ray_pipeline.providers.registry import all_providers, provider_names
 from ray_pipeline.redact import fingerprint
-from ray_pipeline.simulators import refusal_texts
 from ray_pipeline.simulators.base import serve_routes
-from ray_pipeline.simulators.bodies import Body, generate
+from ray_pipeline.simulators.bodies import Body, Simulated, generate, simulated
 from ray_pipeline.simulators.recorded import Recording, find, read_recordings
 
 log = logging.getLogger(__name__)
@@ -36,14 +35,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(frozen=True, slots=True)
 class RestOptions:
     """
-    What the simulator does.
+    Options of the simulator.
 
     Attributes:
-        host, port, control_port: Where it listens; 0 picks a free port.
+        host, port, control_port: The address; port 0 picks a free port.
         seed: The same seed gives the same answers.
-        payloads: A folder of recorded bodies with its manifest.jsonl; None for generated ones only.
+        payloads: A folder of recorded answers with its manifest.jsonl; None to generate all.
         keys: Keys that are accepted; None for any.
-        enforce: Refuse what exceeds the providers' quotas, counted by arrival.
+        enforce: Refuse calls that exceed the providers' quotas, counted at their arrival.
     """
 
     host: str = "127.0.0.1"
@@ -57,18 +56,18 @@ class RestOptions:
 
 @dataclass(slots=True)
 class Fault:
-    """What a provider does wrong until told otherwise."""
+    """A fault of a provider."""
 
     kind: str
-    after: int = 0  # calls that are answered first
-    count: int = 10**9  # calls that it lasts
+    after: int = 0  # calls that are answered before the fault begins
+    count: int = 10**9  # calls that fail
     seconds: float = 0.0
     status: int = 500
 
 
 @dataclass(slots=True)
 class ProviderStats:
-    """What one provider was asked."""
+    """The calls that one provider received."""
 
     calls: int = 0
     answered: int = 0
@@ -86,9 +85,7 @@ class RestSimulator:
     def __init__(self, options: RestOptions | None = None) -> None:
         self.options = options or RestOptions()
         self.port = self.control_port = 0
-        self.stats: dict[str, ProviderStats] = {
-            one.name: ProviderStats() for one in all_providers()
-        }
+        self.stats = {name: ProviderStats() for name in provider_names()}
         self._faults: dict[str, Fault] = {}
         self._arrivals: dict[tuple[str, str], list[float]] = {}
         self._recordings: list[Recording] = (
@@ -98,37 +95,31 @@ class RestSimulator:
 
     @property
     def control_url(self) -> str:
-        """Where faults are asked for."""
+        """The URL that injects faults."""
         return f"http://{self.options.host}:{self.control_port}/control"
 
     def url(self, provider: str) -> str:
-        """Return a provider's base URL here."""
+        """Return the base URL of a simulated provider."""
         return f"http://{self.options.host}:{self.port}/{provider}"
 
     @property
     def base_url(self) -> str:
-        """Where the providers are, each under its name."""
+        """The URL of the server; each provider is below it, under its name."""
         return f"http://{self.options.host}:{self.port}"
 
     @property
     def variables(self) -> dict[str, str]:
-        """The settings that send every provider's calls here."""
-        return self.environment()
-
-    def environment(self) -> dict[str, str]:
-        """Return the settings that send every provider's calls here."""
-        return {
-            f"PIPELINE_{one.name.upper()}__REST_URL": self.url(one.name) for one in all_providers()
-        }
+        """The variables of settings that send every provider's calls to the simulator."""
+        return {f"PIPELINE_{name.upper()}__REST_URL": self.url(name) for name in provider_names()}
 
     async def __aenter__(self) -> "RestSimulator":
         """Listen."""
         routes = [
             route
-            for one in all_providers()
+            for provider in all_providers()
             for route in (
-                web.get(f"/{one.name}/{{path:.*}}", self._handler(one)),
-                web.post(f"/{one.name}/{{path:.*}}", self._handler(one)),
+                web.get(f"/{provider.name}/{{path:.*}}", self._handler(provider)),
+                web.post(f"/{provider.name}/{{path:.*}}", self._handler(provider)),
             )
         ]
         servers, host = self._servers, self.options.host
@@ -153,8 +144,9 @@ class RestSimulator:
     async def _answer(self, provider: Provider, request: web.Request) -> web.StreamResponse:
         stats = self.stats[provider.name]
         path = "/" + request.match_info["path"]
-        if path == "/oauth/v2/token":
-            return web.json_response({"access_token": "simulated", "token_type": "Bearer"})
+        simulation = simulated(provider.name)
+        if path in simulation.without_key:
+            return _response(simulation.without_key[path])
         key = _key(provider, request)
         stats.calls += 1
         name = fingerprint(key)
@@ -162,17 +154,17 @@ class RestSimulator:
         stats.paths[path] = stats.paths.get(path, 0) + 1
         if provider.needs_key and not self._accepted(key):
             stats.refused += 1
-            return _response(refusal_texts.bad_key(provider.name))
+            return _response(simulation.bad_key)
         if self._over_quota(provider, key):
             stats.over_quota += 1
             if self.options.enforce:
                 stats.refused += 1
-                return _response(refusal_texts.quota(provider.name))
+                return _response(simulation.past_quota())
         body = self._body(provider, path, dict(request.query))
         fault = self._fault(provider.name)
         if fault is not None:
             stats.faults += 1
-            return await _faulty(provider, request, fault, body)
+            return await _faulty(simulation, request, fault, body)
         stats.answered += 1
         return _response(body)
 
@@ -187,13 +179,13 @@ class RestSimulator:
         return generate(provider.name, path, query, seed=self.options.seed)
 
     def _over_quota(self, provider: Provider, key: str) -> bool:
-        """Count this call as the provider would, by arrival, and say whether it is one too many."""
+        """Count a call at its arrival, as the provider would, and return whether it is too many."""
         now_s = asyncio.get_running_loop().time()
         arrivals = self._arrivals.setdefault((provider.name, key), [])
         over = False
         for window in provider.quota.windows:
             period_s = window.period.total_seconds() if window.reset == "sliding" else 86_400.0
-            # The provider's own period: ours has a margin on top of it.
+            # Undo the margin of `quota.sliding`: the provider itself counts without one.
             period_s = period_s / 1.01 - 0.2 if window.reset == "sliding" else period_s
             recent = len(arrivals) - bisect_right(arrivals, now_s - period_s)
             over = over or recent >= window.limit
@@ -226,19 +218,19 @@ class RestSimulator:
         status: int = 500,
     ) -> None:
         """
-        Let a provider go wrong.
+        Inject a fault into a provider.
 
         Args:
-            provider: Its name.
-            kind: refuse (429), quota (its own words), slow, broken (not JSON), truncated, error
-                (an HTTP status), bad_key, or clear.
-            after: Calls that are answered before.
-            count: Calls that it lasts.
-            seconds: Of slowness, or of Retry-After.
-            status: For error.
+            provider: The name of the provider.
+            kind: refuse (429), quota (the provider's text), slow, broken (not JSON), truncated,
+                error (an HTTP status), bad_key; or clear, which ends the fault.
+            after: Calls that are answered before the fault begins.
+            count: Calls that fail.
+            seconds: The delay of slow, or the Retry-After of refuse.
+            status: The HTTP status of error.
 
         Raises:
-            ValueError: If there is no such provider or fault.
+            ValueError: If the provider or the fault does not exist.
         """
         if provider not in self.stats:
             raise ValueError(f"no provider {provider!r}; one of {', '.join(self.stats)}")
@@ -260,9 +252,9 @@ class RestSimulator:
     async def _control(self, request: web.Request) -> web.Response:
         """{"provider": "fred", "fault": "quota", "after": 3, "count": 10}"""
         try:
-            asked: dict[str, Any] = json.loads(await request.text())
-            provider, kind = str(asked.pop("provider")), str(asked.pop("fault"))
-            self.do_fault(provider, kind, **asked)
+            fault: dict[str, Any] = json.loads(await request.text())
+            provider, kind = str(fault.pop("provider")), str(fault.pop("fault"))
+            self.do_fault(provider, kind, **fault)
         except (ValueError, KeyError, TypeError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
         return web.json_response({"ok": True})
@@ -288,23 +280,22 @@ def _response(body: Body) -> web.Response:
 
 
 async def _faulty(
-    provider: Provider, request: web.Request, fault: Fault, body: Body
+    simulation: Simulated, request: web.Request, fault: Fault, body: Body
 ) -> web.StreamResponse:
     if fault.kind == "refuse":
         headers = {"Retry-After": f"{fault.seconds:g}"} if fault.seconds else {}
-        refused = refusal_texts.rate(provider.name)
-        return _response(Body(refused.text, refused.content_type, refused.status, headers))
+        return _response(replace(simulation.rate, headers=headers))
     if fault.kind == "quota":
-        return _response(refusal_texts.quota(provider.name))
+        return _response(simulation.past_quota())
     if fault.kind == "bad_key":
-        return _response(refusal_texts.bad_key(provider.name))
+        return _response(simulation.bad_key)
     if fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
         return _response(body)
     if fault.kind == "broken":
         return _response(Body("<html>bad gateway", body.content_type))
     if fault.kind == "truncated":
-        # Announced whole, then cut off: what a proxy that dies does.
+        # The length of the whole body, then half of it: as from a proxy that crashes.
         response = web.StreamResponse(headers={"Content-Type": body.content_type})
         response.content_length = len(body.text.encode())
         await response.prepare(request)

@@ -27,11 +27,6 @@ class UpbitSimulator(BithumbSimulator):
         await super().__aenter__()
         return self
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """The settings that make this server Upbit."""
-        return {"PIPELINE_UPBIT__WS_URL": self.ws_url, "PIPELINE_UPBIT__REST_URL": self.rest_url}
-
     def _frame(self, code: str, stream_type: str) -> Frame:
         frame = super()._frame(code, stream_type)
         ticker = json.loads(frame.text)

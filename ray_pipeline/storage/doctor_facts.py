@@ -43,7 +43,7 @@ async def _all(checks: AsyncIterator[Check]) -> list[Check]:
 def _machine(home: Path) -> Iterator[Check]:
     yield doctor.python(sys.version_info[:2])
     yield doctor.ray(_version("ray"))
-    yield doctor.ray_auth(os.environ)
+    yield doctor.ray_auth(os.environ)  # Ray's own variables
     yield _disk(home)
     for name in ("java", "mvn"):
         yield doctor.program(name, shutil.which(name), needed_for="`--broker kafka`")

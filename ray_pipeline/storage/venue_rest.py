@@ -9,8 +9,8 @@ import aiohttp
 from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
 from ray_pipeline.feeds.protocol import VenueProtocol
 from ray_pipeline.feeds.symbol_source import RestListing, Row
-from ray_pipeline.storage.redirects import get, moved
 from ray_pipeline.storage.websocket import retry_after_s
+from ray_pipeline.transport.redirects import get, moved
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
 from ray_pipeline.redact import Redactor, redactor
-from ray_pipeline.storage.redirects import moved, redirect_target
+from ray_pipeline.transport.redirects import moved, redirect_target
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0

@@ -6,7 +6,6 @@ import sys
 from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.supervisor import Supervisor
-from ray_pipeline.local.stack import home
 from ray_pipeline.settings import load
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.migrations import migrate
@@ -19,7 +18,7 @@ async def main(verb: str) -> None:
     settings = load()
     await migrate(settings.postgres_dsn())
     await ensure_topics(settings)
-    connection = ray_runtime.start_ray(settings, home=home())
+    connection = ray_runtime.start_ray(settings)
     supervisor = Supervisor(settings, list(desired(settings)))
     await supervisor.reconcile()
     if verb == "stop":

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ray_pipeline.cli.up import _start_simulators, simulated_keys
+from ray_pipeline.cli.simulated_feeds import simulated_keys, start_simulators
 from ray_pipeline.local.announced import Announced, announcing, keys_in_use
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import load
@@ -54,22 +54,13 @@ def test_without_a_pipeline_they_are_those_of_the_settings(home):
     assert keys_in_use(load()).by_provider["fred"] == [fingerprint("mine")]
 
 
-@pytest.fixture
-def environment(home, monkeypatch):
-    """What simulators change in the environment is taken back."""
-    for name in ("FINNHUB__WS_URL", "FINNHUB__WS_KEYS", "BITHUMB__WS_URL", "BITHUMB__REST_URL"):
-        monkeypatch.setenv(f"PIPELINE_{name}", "")
-        monkeypatch.delenv(f"PIPELINE_{name}")
-    monkeypatch.setenv("PIPELINE_STREAMS__MARKET_HOURS", "always")
-
-
-@pytest.mark.usefixtures("environment")
+@pytest.mark.usefixtures("home")
 async def test_simulated_feeds_leave_the_keys_of_batch_jobs_alone():
     """Who has keys of other providers keeps them, and no made up key goes to the real Finnhub."""
     async with contextlib.AsyncExitStack() as cleanup:
-        assert await _start_simulators(cleanup, demo=False)
-        settings = load()
+        settings, simulated = await start_simulators(cleanup, load(), demo=False)
 
+    assert simulated
     assert settings.keys("fred") == ["mine"]
     assert settings.keys("finnhub") == []
     keys = settings.stream_keys("finnhub")

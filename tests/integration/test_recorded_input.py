@@ -11,13 +11,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from ray_pipeline.feeds import bithumb
 from ray_pipeline.feeds.protocol import Arrival
 from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.services.shard_wiring import build_producer
-from ray_pipeline.settings import EndpointSettings, Settings
+from ray_pipeline.settings import Settings
 from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.simulators.recording import read
@@ -43,12 +42,8 @@ def configured(postgres_dsn, redis_url, kafka_server, topic_prefix):
 
 def pointed(configured: Settings, spool: Path, **endpoints) -> Settings:
     """Settings that point at simulators."""
-    return configured.model_copy(
-        update={
-            "api_keys": {"finnhub": [SecretStr("key")]},
-            "streams": configured.streams.model_copy(update={"spool_dir": spool}),
-            "endpoints": {name: EndpointSettings(**values) for name, values in endpoints.items()},
-        }
+    return configured.changed(
+        api_keys={"finnhub": ["key"]}, streams={"spool_dir": spool}, **endpoints
     )
 
 

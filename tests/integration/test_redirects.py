@@ -21,12 +21,12 @@ from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.providers.wikipedia import PROVIDER as WIKIPEDIA
 from ray_pipeline.providers.x import PROVIDER as X
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
+from ray_pipeline.providers.yahoo import YahooSession, yahoo_url
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import load
 from ray_pipeline.storage.provider_clients import Clients
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
-from ray_pipeline.storage.yahoo_client import YahooSession, yahoo_url
 from tests.streams import rows
 
 KEY = "planted-key-4711"

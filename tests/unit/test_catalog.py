@@ -1,107 +1,63 @@
 """Discovery of jobs, and of the providers that they name."""
 
-import sys
-import textwrap
-
 import pytest
 
 from ray_pipeline import catalog, docs, jobs, providers, settings
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.providers import registry
-
-PROVIDER = """
-    from ray_pipeline.providers.provider import Provider
-    from ray_pipeline.providers.quota import SECOND, Quota, sliding
-
-    PROVIDER = Provider(
-        "weather", "Weather", "https://weather.example.com", Quota((sliding(1, SECOND),)),
-        needs_key=False, free_plan="public",
-    )
-"""
-JOB = """
-    from dataclasses import dataclass
-    from datetime import date
-
-    from ray_pipeline.jobs.spec import JobSpec, Request, Source
-    from ray_pipeline.jobs.table import Table
-    from ray_pipeline.schedules.cron import Cron
-    {provider}
-
-    @dataclass(frozen=True, slots=True)
-    class Temperature:
-        date: date
-        degrees: int
-
-    def plan(_run):
-        yield Request(item="", path="/today")
-
-    def parse(body, _request, _run):
-        yield Temperature(date.fromisoformat(body["date"]), body["degrees"])
-
-    SPEC = JobSpec(
-        name="temperatures", title="Temperatures", sources=(Source(PROVIDER, plan, parse),),
-        tables=(Table("temperatures", Temperature, key=("date",)),), schedule=Cron("0 6 * * *"),
-    )
-"""
-
-
-def _forget_discovered():
-    catalog.all_jobs.cache_clear()
-    registry.all_providers.cache_clear()
-    settings.reader.cache_clear()
+from ray_pipeline.simulators.rest import RestSimulator
+from tests.extra_modules import TEMPERATURES_JOB, WEATHER_PROVIDER, extra_modules
 
 
 @pytest.fixture
-def add_module(tmp_path, monkeypatch):
-    """Return a function that adds a module to a package, until the test ends."""
-
-    def add(package, name, source):
-        folder = tmp_path / package.__name__
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.py").write_text(textwrap.dedent(source))
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-        monkeypatch.setitem(sys.modules, f"{package.__name__}.{name}", None)
-        del sys.modules[f"{package.__name__}.{name}"]
-        _forget_discovered()
-
-    yield add
-    _forget_discovered()
+def modules(tmp_path):
+    """Packages to which the test can add modules."""
+    with extra_modules(tmp_path) as extra:
+        yield extra
 
 
-def test_a_provider_is_one_module(add_module, monkeypatch):
-    """Settings, their documentation and the jobs find it without another edit."""
-    add_module(providers, "weather", PROVIDER)
-    add_module(
-        jobs,
-        "temperatures",
-        JOB.format(provider="from ray_pipeline.providers.weather import PROVIDER"),
-    )
+def test_a_provider_is_one_module(modules, monkeypatch):
+    """Settings, their documentation, the simulator and the jobs find it without another edit."""
+    modules.add_weather()
     monkeypatch.setenv("PIPELINE_WEATHER__REST_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("PIPELINE_API_KEYS", '{"weather": ["key"]}')
 
-    assert settings.load().rest_urls() == {"weather": "http://127.0.0.1:1"}
+    configured = settings.load()
+
+    assert configured.rest_urls() == {"weather": "http://127.0.0.1:1"}
+    assert configured.key_counts()["weather"] == 1
     assert "`PIPELINE_WEATHER__REST_URL`" in docs.page()
+    assert "PIPELINE_WEATHER__REST_URL" in RestSimulator().variables
     assert catalog.job("temperatures").sources[0].provider.title == "Weather"
 
 
-def test_a_job_of_an_unregistered_provider_is_refused(add_module):
+def test_a_job_of_an_unregistered_provider_is_refused(modules):
     """The error says where the provider belongs, before any run begins."""
-    add_module(jobs, "temperatures", JOB.format(provider=PROVIDER))
+    modules.add(jobs, "temperatures", TEMPERATURES_JOB.format(provider=WEATHER_PROVIDER))
 
     with pytest.raises(PipelineError, match=r"(?s)'weather', which is not registered.*weather\.py"):
         catalog.all_jobs()
 
 
-def test_a_module_without_a_provider_is_refused(add_module):
+def test_a_module_without_a_provider_is_refused(modules):
     """A file that is put in the wrong folder is not ignored."""
-    add_module(providers, "weather", "VALUE = 1\n")
+    modules.add(providers, "weather", "VALUE = 1\n")
 
     with pytest.raises(PipelineError, match=r"providers/weather\.py defines no PROVIDER"):
         registry.all_providers()
 
 
-def test_a_provider_with_the_name_of_a_section_is_refused(add_module):
+def test_two_modules_with_one_name_are_refused(modules):
+    """Settings and the ledger could not tell them apart."""
+    modules.add(providers, "weather", WEATHER_PROVIDER.replace("weather", "fred"))
+
+    with pytest.raises(PipelineError, match="two modules of providers define 'fred'"):
+        registry.all_providers()
+
+
+def test_a_provider_with_the_name_of_a_section_is_refused(modules):
     """Its variables would be those of the section."""
-    add_module(providers, "kafka", PROVIDER.replace("weather", "kafka"))
+    modules.add(providers, "weather", WEATHER_PROVIDER.replace("weather", "kafka"))
 
     with pytest.raises(PipelineError, match="the provider 'kafka' has the name of a section"):
         settings.load()

@@ -113,3 +113,78 @@ def test_a_feed_has_no_setting_that_does_not_apply_to_it(monkeypatch):
 
     with pytest.raises(ConfigurationError, match="PIPELINE_FEEDS__BITHUMB__SHARDS is not a set"):
         settings.load()
+
+
+def test_variables_give_another_process_the_same_settings(monkeypatch, tmp_path):
+    """Children of `up` and the jobs of its cluster get them, also what changed after `load`."""
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIPELINE_API_KEYS", '{"fred": ["key-1", "key-2"]}')
+    monkeypatch.setenv("PIPELINE_POSTGRES__DSN", "postgresql://user:secret@host/db")
+    monkeypatch.setenv("PIPELINE_JOBS__ONLY", '["cpi"]')
+    changed = settings.load().changed(
+        finnhub={"ws_url": "ws://socket", "ws_keys": ["key-3"]},
+        kafka={"idempotence": False},
+        jobs={"speed": 60},
+        api={"simulated": ("sp500",)},
+    )
+    for name, value in changed.environment().items():
+        monkeypatch.setenv(name, value)
+
+    loaded = settings.load()
+
+    assert loaded == changed
+    assert loaded.jobs.only == ("cpi",)
+    assert loaded.stream_keys("finnhub") == ["key-3"]
+    assert loaded.kafka.idempotence is False
+
+
+def test_a_change_keeps_the_other_values_of_a_section():
+    """A section is not replaced by its defaults."""
+    loaded = settings.load(jobs={"at_once": 7}).changed(jobs={"speed": 60})
+
+    assert (loaded.jobs.at_once, loaded.jobs.speed) == (7, 60)
+
+
+def test_a_change_is_validated():
+    """A misspelt name does not pass unnoticed."""
+    with pytest.raises(ValueError, match="Extra inputs"):
+        settings.load().changed(jobs={"sped": 60})
+
+
+def test_home_is_set_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path))
+
+    assert settings.load().home_dir() == tmp_path
+
+
+def test_home_is_in_the_users_data_directory_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    assert settings.load().home_dir() == tmp_path / "ray-pipeline"
+
+
+def test_home_follows_the_convention_without_variables(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert settings.load().home_dir() == tmp_path / ".local" / "share" / "ray-pipeline"
+
+
+def test_the_default_home_is_that_of_the_node_that_uses_it(monkeypatch, tmp_path):
+    """A worker on another node may run as another user."""
+    sent = pickle.dumps(settings.load())
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    assert pickle.loads(sent).home_dir() == tmp_path / "ray-pipeline"
+
+
+def test_an_empty_home_is_the_default_and_a_relative_one_becomes_absolute(monkeypatch, tmp_path):
+    """The working directory of a worker is another one."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("PIPELINE_HOME", "")
+    default = settings.load().home_dir()
+    monkeypatch.setenv("PIPELINE_HOME", "here")
+
+    assert default == tmp_path / "data" / "ray-pipeline"
+    assert settings.load().home_dir() == tmp_path / "here"

@@ -15,6 +15,7 @@ MAIN_JAR = f"kafka_2.13-{VERSION}.jar"
 
 def jars_dir() -> Path:
     """Return the folder of the jars: PIPELINE_KAFKA_LIBS, or one in the user's cache."""
+    # Not a setting: it names installed software, as JAVA_HOME does.
     if named := os.environ.get("PIPELINE_KAFKA_LIBS"):
         return Path(named)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

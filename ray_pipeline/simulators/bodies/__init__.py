@@ -1,38 +1,32 @@
-"""Generated answers of REST providers: the same ones for the same seed and request."""
+"""
+Simulated answers of providers: the same ones for the same seed and request.
 
-from collections.abc import Callable, Mapping
+`<provider>_bodies.py` defines the SIMULATED of the provider with that name. A provider without such
+a module answers every request with 404.
+"""
+
+import importlib
+from collections.abc import Mapping
+from importlib.util import find_spec
 from random import Random
 
-from ray_pipeline.simulators.bodies import (
-    alpha_vantage,
-    coingecko,
-    news,
-    reference,
-    social,
-    yahoo,
-)
-from ray_pipeline.simulators.bodies.body import NOT_FOUND, Body
+from ray_pipeline.simulators.bodies.body import NOT_FOUND, Body, Simulated
 
-__all__ = ["Body", "generate"]
+__all__ = ["Body", "Simulated", "generate", "simulated"]
 
-Generate = Callable[[str, Mapping[str, str], Random], Body | None]
-GENERATORS: Mapping[str, Generate] = {
-    "alpha_vantage": alpha_vantage.generate,
-    "finnhub": news.finnhub,
-    "newsapi": news.newsapi,
-    "x": social.x,
-    "truth_social": social.truth_social,
-    "coingecko": coingecko.generate,
-    "bithumb": reference.bithumb,
-    "fred": reference.fred,
-    "fmp": reference.fmp,
-    "yahoo": yahoo.generate,
-    "wikipedia": reference.wikipedia,
-}
+
+def simulated(provider: str) -> Simulated:
+    """Return how a provider is simulated."""
+    name = f"{__name__}.{provider}_bodies"
+    if find_spec(name) is None:
+        return Simulated()
+    value: Simulated = importlib.import_module(name).SIMULATED
+    return value
 
 
 def generate(provider: str, path: str, query: Mapping[str, str], *, seed: int) -> Body:
-    """Return what a provider answers to a request."""
+    """Return the generated answer of a provider to a request."""
+    # The key has no influence: an answer stays the same when keys are rotated.
     shown = sorted((name, value) for name, value in query.items() if "key" not in name)
     random = Random(f"{seed} {provider} {path} {shown}")
-    return GENERATORS[provider](path, query, random) or NOT_FOUND
+    return simulated(provider).generate(path, query, random) or NOT_FOUND

@@ -1,7 +1,7 @@
-"""An answer, and what all providers' answers are made of."""
+"""A simulated answer, and the parts from which providers' answers are made."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -11,7 +11,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is sent."""
+    """An answer."""
 
     text: str
     content_type: str = JSON
@@ -20,6 +20,37 @@ class Body:
 
 
 NOT_FOUND = Body('{"error":"not found"}', JSON, 404)
+TOO_MANY_REQUESTS = Body("Too Many Requests", "text/plain", 429)
+UNAUTHORIZED = Body('{"error":"unauthorized"}', JSON, 401)
+
+# Path, query, and a source of randomness; None for a path that the provider does not know.
+Generate = Callable[[str, Mapping[str, str], Random], Body | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """
+    How a provider is simulated.
+
+    Attributes:
+        generate: Returns the answer to a request.
+        rate: The answer to a call that comes too soon.
+        quota: The answer to a call past the quota of the day or month; None: as `rate`.
+        bad_key: The answer to a key that is not accepted.
+        without_key: The answers to paths that need no key and are not counted, such as a login.
+        recordings: The folder of recorded answers; '' if it has the provider's name.
+    """
+
+    generate: Generate = lambda _path, _query, _random: None
+    rate: Body = TOO_MANY_REQUESTS
+    quota: Body | None = None
+    bad_key: Body = UNAUTHORIZED
+    without_key: Mapping[str, Body] = field(default_factory=dict)
+    recordings: str = ""
+
+    def past_quota(self) -> Body:
+        """Return the answer to a call past the quota of the day or month."""
+        return self.quota or self.rate
 
 
 def as_json(data: object) -> Body:
@@ -28,12 +59,12 @@ def as_json(data: object) -> Body:
 
 
 def today() -> date:
-    """Return the day, UTC; generated news is always of the last days."""
+    """Return the current day in UTC."""
     return datetime.now(UTC).date()
 
 
 def moments(random: Random, count: int, *, days: float = 1.0) -> list[datetime]:
-    """Return moments of the last days, newest first; the same ones all day long."""
+    """Return moments of the last days, newest first. They change once a day only."""
     end = datetime.combine(today(), datetime.min.time(), UTC)
     span_s = int(days * 86_400)
     return sorted(
@@ -43,12 +74,12 @@ def moments(random: Random, count: int, *, days: float = 1.0) -> list[datetime]:
 
 def months(count: int) -> list[date]:
     """Return the first days of the last months, newest first."""
-    found: list[date] = []
+    first_days: list[date] = []
     day = today().replace(day=1)
     for _ in range(count):
         day = (day - timedelta(days=1)).replace(day=1)
-        found.append(day)
-    return found
+        first_days.append(day)
+    return first_days
 
 
 def quarters(count: int) -> list[date]:
@@ -63,30 +94,10 @@ def quarters(count: int) -> list[date]:
     return ends
 
 
-WORDS = [
-    "market",
-    "shares",
-    "earnings",
-    "growth",
-    "outlook",
-    "demand",
-    "supply",
-    "rates",
-    "inflation",
-    "chips",
-    "energy",
-    "retail",
-    "deal",
-    "merger",
-    "forecast",
-    "record",
-    "quarter",
-    "profit",
-    "revenue",
-    "guidance",
-    "analyst",
-    "upgrade",
-]
+WORDS = (
+    "market shares earnings growth outlook demand supply rates inflation chips energy "
+    "retail deal merger forecast record quarter profit revenue guidance analyst upgrade"
+).split()
 
 
 def headline(random: Random, about: str) -> str:

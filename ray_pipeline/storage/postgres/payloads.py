@@ -8,9 +8,9 @@ from ray_pipeline.batch.responses import Reading, collected, read
 from ray_pipeline.catalog import job
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.jobs.spec import Run
-from ray_pipeline.providers.refusals import Answer
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.job_store import JobStore, stored_request
+from ray_pipeline.transport.answer import Answer
 
 OF_JOBS = """
     SELECT id, feed, "offset" FROM dead_letters

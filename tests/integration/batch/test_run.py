@@ -45,7 +45,7 @@ async def simulator() -> AsyncIterator[RestSimulator]:
 @pytest.fixture
 def settings(postgres_dsn, simulator, monkeypatch) -> Settings:
     """Settings that send all calls to the simulator, at a thousand times the usual speed."""
-    for name, value in simulator.environment().items():
+    for name, value in simulator.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PIPELINE_POSTGRES__DSN", postgres_dsn)
     monkeypatch.setenv("PIPELINE_API_KEYS", json.dumps(SECRETS))

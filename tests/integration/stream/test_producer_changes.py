@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.services.shard_wiring import build_producer
-from ray_pipeline.settings import EndpointSettings, Settings
+from ray_pipeline.settings import Settings
 from ray_pipeline.simulators.base import Connection
 from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
@@ -111,8 +111,7 @@ def prefixed(configured: Settings, prefix: str) -> Settings:
 
 def at(configured: Settings, simulator: FinnhubSimulator) -> Settings:
     """The same, pointed at a simulator."""
-    endpoint = EndpointSettings(ws_url=simulator.url)
-    return configured.model_copy(update={"endpoints": {"finnhub": endpoint}})
+    return configured.changed(finnhub={"ws_url": simulator.url})
 
 
 def but(configured: Settings, **streams) -> Settings:
@@ -315,13 +314,9 @@ async def test_rest_stands_in_for_bithumbs_websocket_until_it_is_back(configured
         CountingRest(BithumbOptions(rate=100, symbols=MARKETS, seed=2)) as rest,
         listening(rest),
     ):
-        endpoint = EndpointSettings(ws_url=socket.ws_url, rest_url=rest.rest_url)
-        options = configured.feeds["bithumb"].model_copy(update={"poll_s": 0.2})
-        here = configured.model_copy(
-            update={
-                "endpoints": {"bithumb": endpoint},
-                "feeds": configured.feeds | {"bithumb": options},
-            }
+        here = configured.changed(
+            bithumb={"ws_url": socket.ws_url, "rest_url": rest.rest_url},
+            feeds={"bithumb": {"poll_s": 0.2}},
         )
         async with collecting(here, "bithumb", 0, []):
             await more_tickers(postgres_dsn, 50)

@@ -11,7 +11,7 @@ from ray_pipeline.jobs import bithumb_coingecko_mapping, bithumb_markets
 from ray_pipeline.jobs._bithumb_coins import COINS
 from ray_pipeline.jobs._listing import Listing
 from ray_pipeline.jobs.spec import Request, Run
-from ray_pipeline.providers.refusals import Answer
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "bithumb"

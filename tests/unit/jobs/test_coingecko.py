@@ -19,7 +19,7 @@ from ray_pipeline.jobs import (
 from ray_pipeline.jobs._bithumb_coins import COINS
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
 from ray_pipeline.jobs.table import check_rows
-from ray_pipeline.providers.refusals import Answer
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "coingecko"

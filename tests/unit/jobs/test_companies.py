@@ -24,7 +24,7 @@ from ray_pipeline.jobs import (
 )
 from ray_pipeline.jobs._news_queries import QUERIES
 from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
-from ray_pipeline.providers.refusals import Answer
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "alphavantage"

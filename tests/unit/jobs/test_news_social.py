@@ -21,7 +21,7 @@ from ray_pipeline.jobs import (
 from ray_pipeline.jobs._truth_social import clean
 from ray_pipeline.jobs._x_accounts import PRIMARY, SECONDARY, due, handles
 from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
-from ray_pipeline.providers.refusals import Answer
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)

@@ -12,7 +12,7 @@ from ray_pipeline.batch.responses import Reading, read
 from ray_pipeline.jobs import sp500_companies
 from ray_pipeline.jobs._listing import Listing
 from ray_pipeline.jobs.spec import Request, Run
-from ray_pipeline.providers.refusals import Answer
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 SLOT = datetime(2026, 9, 7, 6, tzinfo=UTC)

@@ -11,7 +11,8 @@ from ray_pipeline.jobs import company_ownership, earnings_history, financials
 from ray_pipeline.jobs._yahoo import yahoo_symbol
 from ray_pipeline.jobs.company_ownership import kind_of
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.providers.refusals import Answer, Refusal, Verdict
+from ray_pipeline.providers.refusals import Refusal, Verdict
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 FOLDER = PAYLOADS / "yfinance"

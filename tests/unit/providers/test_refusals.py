@@ -5,67 +5,80 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ray_pipeline.providers import refusals
-from ray_pipeline.providers.refusals import Answer, Refusal
+from ray_pipeline.providers import (
+    alpha_vantage,
+    bithumb,
+    coingecko,
+    finnhub,
+    fmp,
+    fred,
+    newsapi,
+    truth_social,
+    wikipedia,
+    x,
+    yahoo,
+)
+from ray_pipeline.providers.refusals import Refusal
+from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 recorded = pytest.mark.skipif(not PAYLOADS.is_dir(), reason="no recorded payloads here")
 
 RECORDED = [
-    ("alphavantage/error_200_daily_limit.json", 200, refusals.alpha_vantage, Refusal.QUOTA),
-    ("alphavantage/error_200_demo_key.json", 200, refusals.alpha_vantage, Refusal.KEY),
-    ("alphavantage/error_200_invalid_api_call.json", 200, refusals.alpha_vantage, Refusal.REQUEST),
-    ("alphavantage/empty_200_unknown_symbol.json", 200, refusals.alpha_vantage, Refusal.NOT_FOUND),
-    ("bithumb/error_200_code_not_found.json", 200, refusals.bithumb, Refusal.NOT_FOUND),
-    ("bithumb/error_200_legacy_5500_bad_input.json", 200, refusals.bithumb, Refusal.REQUEST),
-    ("bithumb/error_200_legacy_5500_not_listed.json", 200, refusals.bithumb, Refusal.REQUEST),
-    ("bithumb/error_404_no_route.json", 404, refusals.bithumb, Refusal.NOT_FOUND),
-    ("coingecko/error_404_coin_not_found.json", 404, refusals.coingecko, Refusal.NOT_FOUND),
-    ("coingecko/error_422_missing_parameter_ids.json", 422, refusals.coingecko, Refusal.REQUEST),
-    ("coingecko/error_429_rate_limit.json", 429, refusals.coingecko, Refusal.RATE),
-    ("finnhub/error_403_candle_premium.json", 403, refusals.finnhub, Refusal.PLAN),
-    ("finnhub/error_429_rate_limit.json", 429, refusals.finnhub, Refusal.RATE),
-    ("fmp/error_401_invalid_key.json", 401, refusals.fmp, Refusal.KEY),
-    ("fmp/error_402_exclusive_endpoint.json", 402, refusals.fmp, Refusal.PLAN),
-    ("fmp/error_403_legacy_endpoint.json", 403, refusals.fmp, Refusal.PLAN),
-    ("fmp/error_429_limit_reach.json", 429, refusals.fmp, Refusal.QUOTA),
-    ("fred/error_400_key_not_registered.json", 400, refusals.fred, Refusal.KEY),
-    ("fred/error_400_series_does_not_exist.json", 400, refusals.fred, Refusal.REQUEST),
-    ("fred/error_429_rate_limit.json", 429, refusals.fred, Refusal.RATE),
-    ("newsapi/error_401_api_key_invalid.json", 401, refusals.newsapi, Refusal.KEY),
-    ("newsapi/error_426_maximum_results.json", 426, refusals.newsapi, Refusal.PLAN),
-    ("newsapi/error_429_rate_limited.json", 429, refusals.newsapi, Refusal.QUOTA),
-    ("truthsocial/error_403_cloudflare.html", 403, refusals.truth_social, Refusal.BLOCKED),
-    ("x/error_401_unauthorized.json", 401, refusals.x, Refusal.KEY),
-    ("x/error_403_client_forbidden.json", 403, refusals.x, Refusal.KEY),
-    ("x/error_429_too_many_requests.json", 429, refusals.x, Refusal.RATE),
-    ("yfinance/error_401_invalid_crumb_seed.json", 401, refusals.yahoo, Refusal.RATE),
+    ("alphavantage/error_200_daily_limit.json", 200, alpha_vantage.classify, Refusal.QUOTA),
+    ("alphavantage/error_200_demo_key.json", 200, alpha_vantage.classify, Refusal.KEY),
+    ("alphavantage/error_200_invalid_api_call.json", 200, alpha_vantage.classify, Refusal.REQUEST),
+    ("alphavantage/empty_200_unknown_symbol.json", 200, alpha_vantage.classify, Refusal.NOT_FOUND),
+    ("bithumb/error_200_code_not_found.json", 200, bithumb.classify, Refusal.NOT_FOUND),
+    ("bithumb/error_200_legacy_5500_bad_input.json", 200, bithumb.classify, Refusal.REQUEST),
+    ("bithumb/error_200_legacy_5500_not_listed.json", 200, bithumb.classify, Refusal.REQUEST),
+    ("bithumb/error_404_no_route.json", 404, bithumb.classify, Refusal.NOT_FOUND),
+    ("coingecko/error_404_coin_not_found.json", 404, coingecko.classify, Refusal.NOT_FOUND),
+    ("coingecko/error_422_missing_parameter_ids.json", 422, coingecko.classify, Refusal.REQUEST),
+    ("coingecko/error_429_rate_limit.json", 429, coingecko.classify, Refusal.RATE),
+    ("finnhub/error_403_candle_premium.json", 403, finnhub.classify, Refusal.PLAN),
+    ("finnhub/error_429_rate_limit.json", 429, finnhub.classify, Refusal.RATE),
+    ("fmp/error_401_invalid_key.json", 401, fmp.classify, Refusal.KEY),
+    ("fmp/error_402_exclusive_endpoint.json", 402, fmp.classify, Refusal.PLAN),
+    ("fmp/error_403_legacy_endpoint.json", 403, fmp.classify, Refusal.PLAN),
+    ("fmp/error_429_limit_reach.json", 429, fmp.classify, Refusal.QUOTA),
+    ("fred/error_400_key_not_registered.json", 400, fred.classify, Refusal.KEY),
+    ("fred/error_400_series_does_not_exist.json", 400, fred.classify, Refusal.REQUEST),
+    ("fred/error_429_rate_limit.json", 429, fred.classify, Refusal.RATE),
+    ("newsapi/error_401_api_key_invalid.json", 401, newsapi.classify, Refusal.KEY),
+    ("newsapi/error_426_maximum_results.json", 426, newsapi.classify, Refusal.PLAN),
+    ("newsapi/error_429_rate_limited.json", 429, newsapi.classify, Refusal.QUOTA),
+    ("truthsocial/error_403_cloudflare.html", 403, truth_social.PROVIDER.classify, Refusal.BLOCKED),
+    ("x/error_401_unauthorized.json", 401, x.classify, Refusal.KEY),
+    ("x/error_403_client_forbidden.json", 403, x.classify, Refusal.KEY),
+    ("x/error_429_too_many_requests.json", 429, x.classify, Refusal.RATE),
+    ("yfinance/error_401_invalid_crumb_seed.json", 401, yahoo.classify, Refusal.RATE),
     (
         "yfinance/error_404_quoteSummary-assetProfile-ADH.json",
         404,
-        refusals.yahoo,
+        yahoo.classify,
         Refusal.NOT_FOUND,
     ),
 ]
 DATA = [
-    ("alphavantage/overview_IBM_2026.json", refusals.alpha_vantage),
-    ("alphavantage/earnings_calendar_3month_2026.csv", refusals.alpha_vantage),
-    ("alphavantage/ipo_calendar_2026.csv", refusals.alpha_vantage),
-    ("alphavantage/news_sentiment_AAPL_2026.json", refusals.alpha_vantage),
-    ("bithumb/v1_market_all_2025-08-26.json", refusals.bithumb),
-    ("bithumb/v1_ticker_KRW-BTC_2025-08-26.json", refusals.bithumb),
-    ("coingecko/derivatives_2021-05.json", refusals.coingecko),
-    ("coingecko/global_2021-05.json", refusals.coingecko),
-    ("finnhub/company_news_AAPL_2026.json", refusals.finnhub),
-    ("fmp/empty_200_unknown_symbol.json", refusals.fmp),
-    ("fmp/v3_earning_calendar_2025-05.json", refusals.fmp),
-    ("fred/observations_GDP_2024-11-03.json", refusals.fred),
-    ("newsapi/top_headlines_2019-12-02.json", refusals.newsapi),
-    ("x/users_tweets_empty.json", refusals.x),
-    ("x/users_783214_tweets_2022-10.json", refusals.x),
-    ("truthsocial/account_realDonaldTrump.json", refusals.truth_social),
-    ("yfinance/chart-AAPL.json", refusals.yahoo),
+    ("alphavantage/overview_IBM_2026.json", alpha_vantage.classify),
+    ("alphavantage/earnings_calendar_3month_2026.csv", alpha_vantage.classify),
+    ("alphavantage/ipo_calendar_2026.csv", alpha_vantage.classify),
+    ("alphavantage/news_sentiment_AAPL_2026.json", alpha_vantage.classify),
+    ("bithumb/v1_market_all_2025-08-26.json", bithumb.classify),
+    ("bithumb/v1_ticker_KRW-BTC_2025-08-26.json", bithumb.classify),
+    ("coingecko/derivatives_2021-05.json", coingecko.classify),
+    ("coingecko/global_2021-05.json", coingecko.classify),
+    ("finnhub/company_news_AAPL_2026.json", finnhub.classify),
+    ("fmp/empty_200_unknown_symbol.json", fmp.classify),
+    ("fmp/v3_earning_calendar_2025-05.json", fmp.classify),
+    ("fred/observations_GDP_2024-11-03.json", fred.classify),
+    ("newsapi/top_headlines_2019-12-02.json", newsapi.classify),
+    ("x/users_tweets_empty.json", x.classify),
+    ("x/users_783214_tweets_2022-10.json", x.classify),
+    ("truthsocial/account_realDonaldTrump.json", truth_social.PROVIDER.classify),
+    ("yfinance/chart-AAPL.json", yahoo.classify),
 ]
 
 
@@ -120,7 +133,7 @@ def test_recorded_data_is_not_refused(file, classify):
 )  # fmt: skip
 def test_alpha_vantage_refuses_with_http_200(text, want):
     """A text that nobody knows stops the key, too: it is no data."""
-    verdict = refusals.alpha_vantage(answer(text))
+    verdict = alpha_vantage.classify(answer(text))
 
     assert verdict is not None
     assert verdict.refusal is want
@@ -130,7 +143,7 @@ def test_a_calendar_of_companies_with_short_names_is_data():
     """One letter in one column is no refusal."""
     text = "symbol,name,ipoDate\r\nF,Ford,2026-01-01\r\n"
 
-    assert refusals.alpha_vantage(answer(text)) is None
+    assert alpha_vantage.classify(answer(text)) is None
 
 
 @pytest.mark.parametrize(
@@ -145,7 +158,7 @@ def test_a_calendar_of_companies_with_short_names_is_data():
 )
 def test_a_pause_is_read_however_it_is_asked_for(headers, want_s):
     """Seconds, a date, or X's reset."""
-    verdict = refusals.x(answer('{"title":"Too Many Requests"}', 429, **headers))
+    verdict = x.classify(answer('{"title":"Too Many Requests"}', 429, **headers))
 
     assert verdict is not None
     assert (verdict.refusal, verdict.retry_after_s) == (Refusal.RATE, want_s)
@@ -154,13 +167,13 @@ def test_a_pause_is_read_however_it_is_asked_for(headers, want_s):
 @pytest.mark.parametrize(
     ("classify", "status", "want"),
     [
-        (refusals.fmp, 402, Refusal.PLAN),
-        (refusals.fmp, 429, Refusal.QUOTA),
-        (refusals.finnhub, 429, Refusal.RATE),
-        (refusals.newsapi, 500, Refusal.SERVER),
-        (refusals.coingecko, 503, Refusal.SERVER),
-        (refusals.yahoo, 429, Refusal.RATE),
-        (refusals.page, 404, Refusal.NOT_FOUND),
+        (fmp.classify, 402, Refusal.PLAN),
+        (fmp.classify, 429, Refusal.QUOTA),
+        (finnhub.classify, 429, Refusal.RATE),
+        (newsapi.classify, 500, Refusal.SERVER),
+        (coingecko.classify, 503, Refusal.SERVER),
+        (yahoo.classify, 429, Refusal.RATE),
+        (wikipedia.classify, 404, Refusal.NOT_FOUND),
     ],
 )
 def test_plain_text_is_judged_by_its_status(classify, status, want):
@@ -174,9 +187,9 @@ def test_plain_text_is_judged_by_its_status(classify, status, want):
 @pytest.mark.parametrize(
     "classify",
     [
-        refusals.alpha_vantage, refusals.bithumb, refusals.coingecko, refusals.finnhub,
-        refusals.fmp, refusals.fred, refusals.newsapi, refusals.truth_social, refusals.x,
-        refusals.yahoo, refusals.page,
+        alpha_vantage.classify, bithumb.classify, coingecko.classify, finnhub.classify,
+        fmp.classify, fred.classify, newsapi.classify, truth_social.PROVIDER.classify, x.classify,
+        yahoo.classify, wikipedia.classify,
     ],
 )  # fmt: skip
 def test_cloudflares_page_is_never_data(classify):
@@ -190,7 +203,7 @@ def test_cloudflares_page_is_never_data(classify):
 
 
 @pytest.mark.parametrize(
-    "classify", [refusals.coingecko, refusals.finnhub, refusals.fred, refusals.x, refusals.yahoo]
+    "classify", [coingecko.classify, finnhub.classify, fred.classify, x.classify, yahoo.classify]
 )
 def test_a_truncated_body_is_broken(classify):
     """Half of a JSON is no JSON."""
@@ -207,7 +220,7 @@ def test_xs_monthly_cap_is_a_quota_and_an_unknown_user_is_not_found():
     cap = '{"title": "UsageCapExceeded", "detail": "Usage cap exceeded", "period": "Monthly"}'
     gone = '{"errors": [{"title": "Not Found Error", "detail": "Could not find user"}]}'
 
-    verdict, missing = refusals.x(answer(cap, 429)), refusals.x(answer(gone))
+    verdict, missing = x.classify(answer(cap, 429)), x.classify(answer(gone))
 
     assert verdict is not None
     assert missing is not None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from random import Random
 
-from ray_pipeline.simulators.bodies.body import Body, as_json, moments
+from ray_pipeline.simulators.bodies.body import JSON, Body, Simulated, as_json, moments
 
 COINS = {
     "bitcoin": "btc", "ethereum": "eth", "ripple": "xrp", "tether": "usdt", "binancecoin": "bnb",
@@ -25,9 +25,9 @@ def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None
     if parts[0] == "coins" and parts[2:] == ["tickers"]:
         if query.get("page", "1") != "1":
             return as_json({"name": parts[1].title(), "tickers": []})
-        wanted = query.get("exchange_ids", ",".join(EXCHANGES)).split(",")
+        exchanges = query.get("exchange_ids", ",".join(EXCHANGES)).split(",")
         return as_json(
-            {"name": parts[1].title(), "tickers": [_ticker(random, parts[1], e) for e in wanted]}
+            {"name": parts[1].title(), "tickers": [_ticker(random, parts[1], e) for e in exchanges]}
         )
     if parts == ["derivatives"]:
         return as_json([_derivative(random, coin) for coin in COINS.values()])
@@ -168,3 +168,17 @@ def _global(random: Random) -> dict[str, object]:
         "market_cap_change_percentage_24h_usd": random.uniform(-5, 5),
         "updated_at": int(moments(random, 1)[0].timestamp()),
     }
+
+
+SIMULATED = Simulated(
+    generate,
+    rate=Body(
+        '{"status":{"error_code":429,"error_message":"You\'ve exceeded the Rate Limit."}}',
+        JSON,
+        429,
+    ),
+    quota=Body(
+        '{"status":{"error_code":10006,"error_message":"Monthly call limit reached."}}', JSON, 429
+    ),
+    bad_key=Body('{"status":{"error_code":10002,"error_message":"API Key Missing"}}', JSON, 401),
+)

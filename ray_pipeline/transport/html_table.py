@@ -1,4 +1,4 @@
-"""Tables of web pages, by the names of their columns."""
+"""Tables of web pages, found by the names of their columns."""
 
 from collections.abc import Iterable
 
@@ -6,12 +6,12 @@ from bs4 import BeautifulSoup, Tag
 
 
 def table(html: str, columns: Iterable[str]) -> list[dict[str, str]] | None:
-    """Return the rows of the first table that has these columns; None where there is none."""
-    wanted = set(columns)
-    for found in BeautifulSoup(html, "html.parser").find_all("table"):
-        rows = found.find_all("tr")
+    """Return the rows of the first table that has these columns; None if no table has them."""
+    required = set(columns)
+    for candidate in BeautifulSoup(html, "html.parser").find_all("table"):
+        rows = candidate.find_all("tr")
         header = _texts(rows[0]) if rows else []
-        if wanted <= set(header):
+        if required <= set(header):
             cells = [_texts(row) for row in rows[1:]]
             return [dict(zip(header, row, strict=False)) for row in cells if any(row)]
     return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from ray_pipeline.simulators.bodies.body import Body, as_json, quarters, today
+from ray_pipeline.simulators.bodies.body import Body, Simulated, as_json, quarters, today
 
 
 def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None:
@@ -16,7 +16,7 @@ def generate(path: str, query: Mapping[str, str], random: Random) -> Body | None
     if "chart" in parts:
         return as_json(_chart(symbol, random))
     if "quoteSummary" in parts:
-        return as_json(_summary(symbol, query, random))
+        return as_json(_summary(query, random))
     if parts[-2:] == ["calendar", "earnings"]:
         return Body(_calendar(query.get("symbol", ""), random), "text/html")
     if parts[-1] == "getcrumb":
@@ -105,7 +105,7 @@ def _figure(raw: float) -> dict[str, object]:
     return {"raw": raw, "fmt": f"{raw:g}"}
 
 
-def _summary(symbol: str, query: Mapping[str, str], random: Random) -> dict[str, object]:
+def _summary(query: Mapping[str, str], random: Random) -> dict[str, object]:
     dates = [_unix(day) for day in quarters(4)]
     everything: dict[str, object] = {
         "earningsHistory": {
@@ -151,6 +151,8 @@ def _summary(symbol: str, query: Mapping[str, str], random: Random) -> dict[str,
         },
     }
     modules = query.get("modules", "").split(",")
-    found = {name: everything[name] for name in modules if name in everything}
-    del symbol
-    return {"quoteSummary": {"result": [found], "error": None}}
+    result = {name: everything[name] for name in modules if name in everything}
+    return {"quoteSummary": {"result": [result], "error": None}}
+
+
+SIMULATED = Simulated(generate, recordings="yfinance")

@@ -1,8 +1,8 @@
 """
-Redirects of servers that are shown a key: followed on the same host, and nowhere else.
+Redirects of servers that receive a key. Only redirects to the same host are followed.
 
-HTTP libraries drop the Authorization header on the way to another host, but neither a header such
-as X-Finnhub-Token nor a key in the query.
+HTTP libraries drop the Authorization header when they follow a redirect to another host, but they
+keep a header such as X-Finnhub-Token, and a key in the query.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ from ray_pipeline.errors import RedirectRefused
 
 MOST_REDIRECTS = 5  # of one call
 REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
-# The secure form of a scheme is the same host's, if both ports are the usual ones.
+# A redirect to the secure scheme stays on the same host if both ports are the default ones.
 SECURE = {"http": "https", "ws": "wss"}
 PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
@@ -26,32 +26,33 @@ def redirect_target(
     url: str, status: int, location: str | None, *, server: str, fix: str
 ) -> str | None:
     """
-    Return the URL to which an answer redirects; None for an answer that does not.
+    Return the URL to which an answer redirects; None if it does not redirect.
 
     Args:
-        url: What was asked.
-        status: The answer's HTTP status.
+        url: The URL of the request.
+        status: The HTTP status of the answer.
         location: Its Location header.
         server: The server's name in the error.
-        fix: What a person can do where the server has moved.
+        fix: The error's advice for a server that has moved.
 
     Raises:
-        RedirectRefused: If that is another host, another port, or not encrypted where `url` is.
+        RedirectRefused: If the target is another host or another port, or is not encrypted
+            although `url` is.
     """
     if status not in REDIRECTS or not location:
         return None
-    here = urlsplit(url)
+    source = urlsplit(url)
     try:
         target = urlsplit(urljoin(url, quote(location, safe=punctuation)))
-        if here.scheme in {"ws", "wss"} and target.scheme in {"http", "https"}:
+        if source.scheme in {"ws", "wss"} and target.scheme in {"http", "https"}:
             target = target._replace(scheme=target.scheme.replace("http", "ws"))
-        same_host = _same_host(here, target)
+        same_host = _same_host(source, target)
         yarl.URL(target.geturl(), encoded=True)
     except ValueError:
         raise RedirectRefused(f"{server} redirects to a URL that cannot be read", fix=fix) from None
     if not same_host:
         raise RedirectRefused(
-            f"{server} redirects from {here.scheme}://{_address(here)} to "
+            f"{server} redirects from {source.scheme}://{_address(source)} to "
             f"{target.scheme}://{_address(target)}, which is not followed: no key goes there",
             fix=fix,
         )
@@ -59,12 +60,12 @@ def redirect_target(
 
 
 def too_many_redirects(server: str, *, fix: str) -> RedirectRefused:
-    """Return the error for a server that redirects without end."""
+    """Return the error for a server that redirects more than MOST_REDIRECTS times."""
     return RedirectRefused(f"{server} redirects more than {MOST_REDIRECTS} times", fix=fix)
 
 
 def moved(provider: str, *, setting: str = "REST_URL") -> str:
-    """Return what a person can do about a provider that redirects to another host."""
+    """Return the advice for a provider that redirects to another host."""
     return f"if it has moved there, set PIPELINE_{provider.upper()}__{setting}"
 
 
@@ -80,27 +81,27 @@ async def get(
     key_parameter: str = "",
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """
-    GET a URL, and what it redirects to on the same host, for the length of a block.
+    GET a URL and follow redirects to the same host. The response is open inside the block.
 
     Args:
         session: The connections.
-        url: What to ask.
+        url: The URL.
         server: The server's name in errors.
-        fix: What a person can do where the server has moved.
-        params: The query; a redirect brings its own.
-        headers: Sent with each call.
-        key_parameter: The parameter that holds the key, which a redirect may leave out.
+        fix: The errors' advice for a server that has moved.
+        params: The query. A redirect replaces it.
+        headers: Sent with each request.
+        key_parameter: The query parameter of the key, which is added to a redirect without it.
 
     Raises:
-        RedirectRefused: If it redirects to another host, or too often.
-        aiohttp.ClientError: As aiohttp does.
+        RedirectRefused: If the server redirects to another host, or too often.
+        aiohttp.ClientError: If a request fails.
     """
-    asked = yarl.URL(url).extend_query(params) if params else yarl.URL(url)
-    key = asked.query.get(key_parameter)
+    current = yarl.URL(url).extend_query(params) if params else yarl.URL(url)
+    key = current.query.get(key_parameter)
     for _ in range(MOST_REDIRECTS + 1):
-        async with session.get(asked, headers=headers, allow_redirects=False) as response:
+        async with session.get(current, headers=headers, allow_redirects=False) as response:
             target = redirect_target(
-                str(asked),
+                str(current),
                 response.status,
                 response.headers.get("Location"),
                 server=server,
@@ -109,19 +110,19 @@ async def get(
             if target is None:
                 yield response
                 return
-        asked = yarl.URL(target, encoded=True)
-        if key is not None and key_parameter not in asked.query:
-            asked = asked.extend_query({key_parameter: key})
+        current = yarl.URL(target, encoded=True)
+        if key is not None and key_parameter not in current.query:
+            current = current.extend_query({key_parameter: key})
     raise too_many_redirects(server, fix=fix)
 
 
-def _same_host(here: SplitResult, target: SplitResult) -> bool:
-    if here.hostname != target.hostname:
+def _same_host(source: SplitResult, target: SplitResult) -> bool:
+    if source.hostname != target.hostname:
         return False
-    if here.scheme == target.scheme:
-        return _port(here) == _port(target)
-    usual = here.port in {None, 80} and target.port in {None, 443}
-    return SECURE.get(here.scheme) == target.scheme and usual
+    if source.scheme == target.scheme:
+        return _port(source) == _port(target)
+    default_ports = source.port in {None, 80} and target.port in {None, 443}
+    return SECURE.get(source.scheme) == target.scheme and default_ports
 
 
 def _port(url: SplitResult) -> int | None:

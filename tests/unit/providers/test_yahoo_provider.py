@@ -1,16 +1,24 @@
 """Calls of Yahoo, of a server of the test's own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from ray_pipeline.errors import ProviderUnavailable
-from ray_pipeline.jobs.spec import Request
-from ray_pipeline.providers.refusals import Refusal, yahoo
+from ray_pipeline.providers.refusals import Refusal
+from ray_pipeline.providers.yahoo import CALENDAR, PROVIDER, classify, open_client
 from ray_pipeline.simulators.bodies import generate
-from ray_pipeline.storage.yahoo_client import CALENDAR, fetch_yahoo
+from ray_pipeline.transport.answer import Answer
+
+
+async def fetch(
+    base_url: str, path: str, params: Mapping[str, str] = MappingProxyType({})
+) -> Answer:
+    async with open_client(PROVIDER, base_url) as client:
+        return await client.fetch(path, params, key="", largest_bytes=2**20)
 
 
 @pytest.fixture
@@ -31,9 +39,7 @@ async def base_url() -> AsyncIterator[str]:
 
 async def test_an_answer_comes_as_yahoo_wrote_it(base_url: str):
     """With its status and its headers."""
-    request = Request("AAPL", "/v8/finance/chart/AAPL", {"interval": "1d"})
-
-    answer = await fetch_yahoo(request, base_url=base_url, timeout_s=5)
+    answer = await fetch(base_url, "/v8/finance/chart/AAPL", {"interval": "1d"})
 
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("application/json")
@@ -42,11 +48,9 @@ async def test_an_answer_comes_as_yahoo_wrote_it(base_url: str):
 
 async def test_the_calendar_page_becomes_json(base_url: str):
     """By the names of its columns."""
-    request = Request("AAPL", CALENDAR, {"symbol": "AAPL"})
+    answer = await fetch(base_url, CALENDAR, {"symbol": "AAPL"})
 
-    answer = await fetch_yahoo(request, base_url=base_url, timeout_s=5)
-
-    assert yahoo(answer) is None
+    assert classify(answer) is None
     lines = answer.body()["earningsCalendar"]["result"]
     assert len(lines) > 5
     assert set(lines[0]) >= {"Earnings Date", "EPS Estimate", "Reported EPS", "Surprise (%)"}
@@ -54,11 +58,9 @@ async def test_the_calendar_page_becomes_json(base_url: str):
 
 async def test_a_page_without_a_calendar_is_a_refusal(base_url: str):
     """Not a company that never reports."""
-    answer = await fetch_yahoo(
-        Request("X", CALENDAR, {"symbol": "NONE"}), base_url=base_url, timeout_s=5
-    )
+    answer = await fetch(base_url, CALENDAR, {"symbol": "NONE"})
 
-    verdict = yahoo(answer)
+    verdict = classify(answer)
     assert verdict is not None
     assert verdict.refusal is Refusal.REQUEST
 
@@ -66,4 +68,4 @@ async def test_a_page_without_a_calendar_is_a_refusal(base_url: str):
 async def test_no_server_is_an_unavailable_provider():
     """The text names no address."""
     with pytest.raises(ProviderUnavailable, match="Yahoo Finance cannot be reached"):
-        await fetch_yahoo(Request("X", "/"), base_url="http://127.0.0.1:9", timeout_s=5)
+        await fetch("http://127.0.0.1:9", "/")

@@ -5,6 +5,7 @@ from random import Random
 
 from ray_pipeline.simulators.bodies.body import (
     Body,
+    Simulated,
     as_json,
     headline,
     moments,
@@ -13,63 +14,21 @@ from ray_pipeline.simulators.bodies.body import (
     today,
 )
 
-SYMBOLS = [
-    "AAPL",
-    "MSFT",
-    "NVDA",
-    "AMZN",
-    "GOOGL",
-    "META",
-    "TSLA",
-    "JPM",
-    "XOM",
-    "UNH",
-    "WMT",
-    "PG",
-    "HD",
-    "CVX",
-    "KO",
-    "PFE",
-    "BAC",
-]
-AMOUNTS = [
-    "totalAssets",
-    "totalCurrentAssets",
-    "cashAndCashEquivalentsAtCarryingValue",
-    "cashAndShortTermInvestments",
-    "inventory",
-    "currentNetReceivables",
-    "totalNonCurrentAssets",
-    "propertyPlantEquipment",
-    "accumulatedDepreciationAmortizationPPE",
-    "intangibleAssets",
-    "intangibleAssetsExcludingGoodwill",
-    "goodwill",
-    "investments",
-    "longTermInvestments",
-    "shortTermInvestments",
-    "otherCurrentAssets",
-    "otherNonCurrentAssets",
-    "totalLiabilities",
-    "totalCurrentLiabilities",
-    "currentAccountsPayable",
-    "deferredRevenue",
-    "currentDebt",
-    "shortTermDebt",
-    "totalNonCurrentLiabilities",
-    "capitalLeaseObligations",
-    "longTermDebt",
-    "currentLongTermDebt",
-    "longTermDebtNoncurrent",
-    "shortLongTermDebtTotal",
-    "otherCurrentLiabilities",
-    "otherNonCurrentLiabilities",
-    "totalShareholderEquity",
-    "treasuryStock",
-    "retainedEarnings",
-    "commonStock",
-    "commonStockSharesOutstanding",
-]
+SYMBOLS = """
+    AAPL MSFT NVDA AMZN GOOGL META TSLA JPM XOM UNH WMT PG HD CVX KO PFE BAC
+""".split()
+AMOUNTS = """
+    totalAssets totalCurrentAssets cashAndCashEquivalentsAtCarryingValue
+    cashAndShortTermInvestments inventory currentNetReceivables totalNonCurrentAssets
+    propertyPlantEquipment accumulatedDepreciationAmortizationPPE intangibleAssets
+    intangibleAssetsExcludingGoodwill goodwill investments longTermInvestments
+    shortTermInvestments otherCurrentAssets otherNonCurrentAssets totalLiabilities
+    totalCurrentLiabilities currentAccountsPayable deferredRevenue currentDebt shortTermDebt
+    totalNonCurrentLiabilities capitalLeaseObligations longTermDebt currentLongTermDebt
+    longTermDebtNoncurrent shortLongTermDebtTotal otherCurrentLiabilities
+    otherNonCurrentLiabilities totalShareholderEquity treasuryStock retainedEarnings commonStock
+    commonStockSharesOutstanding
+""".split()
 TEXTS = {
     "AssetType": "Common Stock",
     "Description": "A company.",
@@ -82,39 +41,13 @@ TEXTS = {
     "OfficialSite": "https://example.com",
     "FiscalYearEnd": "December",
 }
-NUMBERS = [
-    "MarketCapitalization",
-    "EBITDA",
-    "PERatio",
-    "PEGRatio",
-    "BookValue",
-    "DividendPerShare",
-    "DividendYield",
-    "EPS",
-    "RevenuePerShareTTM",
-    "ProfitMargin",
-    "OperatingMarginTTM",
-    "ReturnOnAssetsTTM",
-    "ReturnOnEquityTTM",
-    "RevenueTTM",
-    "GrossProfitTTM",
-    "DilutedEPSTTM",
-    "QuarterlyEarningsGrowthYOY",
-    "QuarterlyRevenueGrowthYOY",
-    "AnalystTargetPrice",
-    "TrailingPE",
-    "ForwardPE",
-    "PriceToSalesRatioTTM",
-    "PriceToBookRatio",
-    "EVToRevenue",
-    "EVToEBITDA",
-    "Beta",
-    "52WeekHigh",
-    "52WeekLow",
-    "50DayMovingAverage",
-    "200DayMovingAverage",
-    "SharesOutstanding",
-]
+NUMBERS = """
+    MarketCapitalization EBITDA PERatio PEGRatio BookValue DividendPerShare DividendYield EPS
+    RevenuePerShareTTM ProfitMargin OperatingMarginTTM ReturnOnAssetsTTM ReturnOnEquityTTM
+    RevenueTTM GrossProfitTTM DilutedEPSTTM QuarterlyEarningsGrowthYOY QuarterlyRevenueGrowthYOY
+    AnalystTargetPrice TrailingPE ForwardPE PriceToSalesRatioTTM PriceToBookRatio EVToRevenue
+    EVToEBITDA Beta 52WeekHigh 52WeekLow 50DayMovingAverage 200DayMovingAverage SharesOutstanding
+""".split()
 WHOLE = frozenset({"MarketCapitalization", "EBITDA", "RevenueTTM", "GrossProfitTTM"})
 
 
@@ -274,3 +207,18 @@ FUNCTIONS: Mapping[str, Callable[[Mapping[str, str], Random], Body]] = {
     "FEDERAL_FUNDS_RATE": _series("Effective Federal Funds Rate", "percent", 0, 6),
     "TREASURY_YIELD": _series("Treasury Constant Maturity Rate", "percent", 1, 6),
 }
+
+
+SIMULATED = Simulated(
+    generate,
+    rate=Body(
+        '{"Note": "Thank you for using Alpha Vantage! Our standard API call frequency is 5 '
+        'calls per minute and 25 calls per day."}'
+    ),
+    quota=Body(
+        '{"Information": "We have detected your API key as *** and our standard API rate limit '
+        'is 25 requests per day."}'
+    ),
+    bad_key=Body('{"Error Message": "the parameter apikey is invalid or missing."}'),
+    recordings="alphavantage",
+)
