@@ -1,4 +1,4 @@
-"""Print the line coverage of each folder of the package, from the data file that pytest-cov wrote."""
+"""Print the line coverage of each folder of the package, from the data file of pytest-cov."""
 
 from collections import defaultdict
 from pathlib import Path

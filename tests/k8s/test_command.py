@@ -14,9 +14,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from ray_pipeline.cli.main import app
+from ray_pipeline.kubernetes.deploy.installation import revisions
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.objects import Json, ref_of
-from ray_pipeline.kubernetes.deploy.release import revisions
 from ray_pipeline.local.ports import reserve
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.world import World, a_namespace, an_object, config, ray_service

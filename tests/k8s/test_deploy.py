@@ -11,12 +11,18 @@ from ray_pipeline.kubernetes.deploy.failures import (
     Forbidden,
     MissingKinds,
     MissingNamespace,
-    Refused,
+    ObjectRefused,
+)
+from ray_pipeline.kubernetes.deploy.installation import (
+    current,
+    deploy,
+    revisions,
+    statuses,
+    undeploy,
 )
 from ray_pipeline.kubernetes.deploy.kube import Kube, connect
 from ray_pipeline.kubernetes.deploy.objects import FIELD_MANAGER, Json, Ref, items, ref_of, text
 from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_secrets, plan
-from ray_pipeline.kubernetes.deploy.release import current, deploy, revisions, statuses, undeploy
 from ray_pipeline.kubernetes.deploy.revisions import KEPT, dropped, target
 from ray_pipeline.kubernetes.deploy.rollout import NotReady, Rollout
 from tests.k8s.apiserver import ApiServer
@@ -145,7 +151,7 @@ def test_a_new_release_is_checked_as_soon_as_its_namespace_is_there(
     objects = [a_namespace(namespace), config(namespace), wrong]
     assert set(states(kube, objects).values()) == {"created"}
 
-    with pytest.raises(Refused, match="rayClusterConfigs: field not declared"):
+    with pytest.raises(ObjectRefused, match="rayClusterConfigs: field not declared"):
         a_rollout(kube).apply(objects)
 
     assert kube.get(ref_of(objects[1])) is None

@@ -123,7 +123,7 @@ def test_a_pod_that_no_server_has_room_for_is_named() -> None:
 
     found = fit([Need("big", 1, 100, 3 * GIB), Need("cpu", 1, 5_000, MIB)], small)
 
-    assert set(found.homeless) == {"big", "cpu"}
+    assert set(found.unschedulable) == {"big", "cpu"}
 
 
 @given(
@@ -139,5 +139,5 @@ def test_no_server_is_ever_overbooked(sizes: list[tuple[int, int, int]]) -> None
 
     assert all(one.cpu_m >= 0 and one.memory_bytes >= 0 for one in found.left)
     taken = sum(one.memory_bytes for one in servers()) - sum(one.memory_bytes for one in found.left)
-    lost = sum(wanted[int(name)].memory_bytes for name in found.homeless)
+    lost = sum(wanted[int(name)].memory_bytes for name in found.unschedulable)
     assert taken + lost == sum(need.all_memory_bytes for need in wanted)

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, and what to do."""
+"""A fault in a manifest, with its fix."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -7,15 +7,14 @@ from ray_pipeline.kubernetes.deploy.objects import Json, ref_of
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class LintFinding:
     """
     One fault.
 
     Attributes:
         rule: The name of the rule, or `schema`.
-        where: Which object.
-        what: What is wrong, with the path of the field.
-        fix: What a person does about it.
+        where: The object.
+        what: The fault, with the path of the field.
     """
 
     rule: str
@@ -28,14 +27,14 @@ class Finding:
         return f"{text}\n  fix: {self.fix}" if self.fix else text
 
     def as_json(self) -> dict[str, str]:
-        """Return it as JSON has it."""
+        """Return it as a JSON object."""
         return asdict(self)
 
 
-Rule = Callable[[Sequence[Json]], Iterator[Finding]]
-"""Looks at all objects of an overlay."""
+Rule = Callable[[Sequence[Json]], Iterator[LintFinding]]
+"""Checks all objects of an overlay."""
 
 
-def fault(rule: str, obj: Json, what: str, *, fix: str = "") -> Finding:
+def fault(rule: str, obj: Json, message: str, *, fix: str = "") -> LintFinding:
     """Return a finding about an object."""
-    return Finding(rule, ref_of(obj).short, what, fix)
+    return LintFinding(rule, ref_of(obj).short, message, fix)
