@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ray_pipeline.kubernetes.deploy.needs import secrets_made, secrets_read
 from ray_pipeline.kubernetes.deploy.objects import (
     Json,
+    fields,
     kind_of,
     mapping,
     name_of,
@@ -129,19 +130,18 @@ def _strings(value: object) -> Iterator[str]:
     """Yield every string in the value that may hold an address."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for child in value:
-            yield from _strings(child)
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            if key not in FIELDS_WITHOUT_ADDRESS:
-                yield from _strings(child)
+    children = value if isinstance(value, list) else []
+    if isinstance(value, dict):
+        children = [child for key, child in value.items() if key not in FIELDS_WITHOUT_ADDRESS]
+    for child in children:
+        yield from _strings(child)
 
 
 def _configuration(obj: Json, objects: Sequence[Json]) -> Iterator[str]:
     """Yield the values of those ConfigMaps and Secrets of the manifests that the object reads."""
     namespace = namespace_of(obj)
-    config_maps, secrets = set(_config_maps(obj)), set(secrets_read(obj))
+    config_maps = {text(value, "name") for key, value in fields(obj) if key in CONFIG_MAP_FIELDS}
+    secrets = set(secrets_read(obj))
     for source in objects:
         kind, name = kind_of(source), name_of(source)
         if namespace_of(source) != namespace:
@@ -151,16 +151,6 @@ def _configuration(obj: Json, objects: Sequence[Json]) -> Iterator[str]:
         if kind == "Secret" and (namespace, name) in secrets:
             yield from _strings(list(mapping(source, "stringData").values()))
             yield from (_decoded(value) for value in mapping(source, "data").values())
-
-
-def _config_maps(value: object) -> Iterator[str]:
-    """Yield the names of the ConfigMaps that are read anywhere in the value."""
-    children = value if isinstance(value, list) else []
-    if isinstance(value, dict):
-        yield from (text(child, "name") for key, child in value.items() if key in CONFIG_MAP_FIELDS)
-        children = [child for key, child in value.items() if key not in CONFIG_MAP_FIELDS]
-    for child in children:
-        yield from _config_maps(child)
 
 
 def _decoded(value: object) -> str:

@@ -42,6 +42,21 @@ OPERATOR_OF = {
     "KafkaUser": "the user operator (entityOperator.userOperator of the Kafka object)",
     "HelmChart": "K3s' Helm controller",
 }
+# By the state of a Serve application: the cause and the fix.
+APPLICATIONS = {
+    "DEPLOY_FAILED": (
+        "its code failed to start",
+        "the last line of the message is the error of the code in the image; correct it and apply "
+        "again, or go back: `ray-pipeline deploy rollback`",
+    ),
+    "UNHEALTHY": (
+        "it runs but calls itself unhealthy",
+        "`/why` of the service shows the reason; the old cluster serves until it is healthy",
+    ),
+}
+WAIT_FOR_REPLICAS = (
+    "replicas wait for free CPU on the workers: `ray status` on the head shows the demand"
+)
 FOLLOW_MESSAGE = "correct what the message names"
 # Fixes by a word of Strimzi's reason and message. The first match counts.
 STRIMZI_FIXES = (
@@ -122,7 +137,10 @@ def _ray_service(evidence: Evidence, live: Json) -> Iterator[Diagnosis]:
     applications = applications_of(live, status)
     for name, state, message in applications:
         if state != APPLICATION_RUNNING:
-            yield _application(f"{cluster}, application {name}", state, message)
+            cause, fix = APPLICATIONS.get(state, (state, WAIT_FOR_REPLICAS))
+            default = "no message" if state in APPLICATIONS else "it waits for its replicas"
+            why = f"{cause}: {' '.join(message.split()) or default}"
+            yield Diagnosis(f"{cluster}, application {name}", why, fix)
             yield from _deployments(live, status, name, cluster)
     for part in evidence.parts:
         yield from _ray_cluster(part)
@@ -143,28 +161,6 @@ def _ray_service(evidence: Evidence, live: Json) -> Iterator[Diagnosis]:
             "it did not start within ray.io/initializing-timeout, which is final",
             "delete the RayService and apply again; a change of its spec cannot revive it",
         )
-
-
-def _application(subject: str, state: str, message: str) -> Diagnosis:
-    message = " ".join(message.split())
-    if state == "DEPLOY_FAILED":
-        return Diagnosis(
-            subject,
-            f"its code failed to start: {message or 'no message'}",
-            "the last line of the message is the error of the code in the image; correct it and "
-            "apply again, or go back: `ray-pipeline deploy rollback`",
-        )
-    if state == "UNHEALTHY":
-        return Diagnosis(
-            subject,
-            f"it runs but calls itself unhealthy: {message or 'no message'}",
-            "`/why` of the service shows the reason; the old cluster serves until it is healthy",
-        )
-    return Diagnosis(
-        subject,
-        f"{state}: {message or 'it waits for its replicas'}",
-        "replicas wait for free CPU on the workers: `ray status` on the head shows the demand",
-    )
 
 
 def _deployments(live: Json, status: str, application: str, cluster: str) -> Iterator[Diagnosis]:

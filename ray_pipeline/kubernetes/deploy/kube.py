@@ -55,19 +55,11 @@ class Kube:
         """Return the server's version; proves that the cluster answers and accepts the user."""
         return text(self._call("GET", "/version"), "gitVersion")
 
-    def resource(self, api_version: str, kind: str) -> Resource:
-        """
-        Return the form of the kind in URL paths.
-
-        Raises:
-            UnknownKind: If the cluster does not serve it. The next call asks the cluster again.
-        """
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Say whether the cluster serves the kind now; a kind that it lacks is looked up again."""
         if kind not in self._kinds.get(api_version, {}):
             self._kinds[api_version] = self._discover(api_version)
-        try:
-            return self._kinds[api_version][kind]
-        except KeyError:
-            raise UnknownKind(kind, api_version) from None
+        return kind in self._kinds[api_version]
 
     def get(self, ref: Ref) -> Json | None:
         """
@@ -131,6 +123,17 @@ class Kube:
             self._call("DELETE", self._path(ref), body=body, ref=ref, missing_ok=True)
         except UnknownKind:
             return  # the server removes the objects of a kind with the kind
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """
+        Return the form of the kind in URL paths.
+
+        Raises:
+            UnknownKind: If the cluster does not serve it.
+        """
+        if not self.serves(api_version, kind):
+            raise UnknownKind(kind, api_version)
+        return self._kinds[api_version][kind]
 
     def _discover(self, api_version: str) -> dict[str, Resource]:
         group = self._call("GET", _root(api_version), missing_ok=True)

@@ -6,6 +6,7 @@ from ray_pipeline.kubernetes.deploy.objects import (
     Json,
     Ref,
     dig,
+    fields,
     kind_of,
     name_of,
     namespace_of,
@@ -71,22 +72,9 @@ def secrets_made(obj: Json) -> Iterator[tuple[str, str]]:
 def secrets_read(obj: Json) -> Iterator[tuple[str, str]]:
     """Yield namespace and name of every Secret without which the object's pods do not start."""
     if kind_of(obj) not in KINDS_WITHOUT_PODS:
-        yield from ((namespace_of(obj), name) for name in _names(obj))
-
-
-def _names(value: object) -> Iterator[str]:
-    """Yield the names of the Secrets that are read anywhere in the value, except optional ones."""
-    if isinstance(value, list):
-        for child in value:
-            yield from _names(child)
-    if not isinstance(value, dict):
-        return
-    for key, child in value.items():
-        name = _secret_name(key, child)
-        if not name:
-            yield from _names(child)
-        elif dig(child, "optional") is not True:
-            yield name
+        for key, value in fields(obj):
+            if (name := _secret_name(key, value)) and dig(value, "optional") is not True:
+                yield namespace_of(obj), name
 
 
 def _secret_name(key: str, value: object) -> str:

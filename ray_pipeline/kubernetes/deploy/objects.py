@@ -1,6 +1,6 @@
 """Kubernetes objects as plain JSON: their references, and access to the values inside them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 Json = dict[str, object]
@@ -133,12 +133,17 @@ def reason_of(status: Json) -> str:
     return ": ".join(filter(None, (text(status, "reason"), text(status, "message"))))
 
 
+def fields(value: object) -> Iterator[tuple[str, object]]:
+    """Yield every field in the value at any depth, parents first; a list yields its elements."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            for element in child if isinstance(child, list) else [child]:
+                yield name, element
+                yield from fields(element)
+
+
 def pod_templates(obj: Json) -> Iterator[Json]:
     """Yield the metadata and spec of every pod that the object describes, at any depth."""
-    if "containers" in mapping(obj, "spec"):
-        yield obj
-    for value in obj.values():
-        children: Sequence[object] = value if isinstance(value, list) else [value]
-        for child in children:
-            if isinstance(child, dict):
-                yield from pod_templates(child)
+    for _, value in (("", obj), *fields(obj)):
+        if isinstance(value, dict) and "containers" in mapping(value, "spec"):
+            yield value

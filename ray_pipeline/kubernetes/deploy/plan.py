@@ -66,20 +66,12 @@ def plan(
 
 def unserved_kinds(kube: Kube, objects: Sequence[Json]) -> list[Kind]:
     """Return the kinds of the objects that the API server does not serve now."""
-    return [kind for kind in used(objects) if not _served(kube, kind)]
+    return [kind for kind in used(objects) if not kube.serves(*kind)]
 
 
 def missing_kinds(kube: Kube, objects: Sequence[Json]) -> list[MissingKind]:
     """Return the kinds that are not served and that no object of the manifests installs."""
     return missing(objects, unserved_kinds(kube, objects))
-
-
-def _served(kube: Kube, kind: Kind) -> bool:
-    try:
-        kube.resource(*kind)
-    except UnknownKind:
-        return False
-    return True
 
 
 def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Diagnosis]:

@@ -38,3 +38,10 @@ Rule = Callable[[Sequence[Json]], Iterator[LintFinding]]
 def fault(rule: str, obj: Json, message: str, *, fix: str = "") -> LintFinding:
     """Return a finding about an object."""
     return LintFinding(rule, ref_of(obj).short, message, fix)
+
+
+def faults(rule: str, obj: Json, *checks: tuple[object, str, str]) -> Iterator[LintFinding]:
+    """Yield a finding for each (condition, message, fix) with a true condition."""
+    for is_broken, message, fix in checks:
+        if is_broken:
+            yield fault(rule, obj, message, fix=fix)

@@ -20,7 +20,7 @@ from ray_pipeline.kubernetes.deploy.objects import (
     number,
     text,
 )
-from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault
+from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault, faults
 from ray_pipeline.kubernetes.manifests.pod_templates import cluster_spec
 
 MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
@@ -29,29 +29,12 @@ DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 SET_BY_OPERATOR = "the operator sets it from gcsFaultToleranceOptions"
 FT_VARIABLES = ("RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME")
 FT_PARAMS = ("redis-password", "redis-username")
+GATED = {"networkPolicy": "RayClusterNetworkPolicy", "tlsOptions": "RayClusterMTLS"}
 TOKEN_VERSION = (2, 52)
 DELETION_ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 INITIALIZING_TIMEOUT = "ray.io/initializing-timeout"
 OWN_POLICIES = "leave it out; kuberay/base contains NetworkPolicies"
-# Fields that must be empty: rule, path, fault, fix. Of a cluster's spec.
-FORBIDDEN_IN_CLUSTER = (
-    ("ray-gate", ("networkPolicy",),
-     "networkPolicy needs the feature gate RayClusterNetworkPolicy, which is off", OWN_POLICIES),
-    ("ray-gate", ("tlsOptions",),
-     "tlsOptions needs the feature gate RayClusterMTLS, which is off", OWN_POLICIES),
-)  # fmt: skip
-# Of a RayService.
-FORBIDDEN_IN_SERVICE = (
-    ("service-timeout", ("metadata", "annotations", INITIALIZING_TIMEOUT),
-     f"the annotation {INITIALIZING_TIMEOUT}",
-     "leave it out: after this timeout, the service can only be deleted"),
-    ("service-name", ("spec", "headService", "metadata", "name"),
-     "headService.metadata.name must be empty", ""),
-    ("service-storage",
-     ("spec", "rayClusterConfig", "gcsFaultToleranceOptions", "externalStorageNamespace"),
-     "externalStorageNamespace",
-     "leave it out: the two clusters of an upgrade would share it and break each other"),
-)  # fmt: skip
+NEEDS_SHUTDOWN = "it needs shutdownAfterJobFinishes: true"
 
 
 def of_ray(objects: Sequence[Json]) -> Iterator[LintFinding]:
@@ -71,51 +54,46 @@ def of_ray(objects: Sequence[Json]) -> Iterator[LintFinding]:
             yield from _cron(obj)
 
 
-def _forbidden(
-    obj: Json, value: Json, fields: Sequence[tuple[str, tuple[str, ...], str, str]]
-) -> Iterator[LintFinding]:
-    for rule, path, message, fix in fields:
-        if text(value, *path):
-            yield fault(rule, obj, message, fix=fix)
-
-
 def _names(obj: Json, kind: str) -> Iterator[LintFinding]:
-    name = name_of(obj)
+    name, version = name_of(obj), text(obj, "apiVersion")
     if len(name) > LONGEST_NAME[kind] or not DNS_1035.fullmatch(name):
-        yield fault(
-            "ray-name", obj, f"metadata.name: {name!r}",
-            fix=f"at most {LONGEST_NAME[kind]} characters a-z, 0-9 and -; first a letter",
-        )  # fmt: skip
-    if text(obj, "apiVersion") != "ray.io/v1":
-        yield fault("ray-version", obj, f"apiVersion: {text(obj, 'apiVersion')}", fix="ray.io/v1")
+        fix = f"at most {LONGEST_NAME[kind]} characters a-z, 0-9 and -; first a letter"
+        yield fault("ray-name", obj, f"metadata.name: {name!r}", fix=fix)
+    if version != "ray.io/v1":
+        yield fault("ray-version", obj, f"apiVersion: {version}", fix="ray.io/v1")
 
 
 def _cluster(obj: Json, spec: Json) -> Iterator[LintFinding]:
-    if not text(spec, "rayVersion"):
-        yield fault(
-            "ray-probes", obj, "rayVersion is missing",
-            fix="set it: without it the probes need bash and wget, and use the wrong port",
-        )  # fmt: skip
-    yield from _forbidden(obj, spec, FORBIDDEN_IN_CLUSTER)
+    ray_version = text(spec, "rayVersion")
+    if not ray_version:
+        fix = "set it: without it the probes need bash and wget, and use the wrong port"
+        yield fault("ray-probes", obj, "rayVersion is missing", fix=fix)
+    for name, gate in GATED.items():
+        if dig(spec, name) is not None:
+            message = f"{name} needs the feature gate {gate}, which is off"
+            yield fault("ray-gate", obj, message, fix=OWN_POLICIES)
     if dig(spec, "upgradeStrategy") is not None and kind_of(obj) != "RayCluster":
         fix = "it belongs to a plain RayCluster"
         yield fault("ray-upgrade", obj, "the cluster's upgradeStrategy is refused here", fix=fix)
     yield from _group(obj, spec, path="headGroupSpec", group=mapping(spec, "headGroupSpec"))
     for index, group in enumerate(items(spec, "workerGroupSpecs")):
         yield from _group(obj, spec, path=f"workerGroupSpecs.{index}", group=group)
-    if text(spec, "authOptions", "mode") == "token":
-        version = tuple(int(part) for part in re.findall(r"\d+", text(spec, "rayVersion"))[:2])
-        if version and version < TOKEN_VERSION:
-            yield fault("ray-auth", obj, "authOptions.mode: token needs rayVersion 2.52 or newer")
+    version = tuple(int(part) for part in re.findall(r"\d+", ray_version)[:2])
+    if text(spec, "authOptions", "mode") == "token" and version and version < TOKEN_VERSION:
+        yield fault("ray-auth", obj, "authOptions.mode: token needs rayVersion 2.52 or newer")
 
 
 def _group(obj: Json, spec: Json, *, path: str, group: Json) -> Iterator[LintFinding]:
     params = mapping(group, "rayStartParams")
     autoscaling = dig(spec, "enableInTreeAutoscaling") is True
-    if "labels" in params:
-        yield fault("ray-params", obj, f"{path}.rayStartParams.labels is refused", fix="use labels")
-    if dig(group, "resources") is not None and "resources" in params:
-        yield fault("ray-params", obj, f"{path}: resources and rayStartParams.resources")
+    yield from faults(
+        "ray-params", obj,
+        ("labels" in params, f"{path}.rayStartParams.labels is refused", "use labels"),
+        (
+            dig(group, "resources") is not None and "resources" in params,
+            f"{path}: resources and rayStartParams.resources", "",
+        ),
+    )  # fmt: skip
     missing = {"minReplicas", "maxReplicas"} - group.keys()
     if path != "headGroupSpec" and not autoscaling and missing:
         yield fault("ray-replicas", obj, f"{path}: {', '.join(sorted(missing))} missing")
@@ -141,8 +119,16 @@ def _fault_tolerance(obj: Json, path: str, group: Json) -> Iterator[str]:
 
 
 def _service(obj: Json) -> Iterator[LintFinding]:
-    yield from _forbidden(obj, obj, FORBIDDEN_IN_SERVICE)
-    for index, group in enumerate(items(cluster_spec(obj), "workerGroupSpecs")):
+    spec = cluster_spec(obj)
+    if INITIALIZING_TIMEOUT in mapping(obj, "metadata", "annotations"):
+        fix = "leave it out: after this timeout, the service can only be deleted"
+        yield fault("service-timeout", obj, f"the annotation {INITIALIZING_TIMEOUT}", fix=fix)
+    if text(obj, "spec", "headService", "metadata", "name"):
+        yield fault("service-name", obj, "headService.metadata.name must be empty")
+    if text(spec, "gcsFaultToleranceOptions", "externalStorageNamespace"):
+        fix = "leave it out: the two clusters of an upgrade would share it and break each other"
+        yield fault("service-storage", obj, "externalStorageNamespace", fix=fix)
+    for index, group in enumerate(items(spec, "workerGroupSpecs")):
         if dig(group, "template", "spec", "containers", 0, "readinessProbe") is None:
             yield fault(
                 "service-readiness", obj, f"workerGroupSpecs.{index} has no readinessProbe",
@@ -179,11 +165,9 @@ def _job(obj: Json, spec: Json) -> Iterator[LintFinding]:
     if mode not in MODES:
         yield fault("job-mode", obj, f"submissionMode: {mode!r}", fix=f"one of {', '.join(MODES)}")
     if dig(spec, "suspend") is True and (not ends or selector):
-        fix = "it needs shutdownAfterJobFinishes: true and no clusterSelector"
-        yield fault("job-suspend", obj, "suspend", fix=fix)
+        yield fault("job-suspend", obj, "suspend", fix=f"{NEEDS_SHUTDOWN} and no clusterSelector")
     if number(spec, "ttlSecondsAfterFinished") > 0 and not ends:
-        fix = "it needs shutdownAfterJobFinishes: true"
-        yield fault("job-ttl", obj, "ttlSecondsAfterFinished", fix=fix)
+        yield fault("job-ttl", obj, "ttlSecondsAfterFinished", fix=NEEDS_SHUTDOWN)
     if mode == "InteractiveMode" and number(spec, "backoffLimit") > 0:
         yield fault("job-backoff", obj, "backoffLimit is refused in InteractiveMode")
     if selector:
@@ -193,18 +177,18 @@ def _job(obj: Json, spec: Json) -> Iterator[LintFinding]:
 
 def _selected(obj: Json, spec: Json, *, mode: str, selector: Json) -> Iterator[LintFinding]:
     """Yield the faults of a job that runs on an existing cluster."""
-    if set(selector) != {"ray.io/cluster"}:
-        yield fault(
-            "job-selector", obj, f"clusterSelector: {', '.join(selector)}",
-            fix="the key is ray.io/cluster, the value the RayCluster's name",
-        )  # fmt: skip
-    if mode == "SidecarMode":
-        yield fault("job-selector", obj, "clusterSelector is refused in SidecarMode")
-    if number(spec, "backoffLimit") > 0:
-        yield fault(
-            "job-selector", obj, "backoffLimit is refused with clusterSelector",
-            fix="submitterConfig.backoffLimit repeats the submission",
-        )  # fmt: skip
+    yield from faults(
+        "job-selector", obj,
+        (
+            set(selector) != {"ray.io/cluster"}, f"clusterSelector: {', '.join(selector)}",
+            "the key is ray.io/cluster, the value the RayCluster's name",
+        ),
+        (mode == "SidecarMode", "clusterSelector is refused in SidecarMode", ""),
+        (
+            number(spec, "backoffLimit") > 0, "backoffLimit is refused with clusterSelector",
+            "submitterConfig.backoffLimit repeats the submission",
+        ),
+    )  # fmt: skip
     for rule in items(spec, "deletionStrategy", "deletionRules"):
         if text(rule, "policy") in {"DeleteCluster", "DeleteWorkers"}:
             yield fault("job-selector", obj, f"{text(rule, 'policy')} with clusterSelector")
@@ -240,7 +224,11 @@ def _deletion_rank(rule: Json) -> tuple[int, str]:
 
 
 def _cron(obj: Json) -> Iterator[LintFinding]:
-    if "TZ=" in text(obj, "spec", "schedule"):
-        yield fault("cron-zone", obj, "schedule names a time zone", fix="spec.timeZone")
-    if not text(obj, "spec", "timeZone"):
-        yield fault("cron-zone", obj, "timeZone is missing: the operator's time zone would apply")
+    yield from faults(
+        "cron-zone", obj,
+        ("TZ=" in text(obj, "spec", "schedule"), "schedule names a time zone", "spec.timeZone"),
+        (
+            not text(obj, "spec", "timeZone"),
+            "timeZone is missing: the operator's time zone would apply", "",
+        ),
+    )  # fmt: skip

@@ -83,7 +83,7 @@ def test_a_ray_cluster_needs_itself_once() -> None:
 
 
 def test_kafka_is_its_pools_and_its_operators() -> None:
-    """The Kafka object itself asks for the entity operator only."""
+    """The Kafka object itself requests the entity operator only."""
     operator = {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}}
     kafka = {"kafka": {}, "entityOperator": {"topicOperator": operator, "userOperator": operator}}
     pool = {"replicas": 3, "resources": {"requests": {"cpu": "500m", "memory": "1536Mi"}}}
@@ -132,7 +132,7 @@ def test_a_pod_that_no_server_has_room_for_is_named() -> None:
     )
 )
 def test_no_server_is_ever_overbooked(sizes: list[tuple[int, int, int]]) -> None:
-    """Every pod is placed once, or named as homeless."""
+    """Every pod is placed once, or named as unschedulable."""
     wanted = [Need(str(n), pods, cpu, size) for n, (pods, cpu, size) in enumerate(sizes)]
 
     found = fit(wanted, servers())
