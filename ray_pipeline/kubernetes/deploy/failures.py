@@ -1,6 +1,6 @@
 """The errors of a cluster, each with its fix."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ray_pipeline.errors import ConfigurationError, PipelineError, Unavailable
 from ray_pipeline.kubernetes.deploy.kinds import MissingKind, how_to_get
@@ -41,44 +41,26 @@ class UnknownKind(PipelineError):
 
 
 class MissingKinds(PipelineError):
-    """
-    The manifests need kinds that the cluster does not serve and that nothing in them brings.
-
-    Attributes:
-        missing: Each kind with its objects.
-    """
+    """The manifests need kinds that the cluster does not serve and that they do not install."""
 
     def __init__(self, missing: Sequence[MissingKind], *, command: str) -> None:
         """Build the message; `command` can be repeated without a component."""
-        self.missing = tuple(missing)
-        lines = [f"- {kind.name}: {', '.join(map(str, kind.refs))}" for kind in self.missing]
-        super().__init__(
-            "nothing was applied: the cluster does not serve what these objects need\n"
-            + "\n".join([*lines, *_remedies(self.missing, command)])
-        )
-
-
-def _remedies(missing: Sequence[MissingKind], command: str) -> Iterator[str]:
-    """Yield the fixes: leave the objects out, or install their kinds."""
-    components = sorted({name for kind in missing for name in kind.components})
-    if components:
-        options = " ".join(f"--without {name}" for name in components)
-        yield f"  to leave {' and '.join(components)} out: `{command} {options}`"
-    for advice in dict.fromkeys(how_to_get(*kind.kind) for kind in missing):
-        yield f"  to have them: {advice}"
+        lines = [f"- {kind.name}: {', '.join(map(str, kind.refs))}" for kind in missing]
+        # The fixes: leave the objects out, or install their kinds.
+        if components := sorted({name for kind in missing for name in kind.components}):
+            options = " ".join(f"--without {name}" for name in components)
+            lines.append(f"  to leave {' and '.join(components)} out: `{command} {options}`")
+        fixes = dict.fromkeys(how_to_get(*kind.kind) for kind in missing)
+        lines += [f"  to have them: {fix}" for fix in fixes]
+        problem = "nothing was applied: the cluster does not serve what these objects need"
+        super().__init__("\n".join([problem, *lines]))
 
 
 class FieldConflict(PipelineError):
-    """
-    Another program owns fields that the manifests set to something else.
-
-    Attributes:
-        fields: Each "path, owned by manager".
-    """
+    """Another program owns fields that the manifests set to something else."""
 
     def __init__(self, ref: Ref, fields: Sequence[str]) -> None:
-        self.fields = tuple(fields)
-        shown = "; ".join(self.fields) or "the server names no fields"
+        shown = "; ".join(fields) or "the server names no fields"
         super().__init__(
             f"{ref}: another program set fields that these manifests set: {shown}",
             fix="take the fields over with --force-conflicts, or leave them out of the manifests",

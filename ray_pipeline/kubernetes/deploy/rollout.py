@@ -29,16 +29,10 @@ Probe = Callable[[Ref], Readiness]
 
 
 class NotReady(PipelineError):
-    """
-    An object did not become ready.
+    """An object did not become ready; the message lists the reasons, each with its fix."""
 
-    Attributes:
-        findings: The reasons, each with its fix.
-    """
-
-    def __init__(self, message: str, findings: Sequence[Diagnosis]) -> None:
-        self.findings = tuple(findings)
-        reasons = "\n".join(f"- {diagnosis}" for diagnosis in self.findings)
+    def __init__(self, message: str, diagnoses: Sequence[Diagnosis]) -> None:
+        reasons = "\n".join(f"- {diagnosis}" for diagnosis in diagnoses)
         super().__init__(f"{message}\n{reasons}")
 
 
