@@ -5,4 +5,4 @@ Modules with a leading underscore are shared by several datasets.
 """
 
 # The modules here that describe what a dataset is made of, and are no dataset themselves.
-VOCABULARY = frozenset({"spec", "table", "values"})
+VOCABULARY = frozenset({"columns", "spec", "table", "values"})

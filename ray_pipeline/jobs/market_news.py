@@ -1,12 +1,11 @@
 """Market news of a day, from NewsAPI: headlines by category, by theme and by publisher."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import instant, required, text
 from ray_pipeline.providers import NEWSAPI
 from ray_pipeline.schedules.cron import Cron
 
@@ -23,18 +22,18 @@ PUBLISHERS = (
 REMOVED = "[Removed]"  # what is left of an article that was withdrawn
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class MarketNews:
     """An article."""
 
-    source: str
+    source: str = column("source", "name", otherwise="")
     url: str
     author: str | None
     title: str
     description: str | None
     content: str | None
-    published_at: datetime
-    provider: str
+    published_at: datetime = column("publishedAt")
+    provider: str = "newsapi"
 
 
 def plan(run: Run) -> Iterator[Request]:
@@ -69,21 +68,7 @@ def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
 
 
 def _row(article: Json) -> MarketNews | None:
-    if article.get("title") == REMOVED:
-        return None
-    published = instant(article["publishedAt"])
-    if published is None:
-        raise ValueError("no publishedAt")
-    return MarketNews(
-        source=text((article.get("source") or {}).get("name")) or "",
-        url=required(article["url"]),
-        author=text(article.get("author")),
-        title=required(article["title"]),
-        description=text(article.get("description")),
-        content=text(article.get("content")),
-        published_at=published,
-        provider="newsapi",
-    )
+    return None if article.get("title") == REMOVED else read_row(MarketNews, article)
 
 
 SPEC = JobSpec(

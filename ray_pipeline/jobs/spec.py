@@ -157,15 +157,11 @@ class JobSpec:
         """Whether progress goes on from run to run."""
         return self.refresh is not None
 
-    def table_of(self, row: object) -> Table:
-        """
-        Return the table of a row.
 
-        Raises:
-            KeyError: If it is of no type that the job stores.
-        """
-        by_type = {table.row: table for table in self.tables}
-        return by_type[type(row)]
+def one_call(path: str, params: Mapping[str, str] | None = None, *, item: str = "") -> Plan:
+    """Return the plan of a dataset that one request, or the first of its pages, brings whole."""
+    request = Request(item, path, params or {})
+    return lambda _run: (request,)
 
 
 # What reading a malformed item raises.
@@ -174,9 +170,9 @@ UNREADABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeErro
 
 def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator[object]:
     """
-    Yield a row an item; an item that cannot be read becomes `Unparsed` and costs no other.
+    Yield the rows of each item; an item that cannot be read becomes `Unparsed` and costs no other.
 
-    `parse_one` may return None for an item that is not meant to be a row.
+    `parse_one` returns a row, a tuple of rows, or None for an item that is not meant to be a row.
     """
     for item in items:
         try:
@@ -184,5 +180,7 @@ def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator
         except UNREADABLE as bad:
             yield Unparsed(item, type(bad).__name__, str(bad))
         else:
-            if row is not None:
+            if isinstance(row, tuple):
+                yield from row
+            elif row is not None:
                 yield row

@@ -64,6 +64,11 @@ def required(value: Any, limit: int | None = None) -> str:
     return found
 
 
+def upper(value: Any) -> str:
+    """Return a required text in capitals, as symbols are stored."""
+    return required(value).upper()
+
+
 def day(value: Any) -> date | None:
     """
     Return a date from YYYY-MM-DD (a time after it is ignored); None for nothing and 0000-00-00.
