@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ray_pipeline.batch.results import Counts
+from ray_pipeline.batch.results import RowCounts
 
 RunState = Literal["succeeded", "nothing_new", "deferred", "failed", "refused"]
 
@@ -28,7 +28,7 @@ class Outcome:
     items_done: int = 0
     items_failed: int = 0
     calls: int = 0
-    counts: Counts = field(default_factory=Counts)
+    counts: RowCounts = field(default_factory=RowCounts)
     sources: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.batch.responses import Reading, read
+from ray_pipeline.batch.responses import ParsedAnswer, read
 from ray_pipeline.jobs import (
     balance_sheet,
     company_overview,
@@ -42,7 +42,7 @@ def rows(
     request = Request(item, "/query", facts={"query": "tickers=AAPL"})
     answer = Answer(200, {}, path.read_text(), NOW)
     reading = read(chosen, answer, request, Run(spec.name, NOW, NOW, batch=batch))
-    assert isinstance(reading, Reading), reading
+    assert isinstance(reading, ParsedAnswer), reading
     assert not reading.bad
     return list(reading.rows)
 
