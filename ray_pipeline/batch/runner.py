@@ -5,26 +5,15 @@ The rows of an item and its progress are one transaction, so an interrupted run 
 item that was in flight. Nothing is kept for the end of a run.
 """
 
-from collections.abc import Mapping, Sequence
-
 from ray_pipeline.batch.attempts import Deferred
 from ray_pipeline.batch.circuit_breaker import CircuitOpen
 from ray_pipeline.batch.collector import SourceCollector
 from ray_pipeline.batch.outcome import Outcome, judge
 from ray_pipeline.batch.ports import Dependencies
 from ray_pipeline.batch.results import Collected
-from ray_pipeline.jobs.spec import JobSpec, Request, Run, Source
+from ray_pipeline.jobs.spec import JobSpec, Request, Run
 
 OWN_TABLES = "own tables"  # the source of a derived dataset
-
-
-def usable_sources(spec: JobSpec, keys: Mapping[str, Sequence[str]]) -> list[Source]:
-    """Return the sources that have a key or need none, in the order of preference."""
-    return [
-        source
-        for source in spec.sources
-        if not source.provider.needs_key or keys.get(source.provider.name)
-    ]
 
 
 async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcome:
@@ -39,7 +28,7 @@ async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
     """
     if spec.derive is not None:
         return await _derive(spec, run, dependencies)
-    sources = usable_sources(spec, dependencies.keys)
+    sources = spec.usable_sources(dependencies.keys)
     if not sources:
         return _no_key(spec)
     outcome = Outcome()

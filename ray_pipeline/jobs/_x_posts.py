@@ -27,7 +27,7 @@ NEWEST = """
     FROM x_posts GROUP BY 1
 """
 FIRST_SEEN = (
-    "author_id", "created_at", "lang", "source_account", "username", "display_name",
+    "author_id", "created_at", "lang", "source_account", "username", "display_name"
 )  # fmt: skip
 
 

@@ -40,10 +40,7 @@ SPEC = JobSpec(
     sources=(
         Source(BITHUMB, one_call("/v1/market/all", {"isDetails": "true"}), parse, empty=False),
     ),
-    tables=(
-        Table("market_code_bithumb", BithumbMarket, key=("market_code",)),
-        LISTINGS,
-    ),
+    tables=(Table("market_code_bithumb", BithumbMarket, key=("market_code",)), LISTINGS),
     schedule=Cron("50 5 * * *", SEOUL),
     # An answer that lacks more than a fifth of the markets is not believed.
     prune="""

@@ -121,7 +121,7 @@ def _trades(symbol: str) -> Callable[[Json], InsiderTrade]:
         # everything that the answer says, and of how many equal trades came before.
         identity = (
             row.insider_name, row.position, row.transaction_date, row.transaction_text,
-            row.shares_transacted, row.value_usd, row.ownership,
+            row.shares_transacted, row.value_usd, row.ownership
         )  # fmt: skip
         seen[identity] += 1
         value, shares = row.value_usd, row.shares_transacted
@@ -158,12 +158,7 @@ SPEC = JobSpec(
             fill=("change_pct",),
             ranges=(Range("pct_out", 0, 100),),
         ),
-        Table(
-            "insider_trading",
-            InsiderTrade,
-            key=("symbol", "trade_key"),
-            touched="updated_at",
-        ),
+        Table("insider_trading", InsiderTrade, key=("symbol", "trade_key"), touched="updated_at"),
     ),
     schedule=Cron("40 5 * * 0", NEW_YORK),
     inputs=MEMBERS,

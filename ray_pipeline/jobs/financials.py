@@ -155,11 +155,7 @@ def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> Non
 def _table(name: str, row: Statement, names: Names) -> Table:
     # A figure that Yahoo leaves out later was not withdrawn by the company.
     return Table(
-        name,
-        row,
-        key=("symbol", "fiscal_date_ending"),
-        touched="updated_at",
-        fill=tuple(names),
+        name, row, key=("symbol", "fiscal_date_ending"), touched="updated_at", fill=tuple(names)
     )
 
 

@@ -13,11 +13,11 @@ CATEGORIES = ("business", "technology", "general", "science")
 THEMES = (
     "economy", "business", "technology", "IPO", "inflation", "tariff", "trade war", "sanctions",
     "war", "politics", "election", "government policy", "congress", "diplomatic", "nuclear",
-    "military",
+    "military"
 )  # fmt: skip
 PUBLISHERS = (
     "bloomberg", "reuters", "cnbc", "the-wall-street-journal", "business-insider",
-    "financial-times",
+    "financial-times"
 )  # fmt: skip
 REMOVED = "[Removed]"  # what is left of an article that was withdrawn
 

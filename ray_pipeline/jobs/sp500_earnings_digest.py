@@ -205,10 +205,7 @@ SPEC = JobSpec(
             touched="updated_at",
         ),
         Table(
-            "sp500_earnings_news",
-            EarningsArticle,
-            key=("calendar_id", "url"),
-            touched="fetched_at",
+            "sp500_earnings_news", EarningsArticle, key=("calendar_id", "url"), touched="fetched_at"
         ),
     ),
     schedule=Cron("0 10 * * *", NEW_YORK),

@@ -1,4 +1,4 @@
-"""A table is a value: its rows' type, its key, and what a second writing of a key means."""
+"""The vocabulary of a table: its row type, its key, and what a second write of a key changes."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ Number = Decimal | int | float
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A column whose values should lie between two bounds; a finding, not a refusal."""
+    """The expected bounds of a column. A value outside them is stored and becomes a finding."""
 
     column: str
     low: Number | None = None
@@ -31,22 +31,23 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class Table:
     """
-    Where rows of one type are stored.
+    A table that stores rows of one type.
 
     Attributes:
-        name: The table.
+        name: The name of the table.
         row: The dataclass of its rows; field names are column names.
-        key: The columns that say whether a row is there already: a unique constraint's.
-        keep: Columns that only an insert writes: what was seen first stays.
-        touched: The column that gets the time of the last change; None where there is none. A
-            row that is written again unchanged is not touched.
-        fill: Columns whose stored value a later NULL does not erase.
-        replace: False: a key that is there already is left alone.
-        own: A column that says where a row came from; a row from elsewhere is left alone.
-        ranges: What the values should be.
-        event: The column that says when what a row tells of happened, for tables that always go
-            on: a newest event that is far older than usual is a finding. None: not checked.
-        fresh: How old the newest row may be before the table counts as stale; None: by schedule.
+        key: The columns of the primary key or of a unique constraint.
+        keep: Columns that an update does not change: the first value stays.
+        touched: The column that receives the time of the last change, if the table has such a
+            column. An unchanged row that is written again keeps its time.
+        fill: Columns whose stored value a later NULL does not replace.
+        replace: Whether a row of a stored key is updated. False: the stored row stays.
+        own: A column that names the source of a row. Rows of another source are not updated.
+        ranges: The expected bounds of columns.
+        event: The column with the time of the event that a row describes. It is set for tables
+            that grow steadily: if the newest event is much older than usual, a finding says so.
+        fresh: How old the newest row may be before the table counts as stale; None derives it from
+            the schedule.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a row gives, in the order of its fields."""
+        """The columns of a row, in the order of its fields."""
         return _columns(self.row)
 
     def values(self, row: object) -> tuple[object, ...]:
@@ -82,7 +83,7 @@ def _columns(row: type) -> tuple[str, ...]:
 
 @functools.cache
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
-    """Return what gets these attributes of a row: it is asked for every row of a sweep."""
+    """Return a function that reads these attributes; it is called for every row of a sweep."""
     if len(names) == 1:
         return lambda row: (getattr(row, names[0]),)
     return attrgetter(*names)
@@ -90,7 +91,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about stored data that a person should look at."""
+    """A peculiarity of stored data that a person should look at."""
 
     table: str
     check: str
@@ -98,7 +99,7 @@ class Finding:
 
 
 def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
-    """Yield what is odd about rows: keys that are empty or doubled, values out of range."""
+    """Yield findings: empty keys, repeated keys, and values outside of each range."""
     seen: set[tuple[object, ...]] = set()
     doubled = empty = 0
     for row in rows:

@@ -7,15 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import (
-    JobSpec,
-    Json,
-    Request,
-    Run,
-    Source,
-    each,
-    one_call,
-)
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron

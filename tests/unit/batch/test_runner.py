@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ray_pipeline.batch.permits import NotBefore
-from ray_pipeline.batch.runner import run_job, usable_sources
+from ray_pipeline.batch.runner import run_job
 from ray_pipeline.errors import ProviderUnavailable
 from tests.batch_runs import NOW, RUN, FakePorts, Price, job, source
 
@@ -24,7 +24,7 @@ async def test_the_first_source_with_a_key_collects(ports):
 
     outcome = await run_job(spec, RUN, ports.dependencies())
 
-    assert usable_sources(spec, ports.keys) == [spec.sources[1]]
+    assert spec.usable_sources(ports.keys) == [spec.sources[1]]
     assert outcome.sources == ["second"]
     assert outcome.state == "succeeded"
     assert ports.store.pruned == 1
