@@ -2,7 +2,7 @@
 Permits for calls: the limiter counts each call in every quota window before it is made.
 
 A permit is valid only at once. Permits are therefore requested for the callers that wait at that
-moment, never in advance: a permit that nobody used would be a call lost from the day's quota.
+moment, never in advance: an unused permit would be a call lost from the day's quota.
 """
 
 import asyncio

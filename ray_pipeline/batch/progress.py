@@ -33,7 +33,7 @@ class ItemProgress:
 
 
 def cycle_of(spec: JobSpec, slot: datetime) -> datetime:
-    """Return the cycle whose progress a run continues: its slot, or the one cycle of a sweep."""
+    """Return the cycle of a run's progress: its slot, or the one cycle of a sweep."""
     return EPOCH if spec.sweep else slot
 
 

@@ -51,7 +51,7 @@ async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
         if not spec.complete and not (collector.refusals and outcome.items_done == 0):
             break
     if not refusals and not failures and outcome.items_failed == 0:
-        # Rows are removed only after a whole collection: an item that failed has not vanished.
+        # Rows are removed only after a whole collection: an item that failed may still exist.
         outcome.counts.changed += await dependencies.store.prune()
     judge(outcome, sweep=spec.sweep, refusals=refusals, failures=failures)
     return outcome

@@ -4,5 +4,5 @@ One module for each batch dataset, with one SPEC. A new module is discovered by 
 Modules with a leading underscore are shared by several datasets.
 """
 
-# The modules that define the vocabulary of datasets and are no datasets.
+# The modules that define the vocabulary of datasets instead of datasets.
 VOCABULARY = frozenset({"columns", "spec", "table", "values"})

@@ -1,4 +1,4 @@
-"""What Truth Social's datasets share: a status's parts, and its text without markup."""
+"""The columns and the plain text of a status, for the datasets of Truth Social."""
 
 from datetime import datetime
 from html.parser import HTMLParser
@@ -28,7 +28,7 @@ class _Text(HTMLParser):
 
 
 def clean(content: str) -> str:
-    """Return a status's text: no tags, entities decoded, a line a paragraph."""
+    """Return the text of a status: no tags, entities decoded, one line for each paragraph."""
     parser = _Text()
     parser.feed(content)
     parser.close()

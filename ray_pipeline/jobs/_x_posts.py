@@ -1,4 +1,4 @@
-"""What both jobs of X posts share: the question, the answer, the row."""
+"""Requests, rows and specification of the two jobs that collect posts of X."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -12,7 +12,7 @@ from ray_pipeline.providers import X
 from ray_pipeline.schedules.cron import Cron
 
 MAX_RESULTS = 50
-LAST_PAGE = 1  # a second page where there is more; each is a quarter of an hour of a token
+LAST_PAGE = 1  # each page costs a token a quarter of an hour
 FIELDS = {
     "max_results": str(MAX_RESULTS),
     "tweet.fields": "created_at,text,public_metrics,context_annotations,entities,lang,"
@@ -21,7 +21,7 @@ FIELDS = {
     "user.fields": "name,username,verified,public_metrics",
 }
 PROFILES = "SELECT lower(username) AS handle, user_id FROM x_user_profiles"
-# The newest post of each account; ids are numbers without a fixed length.
+# The newest post of each account. Ids are numbers of varying length, so text order is wrong.
 NEWEST = """
     SELECT lower(source_account) AS handle, max(tweet_id::numeric)::text AS tweet_id
     FROM x_posts GROUP BY 1
@@ -67,7 +67,7 @@ class XPost:
 
 
 def plan(accounts: Iterable[Account], origin: str) -> Callable[[Run], Iterator[Request]]:
-    """Return a plan: the accounts that are due on the slot's day (UTC), from their newest post."""
+    """Return a plan of the accounts that are due on the slot's day (UTC)."""
 
     def requests(run: Run) -> Iterator[Request]:
         ids = {str(row["handle"]): str(row["user_id"]) for row in run.rows("profiles")}
@@ -96,7 +96,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """Return the next page, where there is one and something was known before."""
+    """Return the next page, if the request had a lower bound: a first collection takes one page."""
     token = at(body, "meta", "next_token")
     if token is None or request.page >= LAST_PAGE or "since_id" not in request.params:
         return None

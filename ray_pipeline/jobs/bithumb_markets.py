@@ -22,7 +22,7 @@ class BithumbMarket:
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
-    Read markets, and what markets there are.
+    Read the markets, and the list of their codes.
 
     [{"market": "KRW-BTC", "korean_name": "...", "english_name": "Bitcoin",
       "market_warning": "NONE"}, ...]
@@ -30,7 +30,7 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     rows = list(each(body, lambda market: read_row(BithumbMarket, market)))
     yield from rows
     if rows and not any(isinstance(row, Unparsed) for row in rows):
-        # A market that could not be read has not vanished.
+        # Without this check, a market that cannot be read would count as closed.
         yield listing(run, [row.market_code for row in rows if isinstance(row, BithumbMarket)])
 
 
@@ -42,7 +42,7 @@ SPEC = JobSpec(
     ),
     tables=(Table("market_code_bithumb", BithumbMarket, key=("market_code",)), LISTINGS),
     schedule=Cron("50 5 * * *", SEOUL),
-    # An answer that lacks more than a fifth of the markets is not believed.
+    # An answer that lacks more than a fifth of the markets is taken for incomplete.
     prune="""
         DELETE FROM market_code_bithumb USING listings
         WHERE listings.job = %(job)s AND listings.slot = %(slot)s

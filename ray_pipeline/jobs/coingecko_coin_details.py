@@ -84,7 +84,7 @@ class CoinDetails:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a coin, the largest first."""
+    """Make one request for each coin, the largest coins first."""
     for coin in run.values("coins", "coingecko_id"):
         yield Request(
             item=coin,

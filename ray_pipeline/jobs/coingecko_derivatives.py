@@ -37,7 +37,7 @@ class Derivative:
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
-    Read contracts; what has no figure stays without one, since a 0 would enter the means.
+    Read contracts. A missing value is NULL, because 0 would change averages.
 
     [{"market": "Bybit", "symbol": "BTCUSD", "index_id": "BTC", "price": "43744.0",
       "contract_type": "perpetual", "last_traded_at": 1621346363, "expired_at": null}, ...]

@@ -14,7 +14,7 @@ from ray_pipeline.schedules.cron import Cron
 
 @table_row
 class GlobalMarket:
-    """The market at one slot."""
+    """The whole market at one slot."""
 
     active_cryptocurrencies: int | None
     upcoming_icos: int | None
@@ -46,7 +46,7 @@ class GlobalMarket:
 
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
-    """Read it: {"data": {"markets": 616, "total_market_cap": {"usd": 2142953338976.9, ...}}}."""
+    """Read {"data": {"markets": 616, "total_market_cap": {"usd": 2142953338976.9, ...}, ...}}."""
     yield from each([body["data"]], lambda data: _row(data, run))
 
 

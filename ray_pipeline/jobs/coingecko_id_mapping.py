@@ -57,7 +57,7 @@ class Coin:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """The next page, until one is not full or 5,000 coins are there."""
+    """Return the next page, until a page is not full or 5,000 coins are collected."""
     if len(body) < COINS_A_PAGE or request.page + 1 >= PAGES:
         return None
     return next_page(request, request.facts)
@@ -65,7 +65,7 @@ def follow(body: Json, request: Request, _run: Run) -> Request | None:
 
 def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     """
-    Read coins; a coin without a price is a coin.
+    Read coins; a coin may lack a price.
 
     [{"id": "bitcoin", "symbol": "btc", "current_price": 49053, ...}, ...]
     """

@@ -14,7 +14,7 @@ from ray_pipeline.schedules.cron import Cron
 
 KOREAN = ("upbit", "bithumb", "korbit", "coinone", "gopax")
 KOREA = "@korea"
-PAGES = 5  # the exchanges beyond trade next to nothing
+PAGES = 5  # later pages list exchanges with almost no volume
 
 
 @table_row
@@ -51,7 +51,7 @@ class CoinTicker:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """For each coin its Korean pairs, which may be far behind, and then all by trust."""
+    """Request the Korean pairs of each coin, which late pages may hold, then its pairs by trust."""
     ranks = {str(row["coingecko_id"]): row["market_cap_rank"] for row in run.rows("ranks")}
     for coin, symbol in MAJORS.items():
         rank = ranks.get(coin)
@@ -68,7 +68,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """The next page while pages are full, up to the fifth."""
+    """Return the next page while pages are full, up to the fifth."""
     if len(tickers(body)) < TICKERS_A_PAGE or request.page + 1 >= PAGES:
         return None
     return next_page(request, request.facts)

@@ -1,4 +1,4 @@
-"""Where Bithumb's coins are traded elsewhere, and at what price: what a premium is made of."""
+"""Prices of Bithumb's coins at every exchange, from which the Korean premium is calculated."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,8 +13,8 @@ from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 KOREAN = ("upbit", "bithumb")
-WANTED = frozenset({"upbit", "bithumb", "binance"})  # a premium is the difference between them
-PAGES = 3  # a coin that is not on all three would be read to its last page
+PREMIUM = frozenset({"upbit", "bithumb", "binance"})  # a premium compares these exchanges
+PAGES = 3  # without a limit, a coin that one of them does not trade is read to its last page
 KOREAN_MAJORS = 8
 MAJOR_METHOD = "KOREAN_MAJOR_COLLECTION"
 KOREA = "@korea"
@@ -52,9 +52,9 @@ class BithumbTicker:
 
 def plan(run: Run) -> Iterator[Request]:
     """
-    The majors' Korean pairs first, then every mapped coin at all exchanges, the majors too.
+    Request the Korean pairs of the majors, then every mapped coin at all exchanges.
 
-    A filter costs one call where a major's Korean pairs may be on its tenth page.
+    The Korean pairs of a major may stand on its tenth page; a filter finds them with one call.
     """
     mapped = {str(row["coingecko_id"]): row for row in run.rows("mapping")}
     for coin, symbol in list(MAJORS.items())[:KOREAN_MAJORS]:
@@ -90,14 +90,14 @@ def _request(coin: str, row: Json, *, item: str, **params: str) -> Request:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """The next page while there is one and an exchange that a premium needs is missing."""
+    """Return the next page while an exchange that the premium compares is missing."""
     page = tickers(body)
-    seen = set(request.facts.get("seen", "").split()) | {exchange_of(one) for one in page}
+    seen = set(request.facts.get("seen", "").split()) | {exchange_of(ticker) for ticker in page}
     if request.item.endswith(KOREA) or len(page) < TICKERS_A_PAGE:
         return None
-    if request.page + 1 >= PAGES or seen >= WANTED:
+    if request.page + 1 >= PAGES or seen >= PREMIUM:
         return None
-    return next_page(request, {**request.facts, "seen": " ".join(sorted(seen & WANTED))})
+    return next_page(request, {**request.facts, "seen": " ".join(sorted(seen & PREMIUM))})
 
 
 def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
@@ -128,7 +128,7 @@ def _row(ticker: Json, name: str | None, request: Request, run: Run) -> BithumbT
 
 
 def _method(exchange: str, facts: Json) -> str:
-    """One answer for a pair, whichever of a major's two requests brought it."""
+    """Return the method of a pair: the same for both requests of a major, whichever stores it."""
     korean_major = exchange in KOREAN and facts["coin"] in list(MAJORS)[:KOREAN_MAJORS]
     return MAJOR_METHOD if korean_major else str(facts["method"])
 

@@ -135,8 +135,8 @@ def _reader(hint: object, declared: Column, key: Step) -> tuple[Reader, bool]:
         otherwise = declared.otherwise
 
         def read_or_default(value: Json) -> object:
-            found = read(value)
-            return otherwise if found is None else found
+            converted = read(value)
+            return otherwise if converted is None else converted
 
         return read_or_default, True
     if nullable or kind in {bool, Any}:
@@ -147,10 +147,10 @@ def _reader(hint: object, declared: Column, key: Step) -> tuple[Reader, bool]:
         return required, False
 
     def read_required(value: Json) -> object:
-        found = read(value)
-        if found is None:
+        converted = read(value)
+        if converted is None:
             raise ValueError(f"no {key}")
-        return found
+        return converted
 
     return read_required, False
 

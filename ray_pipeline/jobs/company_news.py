@@ -29,7 +29,7 @@ class CompanyNews:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a company."""
+    """Make one request for each company."""
     last = run.slot.date()
     first = last - WINDOW
     for symbol in run.values("members", "symbol"):
@@ -39,7 +39,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read articles; the summary is the description and, for want of one, the content.
+    Read articles. The summary fills both description and content: Finnhub has no content.
 
     [{"category": "company", "datetime": 1569550360, "headline": ..., "url": ..., ...}, ...]
     """

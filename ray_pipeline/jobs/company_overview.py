@@ -1,4 +1,4 @@
-"""Company overviews: what a company is, and its figures; one full sweep takes weeks."""
+"""Company overviews: descriptions and key ratios; one full sweep takes weeks."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +16,7 @@ from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 @table_row
 class CompanyOverview:
-    """A company as of one batch."""
+    """A company in one batch."""
 
     batch_id: int
     symbol: str
@@ -71,11 +71,11 @@ class CompanyOverview:
 
 def parse(body: Json, request: Request, run: Run) -> Iterator[CompanyOverview]:
     """
-    Read an overview; a figure that is 'None' or '-' is NULL, a name must be there.
+    Read an overview; 'None' and '-' are NULL, and the name is required.
 
     {"Symbol": "IBM", "Name": "International Business Machines", "PERatio": "22.2", ...}
     """
-    required(body.get("Symbol"))  # an object without it is another answer
+    required(body.get("Symbol"))  # without it, this is another kind of answer
     yield read_row(CompanyOverview, body, batch_id=run.batch, symbol=request.item)
 
 

@@ -1,4 +1,4 @@
-"""Who holds the S&P 500's members, and what their insiders trade."""
+"""Institutional holders of the S&P 500's members, and the trades of their insiders."""
 
 import hashlib
 from collections import Counter
@@ -16,7 +16,7 @@ from ray_pipeline.jobs.values import at, day, from_unix, integer
 from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
-# What Yahoo's text begins with or has in it, and what that is.
+# Words in Yahoo's description of a trade, and the kind of trade they tell.
 KINDS = (
     ("gift", "Gift"),
     ("award", "Grant"),
@@ -70,7 +70,7 @@ class InsiderTrade:
     transaction_type: str
     shares_transacted: int | None = column("shares", read=_integer)
     price: Decimal | None
-    shares_owned_after: int | None = None  # Yahoo does not tell it
+    shares_owned_after: int | None = None  # Yahoo does not publish it
     transaction_text: str | None = column("transactionText")
     value_usd: Decimal | None = column("value", read=figure)
     ownership: str | None
@@ -78,7 +78,7 @@ class InsiderTrade:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One call a company brings both."""
+    """Make one request for each company, which returns holders and trades."""
     for symbol in run.values("members", "symbol"):
         yield Request(
             item=symbol,
@@ -117,8 +117,8 @@ def _trades(symbol: str) -> Callable[[Json], InsiderTrade]:
         row = read_row(
             InsiderTrade, trade, symbol=symbol, transaction_type="", price=None, trade_key=""
         )
-        # Yahoo numbers nothing, and an insider may trade twice alike on one day: the key is made of
-        # everything that the answer says, and of how many equal trades came before.
+        # Yahoo gives trades no id, and an insider may make two equal trades on one day. The key is
+        # a hash of all values and of the number of equal trades before this one.
         identity = (
             row.insider_name, row.position, row.transaction_date, row.transaction_text,
             row.shares_transacted, row.value_usd, row.ownership
@@ -136,7 +136,7 @@ def _trades(symbol: str) -> Callable[[Json], InsiderTrade]:
 
 
 def kind_of(written: str | None) -> str:
-    """Return the kind of a trade from Yahoo's text; what it does not say is not guessed."""
+    """Return the kind of a trade from Yahoo's description, 'Other' if it names none."""
     low = (written or "").lower()
     return next((kind for word, kind in KINDS if word in low), "Other")
 

@@ -1,4 +1,4 @@
-"""When companies report: Alpha Vantage's calendar of a year, completed by FMP's."""
+"""Dates of earnings reports: Alpha Vantage's calendar of a year, completed by FMP's."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -12,7 +12,9 @@ from ray_pipeline.providers import ALPHA_VANTAGE, FMP
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 COLUMNS = {"symbol", "name", "reportDate", "fiscalDateEnding", "estimate", "currency"}
-HORIZON = timedelta(days=30)  # FMP's free plan gives few rows a call; the near ones matter
+HORIZON = timedelta(
+    days=30
+)  # FMP's free plan returns few rows for each call; the next reports matter most
 FMP_SESSIONS = {"bmo": "pre-market", "amc": "post-market"}
 
 
@@ -32,7 +34,7 @@ class AnnouncedReport:
 
 @table_row
 class FmpReport(AnnouncedReport):
-    """The same from FMP, which may know reports that Alpha Vantage does not."""
+    """A report from FMP, which may know reports that Alpha Vantage does not."""
 
     report_date: date = column("date")
     company_name: str | None = None
@@ -49,13 +51,13 @@ def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[ob
     symbol,name,reportDate,fiscalDateEnding,estimate,currency,timeOfTheDay
 
     Raises:
-        ValueError: If the header is another one.
+        ValueError: If the header lacks a column.
     """
     yield from each(csv_rows(body, COLUMNS), lambda row: read_row(AnnouncedReport, row))
 
 
 def plan_fmp(run: Run) -> Iterator[Request]:
-    """The next weeks."""
+    """Request the next weeks."""
     first = run.slot.date()
     last = first + HORIZON
     params = {"from": first.isoformat(), "to": last.isoformat()}
@@ -64,7 +66,7 @@ def plan_fmp(run: Run) -> Iterator[Request]:
 
 def parse_fmp(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     """
-    Read events, of the present API and of the one before it.
+    Read events of the present API and of the one before it.
 
     [{"symbol": "HCA", "date": "2026-07-24", "epsEstimated": 7.52, ...}, ...]
     """
@@ -94,7 +96,7 @@ SPEC = JobSpec(
             touched="fetched_at",
             fill=FILL,
         ),
-        # What Alpha Vantage knows stays; only rows that FMP brought are its to change.
+        # A row of Alpha Vantage stays; FMP may update only rows that it inserted.
         Table(
             "earnings_calendar",
             FmpReport,

@@ -1,4 +1,4 @@
-"""News before a company reports: two weeks of it, for each report of the next two weeks."""
+"""News of the two weeks before each earnings report that is due within two weeks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ray_pipeline.schedules.cron import Cron
 
 AHEAD = timedelta(days=14)
 BEFORE = timedelta(days=14)
-# The index first: the whole market's reports are thousands in season.
+# Only members of the index: in the season, the whole market has thousands of reports.
 EVENTS = """
     SELECT e.symbol, e.report_date, c.company_name
     FROM earnings_calendar AS e JOIN sp500_companies AS c USING (symbol)
@@ -42,7 +42,7 @@ class FinnhubArticle:
 
 @dataclass(frozen=True, slots=True)
 class BriefFinnhubArticle:
-    """The same article, as the smaller table has it."""
+    """The same article in the columns of the smaller table."""
 
     symbol: str
     company_name: str
@@ -55,7 +55,7 @@ class BriefFinnhubArticle:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a report that is due within two weeks of the slot."""
+    """Make one request for each report that is due within two weeks of the slot."""
     today = run.slot.date()
     for event in run.rows("events"):
         report = date.fromisoformat(str(event["report_date"]))
@@ -68,7 +68,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read articles, each for both tables.
+    Read articles; each article gives a row of each table.
 
     [{"category": "company", "datetime": 1569550360, "headline": ..., "id": 25286, ...}, ...]
     """

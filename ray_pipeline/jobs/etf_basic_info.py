@@ -1,4 +1,4 @@
-"""The funds whose profiles are collected: the largest and most traded US ETFs."""
+"""The funds of `etf_profile`: the largest and most traded US ETFs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

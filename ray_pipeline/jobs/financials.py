@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs._yahoo import MEMBERS, figure, yahoo_symbol
+from ray_pipeline.jobs._members import MEMBERS
+from ray_pipeline.jobs._yahoo import figure, yahoo_symbol
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, day, required
@@ -14,9 +15,9 @@ from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 PERIOD = "quarterly"
-SINCE = 1_483_142_400  # 2016-12-31; Yahoo has five quarters, whatever is asked for
+SINCE = 1_483_142_400  # 2016-12-31; Yahoo returns five quarters, whatever the period
 
-# A column's names at Yahoo; the first that has a figure counts.
+# The names of each column at Yahoo; the first name that has a value counts.
 Names = Mapping[str, Sequence[str]]
 BALANCE_SHEET: Names = {
     "total_assets": ("TotalAssets",),
@@ -44,13 +45,16 @@ CASH_FLOW: Names = {
     "free_cash_flow": ("FreeCashFlow",),
 }
 TYPES = tuple(
-    name for names in (BALANCE_SHEET, INCOME, CASH_FLOW) for some in names.values() for name in some
+    name
+    for columns in (BALANCE_SHEET, INCOME, CASH_FLOW)
+    for names in columns.values()
+    for name in names
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceSheet:
-    """What a company had at the end of a quarter, in its currency."""
+    """The assets and debts of a company at the end of a quarter, in its currency."""
 
     symbol: str
     fiscal_date_ending: date
@@ -65,7 +69,7 @@ class BalanceSheet:
 
 @dataclass(frozen=True, slots=True)
 class IncomeStatement:
-    """What a company earned in a quarter."""
+    """The revenue and profit of a company in a quarter."""
 
     symbol: str
     fiscal_date_ending: date
@@ -80,7 +84,7 @@ class IncomeStatement:
 
 @dataclass(frozen=True, slots=True)
 class CashFlow:
-    """What a company's money did in a quarter."""
+    """The cash flows of a company in a quarter."""
 
     symbol: str
     fiscal_date_ending: date
@@ -100,7 +104,7 @@ STATEMENTS: tuple[tuple[Statement, Names], ...] = (
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One call a company brings all three statements."""
+    """Make one request for each company, which returns all three statements."""
     for symbol in run.values("members", "symbol"):
         name = yahoo_symbol(symbol)
         yield Request(
@@ -118,7 +122,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read statements: a series a figure, a point a quarter.
+    Read statements: the answer has a series for each value, and a point for each quarter.
 
     {"timeseries": {"result": [{"meta": {"type": ["quarterlyTotalAssets"]}, "quarterlyTotalAssets":
      [{"asOfDate": "2024-09-30", "reportedValue": {"raw": 364980000000}}]}]}}
@@ -135,8 +139,8 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     for quarter in sorted(figures):
         for statement, names in STATEMENTS:
             values = {
-                column: next((figures[quarter][n] for n in some if n in figures[quarter]), None)
-                for column, some in names.items()
+                column: next((figures[quarter][n] for n in yahoo if n in figures[quarter]), None)
+                for column, yahoo in names.items()
             }
             if any(value is not None for value in values.values()):
                 yield statement(request.item, quarter, **values)
@@ -144,7 +148,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> None:
     if point is None:
-        return  # Yahoo's way to say that a quarter has none
+        return  # Yahoo sends null for a quarter without a value
     quarter, value = day(point["asOfDate"]), figure(point["reportedValue"])
     if quarter is None:
         raise ValueError("no date")
@@ -153,7 +157,7 @@ def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> Non
 
 
 def _table(name: str, row: Statement, names: Names) -> Table:
-    # A figure that Yahoo leaves out later was not withdrawn by the company.
+    # Yahoo may omit a value later; the company has not withdrawn it, so the stored value stays.
     return Table(
         name, row, key=("symbol", "fiscal_date_ending"), touched="updated_at", fill=tuple(names)
     )

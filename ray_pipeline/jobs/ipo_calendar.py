@@ -1,4 +1,4 @@
-"""Companies that go public in the next three months."""
+"""Initial public offerings of the next three months."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -23,7 +23,7 @@ def _day(value: str) -> date | None:
 
 @table_row
 class Ipo:
-    """A planned offering; the price range is in its currency, 0 where none is announced."""
+    """A planned offering; the price range is 0 before the company announces it."""
 
     symbol: str = column(read=upper)
     company_name: str
@@ -37,12 +37,12 @@ class Ipo:
 
 def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     """
-    Read the CSV; one without rows is a quarter without offerings.
+    Read the CSV; a quarter without offerings has no rows.
 
     symbol,name,ipoDate,priceRangeLow,priceRangeHigh,currency,exchange
 
     Raises:
-        ValueError: If the header is another one.
+        ValueError: If the header lacks a column.
     """
     yield from each(csv_rows(body, COLUMNS), _row)
 

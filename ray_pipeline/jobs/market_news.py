@@ -19,7 +19,7 @@ PUBLISHERS = (
     "bloomberg", "reuters", "cnbc", "the-wall-street-journal", "business-insider",
     "financial-times"
 )  # fmt: skip
-REMOVED = "[Removed]"  # what is left of an article that was withdrawn
+REMOVED = "[Removed]"  # the title of a withdrawn article
 
 
 @table_row
@@ -37,7 +37,7 @@ class MarketNews:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """26 questions; themes are asked for yesterday, because a free plan's news are a day old."""
+    """Make 26 requests; the themes are those of yesterday, because free plans lag by a day."""
     for category in CATEGORIES:
         params = {"category": category, "country": "us", "pageSize": "100"}
         yield Request(f"category {category}", "/top-headlines", params)

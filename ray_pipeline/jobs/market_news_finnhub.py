@@ -1,4 +1,4 @@
-"""Finnhub's market news, four categories, what is newer than what we have."""
+"""Market news of Finnhub in four categories, newer than the stored news."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -31,7 +31,7 @@ class FinnhubNews:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a category, from the newest number on."""
+    """Make one request for each category, from the newest stored id on."""
     newest = {str(row["category"]): str(row["news_id"]) for row in run.rows("newest")}
     for category in CATEGORIES:
         params = {"category": category}
@@ -50,7 +50,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 
 def _row(article: Json, category: str) -> FinnhubNews:
-    # Not declared with `column`: the field's name hides the type of the same name in the class.
+    # The field's name hides the type `datetime` in the class, so `column` cannot declare it.
     published = from_unix(article["datetime"])
     if published is None:
         raise ValueError("no datetime")

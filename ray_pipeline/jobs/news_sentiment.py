@@ -1,4 +1,4 @@
-"""News with its sentiment: 25 questions a day, other ones each weekday."""
+"""News with its sentiment: 25 queries a day, which differ by weekday."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def _published(value: str) -> datetime:
 
 @table_row
 class SentimentArticle:
-    """An article, of the batch and the question that found it first."""
+    """An article, with the batch and the query that returned it first."""
 
     batch_id: int
     url: str
@@ -49,7 +49,7 @@ class ArticleQuery:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """The 25 questions of the slot's weekday in New York."""
+    """Make the 25 requests of the slot's weekday in New York."""
     weekday = run.slot.astimezone(ZoneInfo(NEW_YORK)).weekday()
     for kind, query in QUERIES[weekday]:
         params = {"function": "NEWS_SENTIMENT"} | dict(parse_qsl(query))

@@ -1,4 +1,4 @@
-"""The members of the S&P 500, and who has left."""
+"""The members of the S&P 500, and former members."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
@@ -14,7 +14,7 @@ from ray_pipeline.schedules.cron import Cron
 
 FEWEST, MOST = 480, 520  # there are 500 companies, some with two classes of shares
 COLUMNS = ("Symbol", "Security", "GICS Sector")
-# FMP's current answers have its own names of sectors, its older ones had GICS's.
+# FMP names sectors in its own way now; its older answers have the names of GICS.
 GICS = {
     "Basic Materials": "Materials",
     "Consumer Cyclical": "Consumer Discretionary",
@@ -26,21 +26,21 @@ GICS = {
 
 
 def _symbol(value: Json) -> str:
-    """Return our spelling: a share class after a dot, where others write BRK-B."""
+    """Return a symbol as it is stored: with the share class after a dot, BRK.B instead of BRK-B."""
     return required(value).upper().replace("-", ".")
 
 
 def _cik(value: Json) -> str | None:
     """
-    Return the SEC's number with its leading zeros.
+    Return the number of a company at the SEC, with its leading zeros.
 
     Raises:
-        ValueError: If it is no number.
+        ValueError: If it is not a number.
     """
-    found = text(value)
-    if found is not None and not found.isdigit():
-        raise ValueError(f"{found[:20]!r} is no CIK")
-    return found.zfill(10) if found else None
+    number = text(value)
+    if number is not None and not number.isdigit():
+        raise ValueError(f"{number[:20]!r} is no CIK")
+    return number.zfill(10) if number else None
 
 
 def _sector(value: Json) -> str | None:
@@ -83,7 +83,7 @@ def parse_wikipedia(body: Json, _request: Request, run: Run) -> Iterator[object]
 
 
 def _of_wikipedia(row: Json) -> IndexMember:
-    """Read a row of the table under the names that FMP gives the same values."""
+    """Read a row of the table, under the names that FMP uses for the same values."""
     values = {
         "symbol": row["Symbol"],
         "name": row["Security"],
@@ -101,18 +101,18 @@ def _members(
     rows: Sequence[Json], read: Callable[[Json], IndexMember], run: Run
 ) -> Iterator[object]:
     """
-    Yield the members, and the list of them unless one could not be read.
+    Yield the members, and their list if every member could be read.
 
     Raises:
-        ValueError: If this cannot be the whole index; then nothing of it is believed.
+        ValueError: If the number of members is implausible; then no row is stored.
     """
     if not FEWEST <= len(rows) <= MOST:
         raise ValueError(f"{len(rows)} members, not {FEWEST} to {MOST}: this is not the whole list")
-    found = list(each(rows, read))
-    yield from found
-    if not any(isinstance(one, Unparsed) for one in found):
-        # One that could not be read has not left.
-        yield listing(run, [one.symbol for one in found if isinstance(one, IndexMember)])
+    members = list(each(rows, read))
+    yield from members
+    if not any(isinstance(member, Unparsed) for member in members):
+        # Without this check, a member that cannot be read would count as removed.
+        yield listing(run, [member.symbol for member in members if isinstance(member, IndexMember)])
 
 
 SPEC = JobSpec(

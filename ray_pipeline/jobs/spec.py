@@ -30,7 +30,7 @@ class Run:
         slot: The moment at which the run was due, UTC.
         now: The moment at which the run began, UTC. Stored values must not depend on it, except
             columns that record when a value was fetched: a repeated run would change them.
-        batch: The number of the slot's batch; 0 for a job whose tables keep no batches.
+        batch: The number of the slot's batch; 0 for a job without batches.
         inputs: The rows of the job's input queries, by name.
     """
 
@@ -117,7 +117,7 @@ class JobSpec:
         sources: The providers, in order of preference. The first one that has a key collects.
         tables: The tables of the rows, each with its row type.
         schedule: When the job is due.
-        inputs: SQL queries whose rows `plan` needs, by name. They run once, at the start.
+        inputs: SQL queries for the rows that `plan` needs, by name. They run once, at the start.
         derive: For a dataset that is made from other tables: returns the rows, without a call.
         complete: Collect from every source that has a key, not only from the first.
         refresh: Makes the job a sweep: how long an item counts as collected. A run takes new items
@@ -126,7 +126,7 @@ class JobSpec:
         pages: The usual number of calls for an item, which `ray-pipeline plan` assumes.
         typical_items: The usual number of items, which `ray-pipeline plan` assumes without a
             database.
-        batched: The table whose batches `Run.batch` numbers.
+        batched: The table of the batches that `Run.batch` numbers.
         catch_up: Which missed slots run later: none, only the latest, or all.
         depends: Jobs that fill the tables of the inputs.
         manual: Whether the job runs only on request.

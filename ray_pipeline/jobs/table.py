@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Row(Protocol):
-    """A frozen dataclass whose fields are columns, in any order."""
+    """A frozen dataclass with one field for each column, in any order."""
 
     __dataclass_fields__: dict[str, dataclasses.Field[object]]
 

@@ -1,4 +1,4 @@
-"""The day's top gainers, losers and most traded stocks; they steer a live stream."""
+"""Top gainers, losers and most traded stocks of the day; a live stream subscribes to them."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ class TopGainer:
     rank_position: int
     price: Decimal | None
     change_amount: Decimal | None
-    change_percentage: str | None  # with its '%', as readers expect it
+    change_percentage: str | None  # with '%', which programs that read the table expect
     volume: int | None
     source: str = "alpha_vantage"
 
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
-    Read the three lists; a stock's rank is its place.
+    Read the three lists; the rank of a stock is its position.
 
     {"last_updated": "2026-05-15 16:16:00 US/Eastern",
      "top_gainers": [{"ticker": "A", "price": "1.8", "change_amount": "1.79",
@@ -47,7 +47,7 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
 
 
 def _reader(given: dict[str, object]) -> Callable[[Json], TopGainer]:
-    """Return a reader of one list's stocks, which numbers them."""
+    """Return a reader of the stocks of one list, which counts their ranks."""
     ranks = itertools.count(1)
     return lambda stock: _row(stock, given | {"rank_position": next(ranks)})
 

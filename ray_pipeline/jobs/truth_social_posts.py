@@ -1,4 +1,4 @@
-"""Posts of three accounts on Truth Social; their counters are read again for two days."""
+"""Posts of three accounts on Truth Social and their counters, which are updated for two days."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,7 +11,7 @@ from ray_pipeline.jobs.values import instant, required
 from ray_pipeline.providers import TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
-# Handle: type of the account, and how far its posts move markets, 0 to 10.
+# By handle: the type of the account, and the influence of its posts on markets, 0 to 10.
 ACCOUNTS = {
     "realDonaldTrump": ("individual", 10),
     "WhiteHouse": ("government", 9),
@@ -21,7 +21,7 @@ NEWEST = """
     SELECT username, max(id::numeric)::text AS id FROM truth_social_posts GROUP BY username
 """
 PAGE_SIZE = "40"
-LAST_PAGE = 10  # for one account and run
+LAST_PAGE = 10  # of one account in one run
 COUNTERS_FOR = timedelta(hours=48)
 
 
@@ -43,7 +43,7 @@ class TruthPost(TruthStatus):
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One item an account: its id first, its statuses on the pages after."""
+    """Make one item for each account: page 0 returns its id, the next pages its statuses."""
     newest = {str(row["username"]): str(row["id"]) for row in run.rows("newest")}
     for handle in ACCOUNTS:
         facts = {"newest": newest.get(handle, "")}
@@ -54,8 +54,8 @@ def follow(body: Json, request: Request, run: Run) -> Request | None:
     """
     Return the next page.
 
-    After the lookup the newest statuses; then older ones, until what is known is reached and the
-    counters of two days have been read.
+    The page after the lookup has the newest statuses. Older pages follow until the newest stored
+    status is reached and the counters of two days are updated.
     """
     params = {"exclude_replies": "true", "limit": PAGE_SIZE}
     if request.page == 0:
@@ -64,10 +64,10 @@ def follow(body: Json, request: Request, run: Run) -> Request | None:
     if not body or request.page >= LAST_PAGE:
         return None
     oldest = body[-1]
-    known = request.facts["newest"]
-    enough = not known or int(oldest["id"]) <= int(known)
+    stored = request.facts["newest"]
+    enough = not stored or int(oldest["id"]) <= int(stored)
     created = instant(oldest["created_at"])
-    if enough and (created is None or created < run.slot - COUNTERS_FOR or not known):
+    if enough and (created is None or created < run.slot - COUNTERS_FOR or not stored):
         return None
     params["max_id"] = str(oldest["id"])
     return Request(request.item, request.path, params, request.facts, request.page + 1)

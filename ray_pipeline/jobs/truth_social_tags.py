@@ -1,4 +1,4 @@
-"""The tags that trend on Truth Social, a snapshot a day."""
+"""Trending tags of Truth Social, one snapshot a day."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -16,7 +16,7 @@ CENT = Decimal("0.01")
 
 @table_row
 class TrendingTag:
-    """A tag on a day; day 0 is that day, day 6 six days before."""
+    """A tag on a day; day 0 is that day, and day 6 is six days earlier."""
 
     name: str
     collected_date: date
@@ -33,7 +33,7 @@ class TrendingTag:
     day_5_uses: int
     day_6_uses: int
     trend_score: Decimal
-    growth_rate: Decimal | None  # percent over the mean of the days before; NULL where that is 0
+    growth_rate: Decimal | None  # percent above the mean of the days before; NULL if that is 0
     weekly_average: Decimal
     tag_category: str = "general"
     source: str = "truth_social"

@@ -1,4 +1,4 @@
-"""The posts that trend on Truth Social, with the place of each, hour by hour."""
+"""Trending posts of Truth Social, with their hourly ranks."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ray_pipeline.schedules.cron import Cron
 
 @table_row
 class TrendingPost(TruthStatus):
-    """A post that trends, with its place when it was last seen."""
+    """A trending post, with its latest rank."""
 
     trend_rank: int
     trend_score: Decimal = column("favourites_count", otherwise=Decimal(0))
@@ -24,7 +24,7 @@ class TrendingPost(TruthStatus):
 
 @dataclass(frozen=True, slots=True)
 class TrendRank:
-    """The place of a post at one time."""
+    """The rank of a post at one time."""
 
     id: str
     collected_at: datetime
@@ -32,7 +32,7 @@ class TrendRank:
 
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
-    """Read statuses; a post's place is its position. [{"id": ..., "content": ...}, ...]"""
+    """Read statuses; the rank of a post is its position. [{"id": ..., "content": ...}, ...]"""
     ranks = itertools.count(1)
     yield from each(body, lambda status: _rows(status, next(ranks), run.slot))
 

@@ -56,7 +56,7 @@ async def upsert(
                 await copy.write_row(values)
         await cursor.execute(_upsert_statement(table, stage, columns))
         counted = await cursor.fetchone()
-    # The next slice would read deleted rows again, so many rows are truncated. TRUNCATE makes a new
+    # The next slice would read deleted rows again, so TRUNCATE a large slice. TRUNCATE makes a new
     # file, which costs more than deleting a few rows.
     empty = "TRUNCATE {}" if len(rows) > MANY_ROWS else "DELETE FROM {}"
     await connection.execute(sql.SQL(empty).format(stage))
