@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from ray_pipeline.batch.dependencies import Dependencies
 from ray_pipeline.batch.permits import NotBefore, Permit
-from ray_pipeline.batch.ports import Dependencies
 from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.results import Collected, RowCounts
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from ray_pipeline.jobs.spec import JobSpec
-from ray_pipeline.jobs.table import Finding, Table
+from ray_pipeline.jobs.table import Table, TableFinding
 
 RUNS = 7  # the median of the last runs is the usual number of rows
 FEWEST_RUNS = 3  # fewer runs do not define what is usual
@@ -25,7 +25,7 @@ class RunSize:
     items: int
 
 
-def few_rows(spec: JobSpec, ran: RunSize, before: Sequence[RunSize]) -> Finding | None:
+def few_rows(spec: JobSpec, ran: RunSize, before: Sequence[RunSize]) -> TableFinding | None:
     """
     Return a finding if a run has less than half of the usual number of rows.
 
@@ -44,7 +44,7 @@ def few_rows(spec: JobSpec, ran: RunSize, before: Sequence[RunSize]) -> Finding 
     if usual < FEWEST_ROWS or ran.rows >= usual * LEAST_PART:
         return None
     per = f" for {ran.items} items" if spec.sweep else ""
-    return Finding(
+    return TableFinding(
         spec.tables[0].name,
         "count",
         f"{ran.rows} rows{per}; the median of the last {len(before)} runs is {usual:g}",
@@ -58,7 +58,7 @@ def _expected(spec: JobSpec, size: RunSize, items: int) -> float:
 
 def stale(
     table: Table, events: Sequence[datetime], *, slot: datetime, period: timedelta
-) -> Finding | None:
+) -> TableFinding | None:
     """
     Return a finding if a table's newest event is older than is usual for it.
 
@@ -77,7 +77,7 @@ def stale(
     age = slot - events[0]
     if age <= LONGEST_PAUSES * max(pause, period):
         return None
-    return Finding(
+    return TableFinding(
         table.name,
         "freshness",
         f"the newest {table.event} is {events[0]:%Y-%m-%d %H:%M} UTC, {_text(age)} before the "

@@ -107,13 +107,13 @@ def _plans(
 
 
 def _plan(
-    spec: JobSpec, source: Source, start: datetime, found: Mapping[str, tuple[Record, ...]]
+    spec: JobSpec, source: Source, start: datetime, inputs: Mapping[str, tuple[Record, ...]]
 ) -> JobPlan:
     slots = list(spec.schedule.between(start, start + YEAR))
 
     def items(slot: datetime) -> int:
-        run = Run(spec.name, slot, slot, inputs=found)
-        count = sum(1 for _ in source.plan(run)) if _complete(spec, found) else 0
+        run = Run(spec.name, slot, slot, inputs=inputs)
+        count = sum(1 for _ in source.plan(run)) if _complete(spec, inputs) else 0
         return count or spec.typical_items
 
     if spec.sweep:
@@ -122,8 +122,8 @@ def _plan(
     return JobPlan(spec.name, source.provider, calls, items(start))
 
 
-def _complete(spec: JobSpec, found: Mapping[str, tuple[Record, ...]]) -> bool:
-    return all(found.get(name) for name in spec.inputs)
+def _complete(spec: JobSpec, inputs: Mapping[str, tuple[Record, ...]]) -> bool:
+    return all(inputs.get(name) for name in spec.inputs)
 
 
 def _sweep(

@@ -31,6 +31,7 @@ from ray_pipeline.cli.tables import (
 )
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local.announced import keys_in_use
+from ray_pipeline.observe.job_list import job_facts
 from ray_pipeline.observe.why import explain
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.services.job_run import collect
@@ -58,26 +59,16 @@ new_app = typer.Typer(no_args_is_help=True, help="Write the beginning of somethi
 @command
 async def jobs(*, as_json: AsJson = False) -> int:
     """List the batch datasets with their sources, schedules and tables."""
-    specs = all_jobs()
+    specs, moment = all_jobs(), datetime.now(UTC)
     if as_json:
         print_json(
             [
-                {
-                    "name": spec.name,
-                    "title": spec.title,
-                    "sources": [source.provider.name for source in spec.sources],
-                    "tables": [table.name for table in spec.tables],
-                    "schedule": None if spec.manual else spec.schedule.expression,
-                    "zone": spec.schedule.zone,
-                    "next": None if spec.manual else spec.schedule.next(datetime.now(UTC)),
-                    "sweep": spec.sweep,
-                    "catch_up": spec.catch_up,
-                }
+                job_facts(spec, now=moment) | {"sweep": spec.sweep, "catch_up": spec.catch_up}
                 for spec in specs
             ]
         )
     else:
-        show(render_jobs(specs, datetime.now(UTC)))
+        show(render_jobs(specs, moment))
     return 0
 
 
@@ -97,8 +88,8 @@ async def run(
     Run one job now, in the foreground. It needs Postgres only.
 
     A run continues where an earlier run of the same slot stopped. On a cluster, use
-    `ray job submit -- ray-pipeline run NAME`. Exit status: 0 if the run succeeded, found nothing new
-    or was deferred by a quota (run it again later), 1 if it failed or was refused.
+    `ray job submit -- ray-pipeline run NAME`. Exit status: 0 if the run succeeded, found nothing
+    new or was deferred by a quota (run it again later), 1 if it failed or was refused.
     """
     settings, spec = load(), job(name)
     if until_stdin_ends:

@@ -157,7 +157,7 @@ def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> Non
 
 
 def _table(name: str, row: Statement, names: Names) -> Table:
-    # Yahoo may omit a value later; the company has not withdrawn it, so the stored value stays.
+    # Yahoo may omit a value later; the company did not withdraw it, so the stored value stays.
     return Table(
         name, row, key=("symbol", "fiscal_date_ending"), touched="updated_at", fill=tuple(names)
     )

@@ -42,7 +42,7 @@ class Table:
             column. An unchanged row that is written again keeps its time.
         fill: Columns whose stored value a later NULL does not replace.
         replace: Whether a row of a stored key is updated. False: the stored row stays.
-        own: A column that names the source of a row. Rows of another source are not updated.
+        own: A column that names the source of a row. A row of another source is not updated.
         ranges: The expected bounds of columns.
         event: The column with the time of the event that a row describes. It is set for tables
             that grow steadily: if the newest event is much older than usual, a finding says so.
@@ -90,7 +90,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TableFinding:
     """A peculiarity of stored data that a person should look at."""
 
     table: str
@@ -98,7 +98,7 @@ class Finding:
     detail: str
 
 
-def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
+def check_rows(table: Table, rows: Sequence[object]) -> Iterator[TableFinding]:
     """Yield findings: empty keys, repeated keys, and values outside of each range."""
     seen: set[tuple[object, ...]] = set()
     doubled = empty = 0
@@ -108,9 +108,11 @@ def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
         empty += any(part is None or part == "" for part in key)
         seen.add(key)
     if empty:
-        yield Finding(table.name, "key", f"{empty} rows with an empty part of the key")
+        yield TableFinding(table.name, "key", f"{empty} rows with an empty part of the key")
     if doubled:
-        yield Finding(table.name, "duplicate", f"{doubled} rows repeat a key of the same answer")
+        yield TableFinding(
+            table.name, "duplicate", f"{doubled} rows repeat a key of the same answer"
+        )
     for limits in table.ranges:
         outside = [
             value
@@ -118,7 +120,7 @@ def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
             if value is not None and not _inside(value, limits)
         ]
         if outside:
-            yield Finding(
+            yield TableFinding(
                 table.name,
                 "range",
                 f"{limits.column}: {len(outside)} of {len(rows)} rows outside "

@@ -14,7 +14,7 @@ from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.results import Collected, RowCounts
 from ray_pipeline.errors import Disposition, OwnershipLost
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.jobs.table import Finding, Table, check_rows
+from ray_pipeline.jobs.table import Table, TableFinding, check_rows
 from ray_pipeline.storage.postgres.connection import Connection, disposition
 from ray_pipeline.storage.postgres.upsert import column_types, encode_json, upsert
 
@@ -275,19 +275,19 @@ class JobStore:
             },
         )
 
-    def _findings(self, rows: Sequence[object]) -> Iterator[Finding]:
+    def _findings(self, rows: Sequence[object]) -> Iterator[TableFinding]:
         for table in self.spec.tables:
             table_rows = [row for row in rows if type(row) is table.row]
             if table_rows:
                 yield from check_rows(table, table_rows)
 
-    async def _find(self, finding: Finding) -> None:
+    async def _find(self, finding: TableFinding) -> None:
         await self.connection.execute(
             FIND,
             (self.spec.name, self.run.slot, finding.table, finding.check, finding.detail),
         )
 
-    async def find(self, findings: Sequence[Finding]) -> None:
+    async def find(self, findings: Sequence[TableFinding]) -> None:
         """Record findings."""
         for finding in findings:
             await self._find(finding)

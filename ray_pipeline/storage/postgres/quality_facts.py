@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from ray_pipeline.batch.run_quality import RUNS, RunSize, few_rows, stale
 from ray_pipeline.jobs.spec import JobSpec
-from ray_pipeline.jobs.table import Finding, Table
+from ray_pipeline.jobs.table import Table, TableFinding
 from ray_pipeline.storage.postgres.connection import Connection
 
 RAN = "SELECT rows_seen, items_done FROM job_runs WHERE job = %s AND slot = %s"
@@ -32,14 +32,16 @@ FINDINGS = """
 """
 
 
-async def findings_of_run(connection: Connection, spec: JobSpec, slot: datetime) -> list[Finding]:
+async def findings_of_run(
+    connection: Connection, spec: JobSpec, slot: datetime
+) -> list[TableFinding]:
     """
     Return the findings about a run that has stored all of its rows.
 
     Raises:
         psycopg.Error: If Postgres is unavailable.
     """
-    findings: list[Finding | None] = []
+    findings: list[TableFinding | None] = []
     ran = await _sizes(connection, RAN, (spec.name, slot))
     before = await _sizes(connection, BEFORE, (spec.name, slot, RUNS))
     if ran:
