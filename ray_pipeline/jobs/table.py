@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from operator import attrgetter
 from typing import Protocol
@@ -128,9 +128,7 @@ def check_rows(table: Table, rows: Sequence[object]) -> Iterator[TableFinding]:
             )
 
 
-def _inside(value: object, limits: Range) -> bool:
-    if not isinstance(value, Decimal | int | float) or isinstance(value, bool):
-        return not isinstance(value, date | datetime)
+def _inside(value: Number, limits: Range) -> bool:
     return (limits.low is None or value >= limits.low) and (
         limits.high is None or value <= limits.high
     )

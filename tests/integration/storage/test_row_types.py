@@ -151,6 +151,8 @@ def test_the_columns_that_a_table_names_exist(schema):
             named.add(table.own)
         assert named <= set(table.columns), table.name
         assert {name for name in (table.touched, table.event) if name} <= set(columns), table.name
+        ranged = {columns[limits.column].kind for limits in table.ranges}
+        assert ranged <= INTEGERS | {"double precision"}, table.name
 
 
 def test_a_batched_job_numbers_a_table_of_its_own(schema):
