@@ -9,12 +9,8 @@ from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import decimal
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-
-# Some answers spell otherNonCurrentAssets with a third r.
-MISSPELT = "otherNonCurrrentAssets"
 
 
 @table_row
@@ -44,7 +40,10 @@ class ReportedBalanceSheet:
     goodwill: Decimal | None
     investments: Decimal | None
     longterminvestments: Decimal | None = column("longTermInvestments")
-    othernoncurrentassets: Decimal | None
+    # Some answers spell the key with a third r.
+    othernoncurrentassets: Decimal | None = column(
+        "otherNonCurrentAssets", alias="otherNonCurrrentAssets"
+    )
     totalliabilities: Decimal | None = column("totalLiabilities")
     totalcurrentliabilities: Decimal | None = column("totalCurrentLiabilities")
     totalnoncurrentliabilities: Decimal | None = column("totalNonCurrentLiabilities")
@@ -73,13 +72,10 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
     {"symbol": "IBM", "quarterlyReports": [{"fiscalDateEnding": "2026-03-31", ...}, ...]}
     """
-    yield from each(body["quarterlyReports"], lambda report: _row(report, request.item))
-
-
-def _row(report: Json, symbol: str) -> ReportedBalanceSheet:
-    name = "otherNonCurrentAssets"
-    other_assets = decimal(report.get(name, report.get(MISSPELT)))
-    return read_row(ReportedBalanceSheet, report, symbol=symbol, othernoncurrentassets=other_assets)
+    yield from each(
+        body["quarterlyReports"],
+        lambda report: read_row(ReportedBalanceSheet, report, symbol=request.item),
+    )
 
 
 SPEC = JobSpec(

@@ -55,16 +55,29 @@ class Column:
         read: Converts the value; None selects the reader of the field's type.
         otherwise: Stored if the provider sends no value; None for NULL, or for an error if the
             column is not nullable.
+        alias: Another key of the value, which is read if the path holds none.
     """
 
     path: tuple[Step, ...] = ()
     read: Reader | None = None
     otherwise: object = None
+    alias: str | None = None
 
 
-def column(*path: Step, read: Reader | None = None, otherwise: object = None) -> Any:
+def column(
+    *path: Step, read: Reader | None = None, otherwise: object = None, alias: str | None = None
+) -> Any:
     """Declare where a field's value stands; see `Column` for the arguments."""
-    return dataclasses.field(metadata={METADATA_KEY: Column(path, read, otherwise)})
+    return dataclasses.field(metadata={METADATA_KEY: Column(path, read, otherwise, alias)})
+
+
+def declared_columns(row: type) -> dict[str, Column]:
+    """Return the columns of a row type that are declared with `column`, by name."""
+    return {
+        field.name: field.metadata[METADATA_KEY]
+        for field in dataclasses.fields(row)
+        if METADATA_KEY in field.metadata
+    }
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(column,))
@@ -112,7 +125,9 @@ def _plan(row: type, given: frozenset[str]) -> tuple[Keys, Paths]:
         declared: Column = field.metadata.get(METADATA_KEY, Column())
         path = declared.path or (field.name,)
         read, optional = _reader(hints[field.name], declared, path[-1])
-        if optional and len(path) == 1 and isinstance(path[0], str):
+        if declared.alias is not None:
+            paths.append((field.name, functools.partial(_either, path, declared.alias), read))
+        elif optional and len(path) == 1 and isinstance(path[0], str):
             keys.append((field.name, path[0], read))
         else:
             paths.append((field.name, functools.partial(_get, path, optional=optional), read))
@@ -125,6 +140,11 @@ def _get(path: tuple[Step, ...], body: Json, *, optional: bool) -> Json:
     for step in path:  # a missing key of a required column is an error that names the key
         body = body[step]
     return body
+
+
+def _either(path: tuple[Step, ...], alias: str, body: Json) -> Json:
+    value = at(body, *path)
+    return at(body, alias) if value is None else value
 
 
 def _reader(hint: object, declared: Column, key: Step) -> tuple[Reader, bool]:

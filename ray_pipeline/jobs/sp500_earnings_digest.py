@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Record, Run
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import text
@@ -29,7 +30,7 @@ LEGAL_FORM = re.compile(
 Section = Literal["forecast", "reaction"]
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class EarningsEvent:
     """One report."""
 
@@ -39,11 +40,11 @@ class EarningsEvent:
     report_date: date
     fiscal_date_ending: date | None
     estimate: Decimal | None
-    currency: str
+    currency: str = column(otherwise="USD")
     gics_sector: str | None
     gics_sub_industry: str | None
     headquarters: str | None
-    event_type: str
+    event_type: str = "earnings_report"
     event_title: str
     event_description: str
     total_news_count: int
@@ -155,18 +156,10 @@ def _event(number: int, event: Record, articles: Sequence[EarningsArticle]) -> E
     forecast = sum(article.news_section == "forecast" for article in articles)
     name, estimate = str(event["company_name"]), event["estimate"]
     expected = "미정" if estimate is None else f"{estimate}"
-    return EarningsEvent(
+    return read_row(
+        EarningsEvent,
+        event,
         id=number,
-        symbol=event["symbol"],
-        company_name=name,
-        report_date=event["report_date"],
-        fiscal_date_ending=event["fiscal_date_ending"],
-        estimate=estimate,
-        currency=event["currency"] or "USD",
-        gics_sector=event["gics_sector"],
-        gics_sub_industry=event["gics_sub_industry"],
-        headquarters=event["headquarters"],
-        event_type="earnings_report",
         event_title=f"{name} ({event['symbol']}) 실적 발표",
         event_description=(
             f"{name}의 실적 발표일은 {event['report_date']}, 예상 EPS는 {expected}, "

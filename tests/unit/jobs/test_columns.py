@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.jobs.columns import Json, column, read_row, table_row
+from ray_pipeline.jobs.columns import Json, column, declared_columns, read_row, table_row
 from ray_pipeline.jobs.values import from_unix
 
 
@@ -28,6 +28,14 @@ class Quote:
     raw: Json = column("quote")
     batch: int
     source: str = "example"
+
+
+@table_row
+class Sum:
+    """A column with two names."""
+
+    total: int | None = column("Total", alias="Sum")
+    unit: str | None
 
 
 BODY = {
@@ -97,6 +105,25 @@ def test_an_inherited_column_may_be_read_from_another_place():
     row = read_row(OtherQuote, {"id": "X", "reportDate": "2026-03-02"}, batch=1)
 
     assert (row.symbol, row.source) == ("X", "other")
+
+
+@pytest.mark.parametrize(
+    ("body", "total"),
+    [
+        ({"Total": "5", "Sum": "6"}, 5),
+        ({"Total": None, "Sum": "6"}, 6),
+        ({"Sum": "6"}, 6),
+        ({}, None),
+    ],
+)
+def test_an_alias_is_read_if_the_key_holds_no_value(body, total):
+    assert read_row(Sum, body).total == total
+
+
+def test_declared_columns_are_those_with_a_place_of_their_own():
+    assert [(name, one.path, one.alias) for name, one in declared_columns(Sum).items()] == [
+        ("total", ("Total",), "Sum")
+    ]
 
 
 def test_a_row_cannot_be_changed():
