@@ -96,29 +96,44 @@ def read_row(row: type[T], body: Json, **given: object) -> T:
         LookupError: If the object lacks the key of a required column.
         ValueError: If a value has another form, or a required one is empty.
     """
-    values = dict(given)
-    # The two lists differ in nothing but speed: most columns are one key of the object.
     row_type: type = row
-    keys, paths = _plan(row_type, frozenset(given))
-    for name, key, read in keys:
+    plan = _plan(row_type, tuple(given))
+    # Most columns are one key of the object. They are read here without another function call,
+    # which makes wide tables twice as fast.
+    values = given
+    for name, key, read in plan.required:
+        values[name] = read(body[key])
+    for name, key, read in plan.optional:
         values[name] = read(body.get(key))
-    for name, get, read in paths:
+    for name, get, read in plan.nested:
         values[name] = read(get(body))
     return row(**values)
 
 
-Keys = tuple[tuple[str, str, Reader], ...]
-Paths = tuple[tuple[str, Callable[[Json], Json], Reader], ...]
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """
+    How the columns of a row type are read: the field, its place, and the reader.
+
+    Attributes:
+        required: By a key that the object must have.
+        optional: By a key that the object may lack.
+        nested: By a path, or by a key with an alias.
+    """
+
+    required: tuple[tuple[str, str, Reader], ...]
+    optional: tuple[tuple[str, str, Reader], ...]
+    nested: tuple[tuple[str, Callable[[Json], Json], Reader], ...]
 
 
 @functools.cache
-def _plan(row: type, given: frozenset[str]) -> tuple[Keys, Paths]:
-    """Return how each column of a row type is read: by one key, or by a path."""
-    # Type hints are resolved once per row type and set of given names, not once per row: a sweep
+def _plan(row: type, given: tuple[str, ...]) -> RowPlan:
+    # Type hints are resolved once per row type and tuple of given names, not once per row: a sweep
     # reads thousands of rows of one type.
     hints = typing.get_type_hints(row)
-    keys: list[tuple[str, str, Reader]] = []
-    paths: list[tuple[str, Callable[[Json], Json], Reader]] = []
+    required_keys: list[tuple[str, str, Reader]] = []
+    optional_keys: list[tuple[str, str, Reader]] = []
+    nested: list[tuple[str, Callable[[Json], Json], Reader]] = []
     for field in dataclasses.fields(row):
         if field.name in given or field.default is not dataclasses.MISSING:
             continue
@@ -126,12 +141,13 @@ def _plan(row: type, given: frozenset[str]) -> tuple[Keys, Paths]:
         path = declared.path or (field.name,)
         read, optional = _reader(hints[field.name], declared, path[-1])
         if declared.alias is not None:
-            paths.append((field.name, functools.partial(_either, path, declared.alias), read))
-        elif optional and len(path) == 1 and isinstance(path[0], str):
+            nested.append((field.name, functools.partial(_either, path, declared.alias), read))
+        elif len(path) == 1 and isinstance(path[0], str):
+            keys = optional_keys if optional else required_keys
             keys.append((field.name, path[0], read))
         else:
-            paths.append((field.name, functools.partial(_get, path, optional=optional), read))
-    return tuple(keys), tuple(paths)
+            nested.append((field.name, functools.partial(_get, path, optional=optional), read))
+    return RowPlan(tuple(required_keys), tuple(optional_keys), tuple(nested))
 
 
 def _get(path: tuple[Step, ...], body: Json, *, optional: bool) -> Json:
