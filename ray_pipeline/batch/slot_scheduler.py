@@ -87,6 +87,7 @@ class Scheduler:
         Raises:
             DatabaseUnavailable: If Postgres is unavailable; the next tick claims the same slots.
         """
+        # Retries come first: a deferred run holds the progress of a slot that is already late.
         busy = list(await self._slots.at_work())
         free = self._at_once - len(busy)
         submitted = 0

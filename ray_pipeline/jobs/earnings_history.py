@@ -168,6 +168,8 @@ def _reaction(symbol: str, report: Report, sessions: Sequence[Session]) -> React
     local = report.at.astimezone(MARKET)
     days = [session.day for session in sessions]
     after_close = local.time() >= CLOSE
+    # A report before the close moves the price of the same day, a report after it that of the next
+    # session. Both searches find the next session if the day itself has none.
     index = (bisect_right if after_close else bisect_left)(days, local.date())
     if not 0 < index < len(sessions):
         return None

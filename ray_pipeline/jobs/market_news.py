@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import text
 from ray_pipeline.providers import NEWSAPI
 from ray_pipeline.schedules.cron import Cron
 
@@ -22,11 +23,15 @@ PUBLISHERS = (
 REMOVED = "[Removed]"  # the title of a withdrawn article
 
 
+def _publisher(source: Json) -> str | None:
+    return text((source or {}).get("name"))
+
+
 @table_row
 class MarketNews:
     """An article."""
 
-    source: str = column("source", "name", otherwise="")
+    source: str = column(read=_publisher, otherwise="")
     url: str
     author: str | None
     title: str

@@ -1,4 +1,14 @@
-"""The ledger of calls, in Postgres: what is granted there is counted for every cluster at once."""
+"""
+The ledger of calls, in Postgres: all processes and clusters with one database share one count.
+
+The SQL function `grant_calls` decides. It holds an advisory lock for the provider until the
+transaction commits, so that two callers never see the same room in a window. It tries the keys from
+the least recently used on, and permits as many calls as the fullest window of a key has room for.
+Sliding windows sum up the rows of `quota_grants`; calendar windows, which may span a month, have
+one counter each in `quota_counters`. For a sweep the limit of a calendar window is lower by the
+provider's reserve: sweeps stop there, and short jobs use the rest. If no key has room, the answer
+is the earliest time at which one will have it.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
