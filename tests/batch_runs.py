@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from ray_pipeline.batch.dependencies import Dependencies
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.results import Collected, RowCounts
+from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.provider import Provider

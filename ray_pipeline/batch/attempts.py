@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ray_pipeline.batch.dependencies import Dependencies
 from ray_pipeline.batch.permits import NotBefore, Permit, PermitBatcher
 from ray_pipeline.batch.responses import ParsedAnswer, collected, read, refused
 from ray_pipeline.batch.results import Collected
+from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.errors import (
     AnswerTooLarge,
     PipelineError,

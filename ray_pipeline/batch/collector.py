@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from ray_pipeline.batch.attempts import LARGEST_BYTES, SourceCaller
 from ray_pipeline.batch.circuit_breaker import CircuitBreaker
-from ray_pipeline.batch.dependencies import Dependencies
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.batch.progress import pending
 from ray_pipeline.batch.results import Collected, RowCounts
+from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.batch.worker_pool import Batches, Results, collect_concurrently
 from ray_pipeline.jobs.spec import JobSpec, Request, Run, Source
 from ray_pipeline.providers.provider import Provider

@@ -8,9 +8,9 @@ item that was in flight. Nothing is kept for the end of a run.
 from ray_pipeline.batch.attempts import Deferred
 from ray_pipeline.batch.circuit_breaker import CircuitOpen
 from ray_pipeline.batch.collector import SourceCollector
-from ray_pipeline.batch.dependencies import Dependencies
 from ray_pipeline.batch.outcome import Outcome, judge
 from ray_pipeline.batch.results import Collected
+from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
 
 OWN_TABLES = "own tables"  # the source of a derived dataset
