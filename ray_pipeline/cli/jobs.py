@@ -231,7 +231,7 @@ async def why(
         for spec in specs
     ]
     if as_json:
-        print_json([{"job": one.job, "fresh": one.fresh, "why": one.sentence} for one in answers])
+        print_json([{"job": one.name, "fresh": one.fresh, "why": one.sentence} for one in answers])
     else:
         for answer in answers:
             typer.echo(answer.sentence)

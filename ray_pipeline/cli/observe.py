@@ -33,7 +33,7 @@ from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.gap_rows import list_gaps
 from ray_pipeline.storage.postgres.quota_rows import read_quotas
 from ray_pipeline.storage.postgres.runs import last_runs
-from ray_pipeline.storage.postgres.status_rows import feed_rows, read_status
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows, read_status
 from ray_pipeline.timestamps import in_utc
 
 RATE_SAMPLE_S = 1.0
@@ -79,11 +79,11 @@ async def status(*, as_json: AsJson = False) -> int:
     """
     settings = load()
     dsn, keys = settings.postgres_dsn(), keys_in_use(settings)
-    before = await feed_rows(dsn)
-    await asyncio.sleep(RATE_SAMPLE_S)
-    page = await read_status(dsn, finnhub_keys=keys.streams)
-    page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
     async with session(dsn, name="status") as connection:
+        before = await read_feed_rows(connection)
+        await asyncio.sleep(RATE_SAMPLE_S)
+        page = await read_status(connection, finnhub_keys=keys.streams)
+        page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
         last = await last_runs(connection)
         quotas = await read_quotas(connection, keys.by_provider, speed=keys.speed)
     if as_json:

@@ -11,7 +11,8 @@ from rich.text import Text
 from ray_pipeline.batch.timetable import Breach, JobPlan
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.observe.audit import Audit, names
-from ray_pipeline.observe.status import FeedRow, Status, age
+from ray_pipeline.observe.freshness import age
+from ray_pipeline.observe.status import FeedRow, Status
 from ray_pipeline.storage.dead_letter_store import LetterRow
 from ray_pipeline.storage.postgres.gap_rows import GapRow
 from ray_pipeline.storage.postgres.quota_rows import QuotaRow

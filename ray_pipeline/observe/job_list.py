@@ -1,4 +1,4 @@
-"""The batch datasets as a list: what each is, when it runs, and how its newest run went."""
+"""The batch datasets as rows: what each contains, when it runs, and its newest run."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from ray_pipeline.catalog import all_jobs
 
 
 def job_rows(last: Mapping[str, Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
-    """Return every job by name; `last` is each one's newest run, where there was one."""
+    """Return a row for every job, by name; `last` has the newest run of each job that ran."""
     return [
         {
             "name": spec.name,
