@@ -170,7 +170,7 @@ def program(name: str, path: str | None, *, needed_for: str) -> Check:
 def embedded(name: str, package: str, *, installed: bool) -> Check:
     """Judge a store that no setting names: `up` starts an embedded server, if it is installed."""
     if installed:
-        return Check(name, "info", "not configured: `ray-pipeline up` starts an embedded server")
+        return Check(name, "info", "not configured: `ray-pipeline up` starts an embedded one")
     return Check(
         name,
         "failed",
