@@ -157,7 +157,7 @@ def living(namespace: str) -> set[str]:
 
 
 def find(name: str, namespace: str) -> RayHandle | None:
-    """Return the living actor of that name, None if there is none."""
+    """Return the living actor of that name, None if none lives."""
     try:
         return RayHandle(ray.get_actor(name, namespace=namespace))
     except ValueError:

@@ -113,7 +113,7 @@ class Supervisor:
             await asyncio.gather(*(self._read_status(actor.name, START_S) for actor in group))
 
     async def _check(self, name: str) -> None:
-        """Read an actor's status, and restart the actor if it has not worked for too long."""
+        """Read an actor's status, and restart an actor that did no work for too long."""
         handle = await self._find(name)
         if handle is None:
             return  # it died since it was listed: the next round starts it

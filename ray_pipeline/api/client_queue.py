@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ray_pipeline.api.answers import encode
 
-CONTROL_LIMIT = 100  # replies that wait; a client that reads never has so many
+CONTROL_LIMIT = 100  # waiting replies; far more than a client that reads ever has
 
 Values = Mapping[str, str]  # JSON by symbol
 

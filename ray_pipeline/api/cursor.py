@@ -18,7 +18,7 @@ from ray_pipeline.feeds.records import to_ms
 MAX_CHARACTERS = 512
 Int4 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int8 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-RecordKey = tuple[Int8, Int4, Int8, Int8, datetime]  # see storage.postgres.pages.record_key
+RecordKey = tuple[Int8, Int4, Int8, Int8, datetime]  # see storage.postgres.pages.history
 
 T = TypeVar("T")
 

@@ -9,11 +9,9 @@ from ray_pipeline.api import cursor
 from ray_pipeline.api.answers import JSON, BadRequest, NotFound, answer, joined
 from ray_pipeline.api.examples import BAR, CURSOR, RECORD, VALUE, shows
 from ray_pipeline.api.parameters import (
-    After,
     Feed,
     Interval,
-    Limit,
-    Order,
+    Paging,
     Symbol,
     Used,
     symbols_in,
@@ -21,7 +19,6 @@ from ray_pipeline.api.parameters import (
 from ray_pipeline.api.services import Services, feed_named
 from ray_pipeline.api.socket import SYMBOL
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.storage.postgres import pages
 from ray_pipeline.stream.bars import INTERVALS
 
@@ -118,33 +115,13 @@ async def latest(
     summary="A symbol's records, a page at a time",
     responses=shows({"rows": [RECORD], "next": CURSOR}, 404, 422, 503),
 )
-async def history(
-    feed: Feed,
-    symbol: Symbol,
-    services: Used,
-    after: After = None,
-    limit: Limit = 500,
-    order: Order = "oldest",
-) -> Response:
+async def history(feed: Feed, symbol: Symbol, services: Used, paging: Paging) -> Response:
     """By event time. Pass `next` as `after` to get the next page; null after the last page."""
-    newest_first = order == "newest"
-    key: tuple[object, ...] | None = None
-    if after is not None:
-        time = cursor.moment(after)
-        key = (
-            cursor.read(after, cursor.RECORDS)
-            if time is None
-            else pages.time_key(to_ms(time), newest_first=newest_first)
-        )
-    rows = await services.stores.postgres.read(
-        lambda connection: pages.history(
-            connection, feed, symbol, after=key, limit=limit, newest_first=newest_first
-        )
+    request = paging.request(symbol, cursor.RECORDS)
+    page = await services.stores.postgres.read(
+        lambda connection: pages.history(connection, feed, request)
     )
-    # A full page may be the last one: then the next page is empty.
-    full = len(rows) == limit
-    next_page = cursor.write(pages.record_key(feed, rows[-1])) if full else None
-    return answer({"feed": feed.name, "symbol": symbol, "rows": rows, "next": next_page})
+    return _page({"feed": feed.name, "symbol": symbol}, page)
 
 
 @router.get(
@@ -153,29 +130,16 @@ async def history(
     responses=shows({"rows": [BAR], "next": CURSOR}, 404, 422, 503),
 )
 async def bars(
-    feed: Feed,
-    symbol: Symbol,
-    services: Used,
-    interval: Interval = "1m",
-    after: After = None,
-    limit: Limit = 500,
-    order: Order = "oldest",
+    feed: Feed, symbol: Symbol, services: Used, paging: Paging, interval: Interval = "1m"
 ) -> Response:
     """Open, high, low, close and volume by start time; an interval without a trade has no bar."""
-    start = None
-    if after is not None:
-        start = cursor.moment(after) or cursor.read(after, cursor.TIMES)
-    rows = await services.stores.postgres.read(
-        lambda connection: pages.bars(
-            connection,
-            feed,
-            symbol,
-            interval_s=INTERVALS[interval],
-            after=start,
-            limit=limit,
-            newest_first=order == "newest",
-        )
+    request, interval_s = paging.request(symbol, cursor.TIMES), INTERVALS[interval]
+    page = await services.stores.postgres.read(
+        lambda connection: pages.bars(connection, feed, request, interval_s=interval_s)
     )
-    next_page = cursor.write(rows[-1]["start_at"]) if len(rows) == limit else None
-    head = {"feed": feed.name, "symbol": symbol, "interval": interval}
-    return answer(head | {"rows": rows, "next": next_page})
+    return _page({"feed": feed.name, "symbol": symbol, "interval": interval}, page)
+
+
+def _page(head: dict[str, object], page: pages.Page) -> Response:
+    next_page = None if page.next is None else cursor.write(page.next)
+    return answer(head | {"rows": page.rows, "next": next_page})

@@ -32,7 +32,7 @@ class Lobby:
             Dropped: In the block, when a new socket takes the place.
         """
         # A place is a timeout: to evict its holder, the timeout is rescheduled to now. Both cases
-        # raise TimeoutError in the holder; an evicted one is no longer among the places.
+        # raise TimeoutError in the holder; an evicted one was removed from the places.
         timeout = asyncio.timeout(timeout_s)
         try:
             async with timeout:

@@ -1,14 +1,17 @@
 """The parameters of the routes, and their validation."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import Depends, Path, Query, Request
 
 from ray_pipeline.api.answers import BadRequest
-from ray_pipeline.api.cursor import MAX_CHARACTERS
+from ray_pipeline.api.cursor import MAX_CHARACTERS, moment, read
 from ray_pipeline.api.services import Services, feed_named
 from ray_pipeline.api.socket import SYMBOL
 from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.storage.postgres.pages import PageRequest
 
 PATTERN = f"^{SYMBOL.pattern}$"
 MAX_SYMBOLS = 1_000
@@ -43,6 +46,30 @@ After = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=5_000, description="Maximum number of rows.")]
 Order = Annotated[Literal["oldest", "newest"], Query(description="Which row comes first.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PagingParameters:
+    """Which page of a symbol's records or bars."""
+
+    after: After = None
+    limit: Limit = 500
+    order: Order = "oldest"
+
+    def request(self, symbol: str, keys: msgspec.json.Decoder[Any]) -> PageRequest:
+        """
+        Return the request for this page; `keys` decodes the `next` of an earlier page.
+
+        Raises:
+            BadRequest: If `after` is neither a time nor such a key.
+        """
+        after: object | None = None
+        if self.after is not None:
+            after = moment(self.after) or read(self.after, keys)
+        return PageRequest(symbol, after, self.limit, self.order == "newest")
+
+
+Paging = Annotated[PagingParameters, Depends()]
 Interval = Annotated[Literal["1s", "1m", "5m", "1h"], Query()]
 Before = Annotated[
     int | None,

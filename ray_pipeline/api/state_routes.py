@@ -97,10 +97,10 @@ async def gaps(
     services: Used, feed: MaybeFeed, after: Before = None, limit: Limit = 100
 ) -> Response:
     """Newest first; pass `next` as `after` to get the next page."""
-    rows = await services.stores.postgres.read(
+    page = await services.stores.postgres.read(
         lambda connection: pages.gaps(connection, feed_name=feed, before=after, limit=limit)
     )
-    return answer({"rows": rows, "next": rows[-1]["id"] if len(rows) == limit else None})
+    return answer({"rows": page.rows, "next": page.next})
 
 
 @router.get(
@@ -116,14 +116,13 @@ async def dead_letters(
     limit: Limit = 100,
 ) -> Response:
     """Newest first, without payloads; and the number of open ones by feed and reason."""
-    rows = await services.stores.postgres.read(
+    page = await services.stores.postgres.read(
         lambda connection: pages.dead_letters(
             connection, feed_name=feed, state=state, before=after, limit=limit
         )
     )
     counts = [asdict(row) for row in (await services.status.get()).dead_letters]
-    next_page = rows[-1]["id"] if len(rows) == limit else None
-    return answer({"rows": rows, "next": next_page, "open": counts})
+    return answer({"rows": page.rows, "next": page.next, "open": counts})
 
 
 @router.get("/v1/jobs", summary="Every batch dataset", responses=shows({"jobs": [JOB]}, 503))

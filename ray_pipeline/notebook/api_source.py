@@ -12,7 +12,7 @@ from ray_pipeline.errors import PipelineError, Unavailable
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.notebook.exact import exact
 from ray_pipeline.notebook.frames import Row
-from ray_pipeline.notebook.row_source import Page, PageRequest
+from ray_pipeline.storage.postgres.pages import Page, PageRequest
 from ray_pipeline.storage.redirects import get
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)

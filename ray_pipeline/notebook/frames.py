@@ -1,4 +1,4 @@
-"""Rows as DataFrames or Arrow tables, whose columns and types do not depend on the rows."""
+"""Rows as DataFrames or Arrow tables; columns and types do not depend on the rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

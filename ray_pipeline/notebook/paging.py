@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.notebook.frames import Row, time_of
-from ray_pipeline.notebook.row_source import Page, PageRequest
+from ray_pipeline.storage.postgres.pages import Page, PageRequest
 from ray_pipeline.timestamps import shifted
 
 PAGE_ROWS = 5_000  # the maximum of the API

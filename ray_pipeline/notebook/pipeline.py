@@ -266,8 +266,8 @@ class Pipeline:
         return self._feed_of[symbol]
 
     def _unknown(self, symbols: Sequence[str]) -> PipelineError:
-        known = self.symbols()
-        close = [match for name in symbols for match in difflib.get_close_matches(name, known, n=2)]
+        names = self.symbols()
+        close = [match for name in symbols for match in difflib.get_close_matches(name, names, n=2)]
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         return PipelineError(
             f"no feed has a value of {', '.join(symbols[:5])}",

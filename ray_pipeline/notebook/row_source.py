@@ -1,37 +1,11 @@
 """The port to the rows of a notebook, which the stores and the API implement."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.notebook.frames import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows, and the cursor of the next page: None after the last page."""
-
-    rows: Sequence[Row]
-    next: object | None
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """
-    A request for one page of a symbol's records or bars.
-
-    Attributes:
-        after: A time, or the `next` of an earlier page; rows begin after it. None: the first page.
-        limit: Maximum number of rows.
-        newest_first: The order.
-    """
-
-    symbol: str
-    after: datetime | object | None
-    limit: int
-    newest_first: bool
+from ray_pipeline.storage.postgres.pages import Page, PageRequest
 
 
 class RowSource(Protocol):

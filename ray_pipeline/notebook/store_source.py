@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 
 from ray_pipeline.api.value_source import ValueSource
 from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.local.announced import KeysInUse
 from ray_pipeline.notebook.exact import exact
 from ray_pipeline.notebook.frames import Row
-from ray_pipeline.notebook.row_source import Page, PageRequest
 from ray_pipeline.observe.job_list import job_rows
 from ray_pipeline.observe.status import FeedRow, with_rates
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres import pages
+from ray_pipeline.storage.postgres.pages import Page, PageRequest
 from ray_pipeline.storage.postgres.pool import Pool
 from ray_pipeline.storage.postgres.quota_rows import read_quotas
 from ray_pipeline.storage.postgres.runs import last_runs, recent_runs
@@ -80,49 +79,23 @@ class StoresSource:
 
     async def history(self, spec: FeedSpec, request: PageRequest) -> Page:
         """Return a page of records."""
-        after = request.after
-        key = (
-            pages.time_key(to_ms(after), newest_first=request.newest_first)
-            if isinstance(after, datetime)
-            else after
+        return await self._postgres.read(
+            lambda connection: pages.history(connection, spec, request)
         )
-        assert key is None or isinstance(key, tuple), "the `next` of a page of history"
-        rows = await self._postgres.read(
-            lambda connection: pages.history(
-                connection,
-                spec,
-                request.symbol,
-                after=key,
-                limit=request.limit,
-                newest_first=request.newest_first,
-            )
-        )
-        return Page(rows, pages.record_key(spec, rows[-1]) if len(rows) == request.limit else None)
 
     async def bars(self, spec: FeedSpec, request: PageRequest, *, interval: str) -> Page:
         """Return a page of bars."""
-        after = request.after
-        assert after is None or isinstance(after, datetime), "the `next` of a page of bars"
-        rows = await self._postgres.read(
-            lambda connection: pages.bars(
-                connection,
-                spec,
-                request.symbol,
-                interval_s=INTERVALS[interval],
-                after=after,
-                limit=request.limit,
-                newest_first=request.newest_first,
-            )
+        interval_s = INTERVALS[interval]
+        return await self._postgres.read(
+            lambda connection: pages.bars(connection, spec, request, interval_s=interval_s)
         )
-        return Page(rows, rows[-1]["start_at"] if len(rows) == request.limit else None)
 
     async def gaps(self, feed: str | None, *, after: object | None, limit: int) -> Page:
         """Return a page of gaps, newest first."""
         assert after is None or isinstance(after, int), "the `next` of a page of gaps"
-        rows = await self._postgres.read(
+        return await self._postgres.read(
             lambda connection: pages.gaps(connection, feed_name=feed, before=after, limit=limit)
         )
-        return Page(rows, rows[-1]["id"] if len(rows) == limit else None)
 
     async def jobs(self) -> list[Row]:
         """Return every batch dataset, with its newest run as `last`."""

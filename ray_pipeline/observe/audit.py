@@ -151,7 +151,7 @@ class Audit:
 
     def as_json(self) -> dict[str, object]:
         """
-        Return the JSON form, whose names are stable:
+        Return the JSON form; its names are stable:
 
         {"clean": true,
          "feeds": {"sp500": {"published": 10, "stored": 9, "duplicates": 0, "missing": 0,

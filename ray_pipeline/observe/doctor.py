@@ -34,21 +34,23 @@ def healthy(checks: Sequence[Check]) -> bool:
     return not any(check.state == "failed" for check in checks)
 
 
+def _passed(name: str, ok: bool, *, detail: str, fix: str) -> Check:
+    return Check(name, "ok", detail) if ok else Check(name, "failed", detail, fix)
+
+
 def python(version: tuple[int, int]) -> Check:
     """Judge the interpreter."""
-    text = ".".join(map(str, version))
-    if (3, 11) <= version < (3, 14):
-        return Check("python", "ok", text)
-    return Check("python", "failed", text, "use Python 3.11, 3.12 or 3.13")
+    supported = (3, 11) <= version < (3, 14)
+    detail, fix = ".".join(map(str, version)), "use Python 3.11, 3.12 or 3.13"
+    return _passed("python", supported, detail=detail, fix=fix)
 
 
 def ray(version: str | None) -> Check:
     """Judge Ray's version; None if it is not installed."""
     if version is None:
         return Check("ray", "failed", "not installed", "pip install ray-pipeline")
-    if version.startswith(RAY_VERSION):
-        return Check("ray", "ok", version)
-    return Check("ray", "failed", version, "pip install 'ray[default,serve]==2.60.*'")
+    fix = "pip install 'ray[default,serve]==2.60.*'"
+    return _passed("ray", version.startswith(RAY_VERSION), detail=version, fix=fix)
 
 
 def ray_auth(environ: Mapping[str, str]) -> Check:
@@ -74,43 +76,35 @@ def ray_auth(environ: Mapping[str, str]) -> Check:
 
 def postgres_version(number: int) -> Check:
     """Judge `server_version_num`."""
-    text = f"{number // 10_000}.{number % 10_000}"
-    if number >= OLDEST_POSTGRES:
-        return Check("postgres version", "ok", text)
-    return Check("postgres version", "failed", text, "use PostgreSQL 14 or newer")
+    detail, fix = f"{number // 10_000}.{number % 10_000}", "use PostgreSQL 14 or newer"
+    return _passed("postgres version", number >= OLDEST_POSTGRES, detail=detail, fix=fix)
 
 
 def migrations(missing: Sequence[str]) -> Check:
     """Judge the schema by the migrations that were not applied."""
-    if not missing:
-        return Check("migrations", "ok", "up to date")
-    detail = f"not applied: {', '.join(missing)}"
-    return Check("migrations", "failed", detail, "run `ray-pipeline migrate`")
+    detail = f"not applied: {', '.join(missing)}" if missing else "up to date"
+    return _passed("migrations", not missing, detail=detail, fix="run `ray-pipeline migrate`")
 
 
 def partitions(missing: Sequence[str]) -> Check:
     """Judge the monthly partitions of this and the next month."""
-    if not missing:
-        return Check("partitions", "ok", "this month and the next exist")
-    detail = f"missing: {', '.join(missing)}"
-    return Check("partitions", "failed", detail, "run `ray-pipeline migrate`")
+    detail = f"missing: {', '.join(missing)}" if missing else "this month and the next exist"
+    return _passed("partitions", not missing, detail=detail, fix="run `ray-pipeline migrate`")
 
 
 def clock(ahead_s: float) -> Check:
     """Judge how far this machine's clock is ahead of the database's."""
     detail = f"{abs(ahead_s):.2f} s {'ahead of' if ahead_s > 0 else 'behind'} Postgres"
-    if abs(ahead_s) <= CLOCK_TOLERANCE_S:
-        return Check("clock", "ok", detail)
-    return Check("clock", "failed", detail, "synchronise the clocks (NTP, chrony) of both machines")
+    fix = "synchronise the clocks (NTP, chrony) of both machines"
+    return _passed("clock", abs(ahead_s) <= CLOCK_TOLERANCE_S, detail=detail, fix=fix)
 
 
 def eviction(policy: str, limit_bytes: int) -> Check:
     """Judge Redis' memory policy: with eviction, latest values vanish before they expire."""
     detail = f"maxmemory {limit_bytes:,} bytes, {policy}"
-    if policy == "noeviction" or limit_bytes == 0:
-        return Check("redis memory", "ok", detail)
+    keeps = policy == "noeviction" or limit_bytes == 0
     fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
-    return Check("redis memory", "failed", detail, fix)
+    return _passed("redis memory", keeps, detail=detail, fix=fix)
 
 
 def topics(existing: Mapping[str, int], configured: Mapping[str, int]) -> Check:

@@ -58,8 +58,8 @@ def missed_slot(
     """
     Return the due slot if no run has taken it within the grace period, else None.
 
-    A run that has not ended may still belong to an earlier slot: jobs do not overlap, and the
-    scheduler starts the next slot when it ends.
+    While a run of an earlier slot continues, no slot is missed: runs of a job do not overlap, and
+    the scheduler starts the next slot afterwards.
     """
     if due is None or last_slot >= due or not ended:
         return None

@@ -24,15 +24,16 @@ WAIT_S = 10.0
 # Must be read before Kafka's end offsets: then every number that it reports lies below them.
 REPORTED = "SELECT feed, shard, epoch, published FROM producer_epochs"
 
+COUNT = sql.SQL("(SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest({}) AS r)")
 # Multiranges make the set arithmetic exact and cheap: an epoch of millions of numbers is a handful
 # of ranges. `lost - seen` is what is still lost, because a record may arrive after it was given up.
-EPOCHS = """
+EPOCHS = sql.SQL("""
     WITH reported AS (
         SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[])
             AS reported (feed, shard, epoch, published)
     ), epochs AS (
         SELECT feed, shard, epoch, stored, parked, notices,
-               coalesce(seen, '{}') AS seen, coalesce(lost, '{}') AS lost,
+               coalesce(seen, '{{}}') AS seen, coalesce(lost, '{{}}') AS lost,
                greatest(coalesce(published, 0), coalesce(upper(seen) - 1, 0)) AS highest
         FROM reported FULL JOIN stream_sequences USING (feed, shard, epoch)
     ), recorded AS (
@@ -42,22 +43,22 @@ EPOCHS = """
     ), judged AS (
         SELECT epochs.*, lost - seen AS still_lost,
                int8multirange(int8range(1, highest + 1)) - seen - lost AS missing,
-               lost - seen - coalesce(ranges, '{}') AS unrecorded
+               lost - seen - coalesce(ranges, '{{}}') AS unrecorded
         FROM epochs LEFT JOIN recorded USING (feed, shard, epoch)
     )
     SELECT feed, shard, epoch, highest, coalesce(stored, 0) AS stored,
            coalesce(parked, 0) AS parked, coalesce(notices, 0) AS notices,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest(seen) AS r) AS seen,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint
-            FROM unnest(missing) AS r) AS missing,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint
-            FROM unnest(still_lost) AS r) AS lost,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint
-            FROM unnest(unrecorded) AS r) AS unrecorded,
+           {seen} AS seen, {missing} AS missing, {still_lost} AS lost,
+           {unrecorded} AS unrecorded,
            ARRAY(SELECT ARRAY[lower(r), upper(r) - 1]
                  FROM unnest(missing) AS r LIMIT 3) AS missing_ranges
     FROM judged ORDER BY feed, shard, epoch
-"""
+""").format(
+    **{
+        ranges: COUNT.format(sql.Identifier(ranges))
+        for ranges in ("seen", "missing", "still_lost", "unrecorded")
+    }
+)
 
 # Grouping by number first counts rows and distinct numbers in one pass by hash, in parallel, from
 # the primary key's index alone. count(DISTINCT seq) would sort, in a single process.
@@ -171,7 +172,7 @@ async def _gather(
 
 async def _snapshot(connection: Connection, settings: Settings, baseline: Baseline) -> Snapshot:
     async with connection.transaction():
-        # Rows and counters must be of one moment: a commit between two queries is no fault.
+        # Rows and counters must be of one moment: a commit in between would look like a loss.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         # Millions of numbers exceed the default of 4 MB; a hash on disk takes three times as long.
         await connection.execute("SET LOCAL work_mem = '64MB'")

@@ -109,7 +109,7 @@ def outages() -> Iterator[None]:
 
 
 async def scalar(connection: Connection, query: LiteralString, *values: object) -> object:
-    """Return the first column of the first row, None if there is no row."""
+    """Return the first column of the first row, None without a row."""
     cursor = await connection.execute(query, values)
     row = await cursor.fetchone()
     return row[0] if row else None

@@ -6,7 +6,8 @@ would read and discard all earlier rows, and rows that are inserted or deleted b
 would shift it, so that a row is returned twice or never.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
 from ray_pipeline.storage.postgres import gap_rows
 from ray_pipeline.storage.postgres.connection import Connection
@@ -24,7 +26,6 @@ from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 from ray_pipeline.timestamps import EARLIEST, LATEST, in_utc
 
 Row = dict[str, Any]
-Key = Sequence[object]
 
 LAYOUTS: Mapping[str, Layout[Any]] = {
     "sp500": SP500,
@@ -65,38 +66,40 @@ NEWEST_OF = """
     ) AS newest
 """
 LAST_ID = 2**63 - 1
+KEY_AFTER_EVENT = ("pod_index", "epoch", "seq", "created_at")
 
 
-def record_key(spec: FeedSpec, row: Row) -> tuple[object, ...]:
-    """Return the paging key of a history row: the columns after the symbol in its sort order."""
-    event = _columns(spec)[1]
-    return row[event], row["pod_index"], row["epoch"], row["seq"], row["created_at"]
-
-
-def time_key(event_ms: int, *, newest_first: bool) -> tuple[object, ...]:
+@dataclass(frozen=True, slots=True)
+class PageRequest:
     """
-    Return the paging key that lies between all rows of a moment and the rows after it.
+    A request for one page of a symbol's records or bars.
 
-    The other columns of the key get the value that no row passes in this order.
+    Attributes:
+        after: A time, or the `next` of an earlier page; rows begin after it. None: the first page.
+        limit: Maximum number of rows, at least 1.
+        newest_first: The order.
     """
-    edge = -1 if newest_first else 2**31 - 1
-    return event_ms, edge, edge, edge, "-infinity" if newest_first else "infinity"
+
+    symbol: str
+    after: object | None
+    limit: int
+    newest_first: bool
 
 
-async def history(
-    connection: Connection,
-    spec: FeedSpec,
-    symbol: str,
-    *,
-    after: Key | None,
-    limit: int,
-    newest_first: bool,
-) -> list[Row]:
-    """Return a symbol's records by event time, those after the key `after`."""
-    names = _names(spec)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, and the key of the last one if another page may follow; None after the last page."""
+
+    rows: Sequence[Mapping[str, Any]]
+    next: object | None
+
+
+async def history(connection: Connection, spec: FeedSpec, request: PageRequest) -> Page:
+    """Return a page of a symbol's records by event time."""
+    names, newest_first = _names(spec), request.newest_first
     condition: sql.Composable = sql.SQL("")
-    if after is not None:
-        *numbers, created_at = after
+    if request.after is not None:
+        *numbers, created_at = _history_key(request.after, newest_first=newest_first)
         literals = map(sql.Literal, (*numbers, _page_start(created_at, newest_first=newest_first)))
         # Not `{}::bigint`: in -9223372036854775808::bigint the sign comes after the cast.
         key = sql.SQL(
@@ -104,56 +107,74 @@ async def history(
             "CAST({} AS timestamp)"
         ).format(*literals)
         condition = sql.SQL(AFTER_RECORD).format(
-            event=names["event"],
-            sign=_sign(newest_first),
-            key=key,
+            event=names["event"], sign=_sign(newest_first), key=key
         )
     query = sql.SQL(HISTORY).format(after=condition, direction=_direction(newest_first), **names)
-    return await _rows(connection, query, {"symbol": symbol, "limit": limit})
+    rows = await _rows(connection, query, {"symbol": request.symbol, "limit": request.limit})
+    event = _columns(spec)[1]
+    return _page(
+        rows,
+        request.limit,
+        key=lambda row: (row[event], *(row[name] for name in KEY_AFTER_EVENT)),
+    )
+
+
+def _history_key(after: object, *, newest_first: bool) -> tuple[object, ...]:
+    """
+    Return the columns after the symbol in the sort order, as a page ends with them.
+
+    A time becomes the key between its own rows and the rows after it: the other columns get a value
+    that no row passes in this order.
+    """
+    if isinstance(after, datetime):
+        edge = -1 if newest_first else 2**31 - 1
+        end_of_time = "-infinity" if newest_first else "infinity"
+        return to_ms(after), edge, edge, edge, end_of_time
+    assert isinstance(after, tuple), "the `next` of a page of history"
+    return after
 
 
 async def bars(
-    connection: Connection,
-    spec: FeedSpec,
-    symbol: str,
-    *,
-    interval_s: int,
-    after: datetime | None,
-    limit: int,
-    newest_first: bool,
-) -> list[Row]:
-    """Return a symbol's bars by their start, those after `after`."""
+    connection: Connection, spec: FeedSpec, request: PageRequest, *, interval_s: int
+) -> Page:
+    """Return a page of a symbol's bars by their start."""
+    newest_first = request.newest_first
     condition: sql.Composable = sql.SQL("")
-    if after is not None:
+    if request.after is not None:
         condition = sql.SQL("AND start_at {} %(after)s::timestamptz").format(_sign(newest_first))
-    return await _rows(
-        connection,
-        sql.SQL(BARS).format(after=condition, direction=_direction(newest_first)),
-        {
-            "feed": spec.name,
-            "symbol": symbol,
-            "interval_s": interval_s,
-            "after": _page_start(after, newest_first=newest_first),
-            "limit": limit,
-        },
-    )
+    values = {
+        "feed": spec.name,
+        "symbol": request.symbol,
+        "interval_s": interval_s,
+        "after": _page_start(request.after, newest_first=newest_first),
+        "limit": request.limit,
+    }
+    query = sql.SQL(BARS).format(after=condition, direction=_direction(newest_first))
+    rows = await _rows(connection, query, values)
+    return _page(rows, request.limit, key=lambda row: row["start_at"])
 
 
 async def gaps(
     connection: Connection, *, feed_name: str | None, before: int | None, limit: int
-) -> list[Row]:
-    """Return gaps, newest first, those before the id `before`."""
+) -> Page:
+    """Return a page of gaps, newest first, those before the id `before`."""
     last = LAST_ID if before is None else before
-    return await _rows(connection, GAPS, {"feed": feed_name, "before": last, "limit": limit})
+    values = {"feed": feed_name, "before": last, "limit": limit}
+    return _page(await _rows(connection, GAPS, values), limit, key=lambda row: row["id"])
 
 
 async def dead_letters(
     connection: Connection, *, feed_name: str | None, state: str, before: int | None, limit: int
-) -> list[Row]:
-    """Return dead letters without their payloads, newest first, those before the id `before`."""
+) -> Page:
+    """Return a page of dead letters, newest first, those before the id `before`."""
     last = LAST_ID if before is None else before
     values = {"feed": feed_name, "state": state, "before": last, "limit": limit}
-    return await _rows(connection, DEAD_LETTERS, values)
+    return _page(await _rows(connection, DEAD_LETTERS, values), limit, key=lambda row: row["id"])
+
+
+def _page(rows: list[Row], limit: int, *, key: Callable[[Row], object]) -> Page:
+    # A full page may be the last one: then the next page is empty.
+    return Page(rows, key(rows[-1]) if len(rows) == limit else None)
 
 
 async def newest_values(

@@ -12,7 +12,7 @@ from ray_pipeline.notebook import paging
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.labels import labels
 from ray_pipeline.notebook.paging import between, moment
-from ray_pipeline.notebook.row_source import Page
+from ray_pipeline.storage.postgres.pages import Page
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
