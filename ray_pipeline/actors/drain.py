@@ -42,6 +42,7 @@ async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> d
         # Producers first: the consumers of this node store what they still publish.
         producers = [name for name in names if name.startswith("producer-")]
         finished: dict[str, bool] = {}
+        # All actors of a group at once: each may take the whole time to drain.
         for group in (producers, [name for name in names if name not in producers]):
             stops = (_stop(name, settings, drain_s) for name in group)
             finished |= zip(group, await asyncio.gather(*stops), strict=True)

@@ -38,6 +38,7 @@ def outdated(
         match = NAME.fullmatch(name)
         if match is None or name in by_name or int(match["generation"]) > generation:
             continue
+        # Numbers of shards and consumers are part of the base: each actor has its own successor.
         successor = by_name.get(f"{match['base']}-g{generation}")
         yield Outdated(name, match["base"].partition("-")[0], successor)
 

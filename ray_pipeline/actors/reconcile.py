@@ -34,6 +34,8 @@ def actors_to_start(
     Of the actors that replace an older one, start one at a time: two full generations at once would
     double the memory and the connections to each provider.
     """
+    # A successor counts as living before it is at work: the next handover waits for this one, since
+    # its predecessor leaves the list of outdated actors only when it ends.
     missing = [actor for actor in desired if actor.name not in living]
     successors = {old.successor.name for old in replaced if old.successor is not None}
     new = [actor for actor in missing if actor.name not in successors]
@@ -77,5 +79,6 @@ class StallClock:
         since_s = self._since_s.setdefault(name, now_s)
         if now_s - since_s < (STOPPED_S if up else UNRESPONSIVE_S):
             return ""
+        # The restarted actor gets the full time again.
         del self._since_s[name]
         return "is stopped" if up else "is unresponsive"

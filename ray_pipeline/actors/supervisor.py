@@ -12,13 +12,7 @@ from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.generations import Outdated, outdated
 from ray_pipeline.actors.ray_metrics import Meter
 from ray_pipeline.actors.ray_runtime import ActorUnreachable, RayHandle
-from ray_pipeline.actors.reconcile import (
-    EXCLUSIVE,
-    StallClock,
-    actors_to_start,
-    is_up,
-    retirement,
-)
+from ray_pipeline.actors.reconcile import EXCLUSIVE, StallClock, actors_to_start, is_up, retirement
 from ray_pipeline.observe.metrics import Sample
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.metrics_rows import read_metrics
@@ -88,6 +82,7 @@ class Supervisor:
         living = await asyncio.to_thread(ray_runtime.living, self._namespace)
         old = list(outdated(living, self._desired, generation=self._settings.ray.generation))
         replaced = [actor for actor in old if actor.kind not in EXCLUSIVE]
+        # Exclusive actors end before their successors start, all others after.
         for actor in old:
             if actor.kind in EXCLUSIVE:
                 await self._retire(actor)
@@ -164,6 +159,7 @@ class Supervisor:
                 samples = []
             if self._meter is None:
                 self._meter = Meter(generation=self._settings.ray.generation)
+                # Totals in Postgres survive restarts: what was counted before must not count again.
                 self._meter.begin(samples)
             ups = (
                 Sample("pipeline_actor_up", float(is_up(self.statuses.get(name))), {"actor": name})

@@ -42,6 +42,7 @@ async def push(socket: WebSocket, feed: str) -> None:
         hub = services.hubs.get(feed)
         if hub is None:
             raise CloseSocket(POLICY, "no such feed")
+        # Counted only from here on, so that strangers cannot use up the places of clients.
         with _counted(services):
             await Conversation(socket, hub, feed=feed, limits=limits).hold(first)
     except CloseSocket as closing:
@@ -66,6 +67,7 @@ async def _authenticated(socket: WebSocket, services: Services) -> Command | Non
     first = await _first_message(socket, services)
     if first is not None and services.token_check.accepts(first.token or ""):
         return first
+    # A proper close waits for the other side: under a flood it would pile up open connections.
     if not services.refusals.take(now_s=time.monotonic()):
         raise Dropped
     raise CloseSocket(POLICY, BAD_TOKEN)

@@ -33,6 +33,7 @@ class TokenCheck:
 
     def accepts(self, offered: str) -> bool:
         """Return whether a token is valid, in a time that does not depend on the token."""
+        # A comparison that ends at the first difference would reveal the token byte by byte.
         return hmac.compare_digest(offered.encode("utf-8", "replace"), self._token)
 
 
@@ -106,6 +107,7 @@ async def _refuse_handshake(_scope: Scope, _receive: Receive, send: Send) -> Non
 def _too_large(scope: Scope) -> ASGIApp | None:
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
         return refusal(414, f"the URL is longer than {URL_LIMIT_BYTES} bytes")
+    # A chunked body has no size in advance, so that it could not be refused before it is read.
     headers = Headers(scope=scope)
     if "transfer-encoding" in headers:
         return refusal(411, "a body needs a Content-Length")

@@ -45,6 +45,7 @@ class ClientQueue:
         can use it only if nothing else waits.
         """
         if self._values:
+            # A new dict: the waiting one is shared with other clients of the same subscriptions.
             self._values = {**self._values, **values}
             self._frame = None
         else:

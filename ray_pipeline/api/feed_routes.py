@@ -8,14 +8,7 @@ from starlette.responses import Response
 from ray_pipeline.api import cursor
 from ray_pipeline.api.answers import JSON, BadRequest, NotFound, answer, joined
 from ray_pipeline.api.examples import BAR, CURSOR, RECORD, VALUE, shows
-from ray_pipeline.api.parameters import (
-    Feed,
-    Interval,
-    Paging,
-    Symbol,
-    Used,
-    symbols_in,
-)
+from ray_pipeline.api.parameters import Feed, Interval, Paging, Symbol, Used, symbols_in
 from ray_pipeline.api.services import Services, feed_named
 from ray_pipeline.api.socket import SYMBOL
 from ray_pipeline.catalog import FEEDS

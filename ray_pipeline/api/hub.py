@@ -52,6 +52,8 @@ class Hub:
     def subscribe(self, client: Client, symbols: Collection[str]) -> None:
         """Replace a client's subscriptions; the next round sends the values of new symbols."""
         interest = frozenset(symbols)
+        # New symbols need their current value even if it does not change. A symbol that was added
+        # and removed before the next round needs nothing.
         client.fresh = (client.fresh & interest) | (interest - client.interest)
         client.queue.forget(set(client.interest - interest))
         self.leave(client)
@@ -98,6 +100,7 @@ class Hub:
         self._announce("")
         now = {s: v for s, v in zip(symbols, values, strict=True) if v is not None}
         changed = {s: v for s, v in now.items() if self._last.get(s) != v}
+        # Replaced, not merged: values of symbols without a subscription must not pile up.
         self._last = now
         for interest, clients in list(self._clients.items()):
             self._offer(interest, clients, changed)
@@ -107,6 +110,7 @@ class Hub:
         text = frame(self._feed, shared) if shared else ""
         for client in clients:
             if client.fresh:
+                # This client needs its own message; later rounds share the one of its group again.
                 values = shared | {s: self._last[s] for s in client.fresh & self._last.keys()}
                 client.fresh.clear()
                 if values:

@@ -50,6 +50,7 @@ class TokenBucket:
 
     def take(self, *, now_s: float) -> bool:
         """Take one token; return False if the bucket is empty."""
+        # Refilled on demand from the time that passed: no timer, and no cost for an idle client.
         self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
         if self._left < 1.0:

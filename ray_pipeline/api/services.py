@@ -112,9 +112,7 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
 
 def _hub(spec: FeedSpec, stores: ValueSource, limits: Limits) -> Hub:
     return Hub(
-        spec.name,
-        lambda symbols: stores.redis.many(spec, symbols),
-        interval_s=limits.interval_s,
+        spec.name, lambda symbols: stores.redis.many(spec, symbols), interval_s=limits.interval_s
     )
 
 

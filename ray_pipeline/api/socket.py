@@ -60,6 +60,7 @@ class Conversation:
         """
         try:
             self._greet(first)
+            # Two tasks, because receiving must not delay values, nor a slow client the commands.
             await first_of(self._receive_commands(), self._send_messages())
         except CloseSocket as closing:
             await self._close(closing)
@@ -103,6 +104,7 @@ class Conversation:
                 self._obey(command)
 
     def _obey(self, command: Command) -> None:
+        # All or nothing: a command with an invalid symbol changes no subscription.
         named = {*command.subscribe, *command.unsubscribe}
         if bad := [symbol for symbol in named if not SYMBOL.fullmatch(symbol)]:
             self._complain(f"not a symbol: {bad[0][:40]!r}")
@@ -134,6 +136,7 @@ class Conversation:
             if queue.has_control:
                 await self._send(queue.control())
                 continue
+            # Measured from the start of the send: a slow client does not get a burst afterwards.
             values_at_s = time.monotonic() + limits.interval_s
             await self._send(queue.values())
 

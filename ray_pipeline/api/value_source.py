@@ -56,6 +56,8 @@ class ValueSource:
             values = await self.redis.many(spec, symbols)
         except CacheUnavailable as error:
             return LatestValues(await self._from_postgres(spec, symbols, error), "postgres")
+        # Redis keeps values for a limited time: symbols that are quiet for longer are in
+        # Postgres only.
         cached = {s: v for s, v in zip(symbols, values, strict=True) if v is not None}
         missing = [symbol for symbol in symbols if symbol not in cached]
         if not missing:

@@ -29,7 +29,7 @@ BrokerOption = Annotated[
     str | None,
     typer.Option(
         help="'tansu' (memory only: a restart forgets all records) or 'kafka' (durable; needs "
-        "Java and, once, Maven). Default: the broker of the last start, at first tansu.",
+        "Java and, once, Maven). Default: the broker of the last start, at first tansu."
     ),
 ]
 

@@ -22,15 +22,21 @@ EMPTY_DECIMALS = pa.decimal128(38, 9)  # for a column without a number
 
 
 class Kind(Enum):
-    """The type of a column."""
+    """The type of a column: its name, its pandas dtype and its Arrow type."""
 
-    TIME = "time"  # UTC
-    NUMBER = "number"  # float or Decimal, by FrameOptions.numbers
-    FLOAT = "float"
-    WHOLE = "whole"
-    TEXT = "text"
-    FLAG = "flag"
-    TEXTS = "texts"
+    TIME = ("time", "datetime64[us, UTC]", pa.timestamp("us", tz="UTC"))
+    NUMBER = ("number", "float64", pa.float64())  # float or Decimal, by FrameOptions.numbers
+    FLOAT = ("float", "float64", pa.float64())
+    # pandas' own nullable types: numpy has no missing integer and no missing boolean.
+    WHOLE = ("whole", "Int64", pa.int64())
+    TEXT = ("text", "str", pa.string())
+    FLAG = ("flag", "boolean", pa.bool_())
+    TEXTS = ("texts", "object", pa.list_(pa.string()))
+
+    def __init__(self, label: str, pandas: str, arrow: pa.DataType) -> None:
+        self.label = label
+        self.pandas = pandas
+        self.arrow = arrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +102,10 @@ def time_of(value: datetime | str) -> datetime:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-PANDAS: Mapping[Kind, str] = {
-    Kind.TIME: "datetime64[us, UTC]",
-    Kind.NUMBER: "float64",
-    Kind.FLOAT: "float64",
-    Kind.WHOLE: "Int64",
-    Kind.TEXT: "str",
-    Kind.FLAG: "boolean",
-    Kind.TEXTS: "object",
-}
-ARROW: Mapping[Kind, pa.DataType] = {
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-    Kind.NUMBER: pa.float64(),
-    Kind.FLOAT: pa.float64(),
-    Kind.WHOLE: pa.int64(),
-    Kind.TEXT: pa.string(),
-    Kind.FLAG: pa.bool_(),
-    Kind.TEXTS: pa.list_(pa.string()),
-}
-
-
 def _pandas(values: Mapping[str, Sequence[Any]], shape: Shape, *, exact: bool) -> pd.DataFrame:
     series = {
         name: pd.Series(
-            values[name],
-            dtype="object" if exact and kind is Kind.NUMBER else PANDAS[kind],
+            values[name], dtype="object" if exact and kind is Kind.NUMBER else kind.pandas
         )
         for name, kind in shape.columns.items()
     }
@@ -131,7 +116,7 @@ def _arrow(values: Mapping[str, Sequence[Any]], shape: Shape, *, exact: bool) ->
     arrays = {
         name: _decimals(values[name])
         if exact and kind is Kind.NUMBER
-        else pa.array(values[name], ARROW[kind])
+        else pa.array(values[name], kind.arrow)
         for name, kind in shape.columns.items()
     }
     return pa.table(arrays)

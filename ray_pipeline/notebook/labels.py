@@ -15,6 +15,7 @@ def labels(names: Iterable[str]) -> dict[str, str]:
     """
     by_label: dict[str, str] = {}
     parsed = [(match, name) for name in names if (match := NAME.fullmatch(name))]
+    # The newest generation first: it takes the short name before an older one can.
     for match, name in sorted(parsed, key=lambda pair: -int(pair[0]["generation"])):
         label = match["label"]
         by_label[label if label not in by_label else f"{label}-g{match['generation']}"] = name

@@ -39,6 +39,7 @@ async def between(
         page = await read(PageRequest(symbol, after, size, newest_first))
         rows += page.rows
         after = page.next
+        # Backwards, the first page already ends before `end`; forwards, the last page may pass it.
         if after is None or (not newest_first and end is not None and when(rows[-1]) >= end):
             break
     if newest_first:

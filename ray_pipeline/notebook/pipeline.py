@@ -1,10 +1,10 @@
 """A pipeline in a notebook: frames of collected data, and the live actors."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import PipelineError
@@ -13,7 +13,16 @@ from ray_pipeline.notebook import shapes
 from ray_pipeline.notebook.actors import Actors
 from ray_pipeline.notebook.background import Background
 from ray_pipeline.notebook.cluster import RayCluster
-from ray_pipeline.notebook.frames import Form, Frame, FrameOptions, Numbers, Row, frame, time_of
+from ray_pipeline.notebook.frames import (
+    Form,
+    Frame,
+    FrameOptions,
+    Numbers,
+    Row,
+    Shape,
+    frame,
+    time_of,
+)
 from ray_pipeline.notebook.paging import PAGE_ROWS, Moment, Read, between, moment
 from ray_pipeline.notebook.row_source import RowSource
 from ray_pipeline.stream.bars import INTERVALS
@@ -177,8 +186,7 @@ class Pipeline:
     def gaps(self, feed: str | None = None, limit: int = 1_000, *, as_: Form = "pandas") -> Frame:
         """Return the data that could not be collected, of a feed or of all, newest first."""
         name = None if feed is None else _feeds(feed)[0].name
-        options = FrameOptions(as_)
-        return frame(self._background.run(self._gaps(name, limit)), shapes.GAPS, options)
+        return self._frame(FrameOptions(as_), shapes.GAPS, self._gaps(name, limit))
 
     def jobs(self, *, as_: Form = "pandas") -> Frame:
         """Return every batch dataset by name: when it runs, and how its newest run went."""
@@ -189,14 +197,11 @@ class Pipeline:
 
     def runs(self, job: str | None = None, limit: int = 100, *, as_: Form = "pandas") -> Frame:
         """Return the newest runs of a job or of all: state, calls, rows, and why."""
-        options = FrameOptions(as_)
-        rows = self._background.run(self._source.runs(job, limit=limit))
-        return frame(rows, shapes.RUNS, options)
+        return self._frame(FrameOptions(as_), shapes.RUNS, self._source.runs(job, limit=limit))
 
     def quotas(self, *, as_: Form = "pandas") -> Frame:
         """Return the used and the remaining quota of every key; keys by their fingerprints."""
-        options = FrameOptions(as_)
-        return frame(self._background.run(self._source.quotas()), shapes.QUOTAS, options)
+        return self._frame(FrameOptions(as_), shapes.QUOTAS, self._source.quotas())
 
     def status(self, part: Part = "feeds", *, as_: Form = "pandas") -> Frame:
         """
@@ -212,6 +217,11 @@ class Pipeline:
         options = FrameOptions(as_)
         tables = self._background.run(self._source.status())
         return frame(tables[part], shapes.STATUS[part], options)
+
+    def _frame(
+        self, options: FrameOptions, shape: Shape, rows: Coroutine[Any, Any, list[Row]]
+    ) -> Frame:
+        return frame(self._background.run(rows), shape, options)
 
     async def _latest(self, symbols: Sequence[str] | None, specs: Sequence[FeedSpec]) -> list[Row]:
         rows: list[Row] = []
@@ -262,6 +272,7 @@ class Pipeline:
             rows = self._background.run(self._latest([symbol], FEEDS))
             if not rows:
                 raise self._unknown([symbol])
+            # Kept: a symbol does not move to another feed, and the search costs a request per feed.
             self._feed_of[symbol] = _feeds(rows[0]["feed"])[0]
         return self._feed_of[symbol]
 

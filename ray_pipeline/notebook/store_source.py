@@ -27,13 +27,7 @@ POOL_SIZE = 2
 class StoresSource:
     """Reads the stores; see `row_source.RowSource`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        keys: KeysInUse,
-        simulated: tuple[str, ...],
-    ) -> None:
+    def __init__(self, settings: Settings, *, keys: KeysInUse, simulated: tuple[str, ...]) -> None:
         """
         Take the settings that name the stores.
 

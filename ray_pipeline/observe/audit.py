@@ -183,6 +183,7 @@ def _judge(feed: FeedFacts) -> FeedAudit:
     problems = tuple(_problems(feed))
     return FeedAudit(
         feed=feed.feed,
+        # A notice uses a number, but it is not data.
         published=sum(epoch.highest - epoch.notices for epoch in epochs),
         stored=sum(epoch.rows for epoch in epochs),
         duplicates=sum(epoch.rows - epoch.identities for epoch in epochs),
@@ -218,6 +219,7 @@ def _problems(feed: FeedFacts) -> Iterator[Problem]:
 def _missing(epoch: EpochFacts, *, waiting: int) -> Iterator[Problem]:
     if not epoch.missing:
         return
+    # Records that still wait in Kafka are late, not lost; only an empty topic proves a loss.
     ranges = ", ".join(f"{first}-{last}" for first, last in epoch.missing_ranges)
     text = f"{epoch.label}: {epoch.missing} published records did not arrive ({ranges})"
     if waiting:
@@ -242,6 +244,7 @@ def _duplicates(epoch: EpochFacts) -> Iterator[Problem]:
 
 
 def _rows(epoch: EpochFacts) -> Iterator[Problem]:
+    # Compared by distinct numbers: a duplicate is reported by its own check, and once only.
     extra = epoch.identities - epoch.stored
     if extra < 0:
         yield Problem(
@@ -261,6 +264,8 @@ def _rows(epoch: EpochFacts) -> Iterator[Problem]:
 
 
 def _counters(epoch: EpochFacts) -> Iterator[Problem]:
+    # Each number that arrived was counted in exactly one of three columns, in the transaction that
+    # also extended `seen`: a difference cannot come from a crash.
     counted = epoch.stored + epoch.parked + epoch.notices
     if counted != epoch.seen:
         yield Problem(

@@ -150,6 +150,7 @@ def with_rates(earlier: Iterable[FeedRow], later: Iterable[FeedRow]) -> list[Fee
 
 
 def _rate(before: FeedRow, after: FeedRow) -> float | None:
+    # Both times come from the database: the clocks of two readers may differ.
     passed_s = after.sampled_at_s - before.sampled_at_s
     return (after.stored - before.stored) / passed_s if passed_s > 0 else None
 
@@ -165,6 +166,7 @@ def uncovered(
         shards: The feed's newest producers.
         keys: How many API keys the feed has; None if it needs no key.
     """
+    # By shard, because one cause affects all symbols of a shard; shards that work yield no row.
     rows = {row.shard: row for row in shards}
     for shard, symbols in sorted(assignments.by_shard.items()):
         why = rows[shard].trouble if shard in rows else _never_ran(shard, keys)
@@ -175,6 +177,7 @@ def uncovered(
 
 
 def _never_ran(shard: int, keys: int | None) -> str:
+    # Shards count from 0, and each needs a key of its own.
     if keys is not None and shard >= keys:
         return f"no API key: {keys} set, shard {shard} needs {shard + 1}"
     return "no producer has run yet"

@@ -46,6 +46,7 @@ def explain(
         scheduled: Whether a scheduler starts its runs.
     """
     next_run = "on request only" if spec.manual else _minute(spec.schedule.next(now))
+    # The order matters: without a key no run can happen, and an old success hides a missed slot.
     fresh, text = False, ""
     if missing := _missing_key(spec, keys):
         text = f"is not collected: {missing}"

@@ -85,6 +85,7 @@ async def behind(
             rows = newest.get(spec.name, ())
             expected = [row for row in rows if row.age_s < time_to_live_s(settings, spec)]
             late = await _late(cache, spec, expected)
+            # Only the symbols that lag are read again; the others cannot fall behind this snapshot.
             while late and time.monotonic() < deadline_s:
                 await asyncio.sleep(POLL_S)
                 late = await _late(cache, spec, late)
@@ -119,6 +120,7 @@ def held_ms(claim: str | bytes | None, value: str | bytes | None) -> int:
     `claim` is the version that the consumers recorded, `value` is what clients read. The older of
     the two counts, so that the loss of either is noticed.
     """
+    # A value that cannot be read counts as lost: the audit reports it instead of failing.
     if claim is None or value is None:
         return 0
     try:

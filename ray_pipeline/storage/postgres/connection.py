@@ -30,17 +30,15 @@ def disposition(error: psycopg.Error) -> Disposition:
     """
     code = error.sqlstate
     if code is None:
-        return Disposition.RETRY if isinstance(error, psycopg.OperationalError) else _no_code(error)
+        if isinstance(error, psycopg.OperationalError):
+            return Disposition.RETRY
+        # psycopg rejects a NUL in text, and a number out of range, before it sends the statement.
+        return Disposition.PARK if isinstance(error, psycopg.DataError) else Disposition.GIVE_UP
     if code[:2] in WAIT_CLASSES:
         return Disposition.RETRY
     if code[:2] in PARK_CLASSES:
         return Disposition.PARK
     return Disposition.GIVE_UP
-
-
-def _no_code(error: psycopg.Error) -> Disposition:
-    # psycopg rejects a NUL in text, and a number out of range, before it sends the statement.
-    return Disposition.PARK if isinstance(error, psycopg.DataError) else Disposition.GIVE_UP
 
 
 async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection:
@@ -74,7 +72,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
         ) from None
     except (psycopg.OperationalError, OSError) as error:
         raise DatabaseUnavailable(
-            f"Postgres cannot be reached: {_first_line(error)}",
+            f"Postgres cannot be reached: {first_line(error)}",
             fix="check PIPELINE_POSTGRES__DSN and that the server runs; see `ray-pipeline doctor`",
         ) from None
     read_any_time(connection)
@@ -104,7 +102,7 @@ def outages() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if disposition(error) is Disposition.RETRY:
-            raise DatabaseUnavailable(f"Postgres went away: {_first_line(error)}") from error
+            raise DatabaseUnavailable(f"Postgres went away: {first_line(error)}") from error
         raise
 
 
@@ -115,5 +113,6 @@ async def scalar(connection: Connection, query: LiteralString, *values: object) 
     return row[0] if row else None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text; the others may quote data or passwords."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -113,9 +113,7 @@ async def history(connection: Connection, spec: FeedSpec, request: PageRequest) 
     rows = await _rows(connection, query, {"symbol": request.symbol, "limit": request.limit})
     event = _columns(spec)[1]
     return _page(
-        rows,
-        request.limit,
-        key=lambda row: (row[event], *(row[name] for name in KEY_AFTER_EVENT)),
+        rows, request.limit, key=lambda row: (row[event], *(row[name] for name in KEY_AFTER_EVENT))
     )
 
 

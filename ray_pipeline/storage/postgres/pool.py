@@ -7,7 +7,7 @@ from typing import TypeVar
 import psycopg
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition, MigrationError
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition
+from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, first_line
 
 T = TypeVar("T")
 
@@ -44,6 +44,8 @@ class Pool:
 
     async def _read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
         if self._idle:
+            # A restart of Postgres is noticed only when a connection is used. The query is
+            # repeated on a new connection: it only reads, so a second execution is harmless.
             try:
                 return await self._use(self._idle.pop(), query)
             except psycopg.Error as error:
@@ -78,7 +80,7 @@ class Pool:
 
 
 def _meaning(error: psycopg.Error) -> Exception:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = first_line(error)
     if error.sqlstate in NOT_MIGRATED:
         return MigrationError(f"Postgres: {line}", fix="run `ray-pipeline migrate`")
     if disposition(error) is Disposition.RETRY:

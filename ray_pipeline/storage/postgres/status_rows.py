@@ -23,6 +23,13 @@ from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
 
 T = TypeVar("T", FeedRow, ShardRow, ConsumerRow, DeadLetterRow)
 
+# Every part reads a table with one row per epoch, shard or partition; only `recent` reads `gaps`,
+# which has few rows. Some points need care:
+# - A restarted producer has a new epoch: only the newest epoch of a shard counts.
+# - Shard numbers from REPLAY_SHARDS on belong to replays and not to producers.
+# - Topics may have a prefix: they are compared by their end.
+# - Members of the S&P 500 are wanted even if no shard has room for them, or before the first
+#   assignment: producers report only the symbols that they were assigned.
 FEED_ROWS = sql.SQL("""
     WITH feeds AS (
         SELECT * FROM unnest(%(names)s::text[], %(topics)s::text[]) AS feeds (feed, topic)
