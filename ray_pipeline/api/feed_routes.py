@@ -111,9 +111,7 @@ async def latest(
 async def history(feed: Feed, symbol: Symbol, services: Used, paging: Paging) -> Response:
     """By event time. Pass `next` as `after` to get the next page; null after the last page."""
     request = paging.request(symbol, cursor.RECORDS)
-    page = await services.stores.postgres.read(
-        lambda connection: pages.history(connection, feed, request)
-    )
+    page = await services.stores.postgres.read(pages.history, feed, request)
     return _page({"feed": feed.name, "symbol": symbol}, page)
 
 
@@ -127,9 +125,7 @@ async def bars(
 ) -> Response:
     """Open, high, low, close and volume by start time; an interval without a trade has no bar."""
     request, interval_s = paging.request(symbol, cursor.TIMES), INTERVALS[interval]
-    page = await services.stores.postgres.read(
-        lambda connection: pages.bars(connection, feed, request, interval_s=interval_s)
-    )
+    page = await services.stores.postgres.read(pages.bars, feed, request, interval_s=interval_s)
     return _page({"feed": feed.name, "symbol": symbol, "interval": interval}, page)
 
 

@@ -79,20 +79,18 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
     stream_keys = len(settings.stream_keys())
 
     async def status() -> Status:
-        return await pool.read(lambda db: read_status(db, finnhub_keys=stream_keys))
+        return await pool.read(read_status, finnhub_keys=stream_keys)
 
     async def feed_rows() -> list[FeedRow]:
         return await pool.read(read_feed_rows)
 
     async def quotas() -> list[QuotaRow]:
-        return await pool.read(lambda db: read_quotas(db, keys, speed=settings.jobs.speed))
+        return await pool.read(read_quotas, keys, speed=settings.jobs.speed)
 
     cached_status = TtlCache(status, ttl_s=STATUS_TTL_S)
 
     async def freshness() -> list[Freshness]:
-        jobs = await pool.read(
-            lambda db: freshness_rows.of_jobs(db, keys=counts, scheduled=settings.jobs.enabled)
-        )
+        jobs = await pool.read(freshness_rows.of_jobs, keys=counts, scheduled=settings.jobs.enabled)
         return [*freshness_rows.of_feeds(await cached_status.get()), *jobs]
 
     return Services(

@@ -98,7 +98,7 @@ async def gaps(
 ) -> Response:
     """Newest first; pass `next` as `after` to get the next page."""
     page = await services.stores.postgres.read(
-        lambda connection: pages.gaps(connection, feed_name=feed, before=after, limit=limit)
+        pages.gaps, feed_name=feed, before=after, limit=limit
     )
     return answer({"rows": page.rows, "next": page.next})
 
@@ -117,9 +117,7 @@ async def dead_letters(
 ) -> Response:
     """Newest first, without payloads; and the number of open ones by feed and reason."""
     page = await services.stores.postgres.read(
-        lambda connection: pages.dead_letters(
-            connection, feed_name=feed, state=state, before=after, limit=limit
-        )
+        pages.dead_letters, feed_name=feed, state=state, before=after, limit=limit
     )
     counts = [asdict(row) for row in (await services.status.get()).dead_letters]
     return answer({"rows": page.rows, "next": page.next, "open": counts})
@@ -144,9 +142,7 @@ async def runs(
             catalog.job(job)
         except PipelineError as error:
             raise NotFound("no such job", fix=error.fix) from None
-    rows = await services.stores.postgres.read(
-        lambda connection: recent_runs(connection, job=job, limit=limit)
-    )
+    rows = await services.stores.postgres.read(recent_runs, job=job, limit=limit)
     return answer({"runs": rows})
 
 

@@ -80,7 +80,7 @@ class ValueSource:
         except CacheUnavailable as error:
             outage = error
         try:
-            names = await self.postgres.read(lambda connection: symbols_of(connection, spec))
+            names = await self.postgres.read(symbols_of, spec)
         except DatabaseUnavailable as error:
             raise _both(error, outage) from error
         return names, "postgres"
@@ -89,9 +89,7 @@ class ValueSource:
         self, spec: FeedSpec, symbols: Sequence[str], outage: CacheUnavailable | None
     ) -> dict[str, str]:
         try:
-            return await self.postgres.read(
-                lambda connection: newest_values(connection, spec, symbols)
-            )
+            return await self.postgres.read(newest_values, spec, symbols)
         except DatabaseUnavailable as error:
             raise _both(error, outage) from error
 

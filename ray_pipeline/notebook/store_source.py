@@ -73,23 +73,17 @@ class StoresSource:
 
     async def history(self, spec: FeedSpec, request: PageRequest) -> Page:
         """Return a page of records."""
-        return await self._postgres.read(
-            lambda connection: pages.history(connection, spec, request)
-        )
+        return await self._postgres.read(pages.history, spec, request)
 
     async def bars(self, spec: FeedSpec, request: PageRequest, *, interval: str) -> Page:
         """Return a page of bars."""
         interval_s = INTERVALS[interval]
-        return await self._postgres.read(
-            lambda connection: pages.bars(connection, spec, request, interval_s=interval_s)
-        )
+        return await self._postgres.read(pages.bars, spec, request, interval_s=interval_s)
 
     async def gaps(self, feed: str | None, *, after: object | None, limit: int) -> Page:
         """Return a page of gaps, newest first."""
         assert after is None or isinstance(after, int), "the `next` of a page of gaps"
-        return await self._postgres.read(
-            lambda connection: pages.gaps(connection, feed_name=feed, before=after, limit=limit)
-        )
+        return await self._postgres.read(pages.gaps, feed_name=feed, before=after, limit=limit)
 
     async def jobs(self) -> list[Row]:
         """Return every batch dataset, with its newest run as `last`."""
@@ -97,23 +91,17 @@ class StoresSource:
 
     async def runs(self, job: str | None, *, limit: int) -> list[Row]:
         """Return the newest runs."""
-        return await self._postgres.read(
-            lambda connection: recent_runs(connection, job=job, limit=limit)
-        )
+        return await self._postgres.read(recent_runs, job=job, limit=limit)
 
     async def quotas(self) -> list[Row]:
         """Return every window of every key."""
         keys = self._keys
-        rows = await self._postgres.read(
-            lambda connection: read_quotas(connection, keys.by_provider, speed=keys.speed)
-        )
+        rows = await self._postgres.read(read_quotas, keys.by_provider, speed=keys.speed)
         return [row.as_json() for row in rows]
 
     async def status(self) -> Mapping[str, Sequence[Row]]:
         """Return the tables of the status page; rates are averages since the last call."""
-        page = await self._postgres.read(
-            lambda connection: read_status(connection, finnhub_keys=self._keys.streams)
-        )
+        page = await self._postgres.read(read_status, finnhub_keys=self._keys.streams)
         feeds = with_rates(self._feeds, page.feeds)
         self._feeds = page.feeds
         # as_json() declares its tables as objects.

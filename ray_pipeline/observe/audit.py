@@ -201,11 +201,9 @@ def _judge(feed: FeedFacts) -> FeedAudit:
 
 def _problems(feed: FeedFacts) -> Iterator[Problem]:
     for epoch in feed.epochs:
-        yield from _missing(epoch, waiting=feed.waiting)
-        yield from _duplicates(epoch)
-        yield from _rows(epoch)
-        yield from _counters(epoch)
-        yield from _unrecorded(epoch)
+        for kind, count, text, fix in _checks(epoch, waiting=feed.waiting):
+            if count:
+                yield Problem(kind, count, f"{epoch.label}: {text}", fix)
     if feed.behind:
         yield Problem(
             "redis_behind",
@@ -216,75 +214,51 @@ def _problems(feed: FeedFacts) -> Iterator[Problem]:
         )
 
 
-def _missing(epoch: EpochFacts, *, waiting: int) -> Iterator[Problem]:
-    if not epoch.missing:
-        return
-    # Records that still wait in Kafka are late, not lost; only an empty topic proves a loss.
+def _checks(epoch: EpochFacts, *, waiting: int) -> Iterator[tuple[Kind, int, str, str]]:
+    """Yield each check of an epoch: its kind, the unexplained count, the sentence and the fix."""
     ranges = ", ".join(f"{first}-{last}" for first, last in epoch.missing_ranges)
-    text = f"{epoch.label}: {epoch.missing} published records did not arrive ({ranges})"
+    missing = f"{epoch.missing} published records did not arrive ({ranges})"
+    # Records that still wait in Kafka are late, not lost; only an empty topic proves a loss.
     if waiting:
-        text += f"; {waiting} records of the feed still wait in Kafka"
+        missing += f"; {waiting} records of the feed still wait in Kafka"
         fix = "start the consumers, or give them longer with --wait"
     else:
-        text += ", and Kafka holds no more"
+        missing += ", and Kafka holds no more"
         fix = "the broker lost them; `ray-pipeline replay` brings back what the archive has"
-    yield Problem("missing", epoch.missing, text, fix)
+    yield "missing", epoch.missing, missing, fix
 
+    duplicates = epoch.rows - epoch.identities
+    text = f"{duplicates} rows have a number that another row has"
+    fix = (
+        "another program than the consumers wrote to the table; compare rows by "
+        "(pod_index, epoch, seq) and delete the newer ids"
+    )
+    yield "duplicates", duplicates, text, fix
 
-def _duplicates(epoch: EpochFacts) -> Iterator[Problem]:
-    surplus = epoch.rows - epoch.identities
-    if surplus:
-        yield Problem(
-            "duplicates",
-            surplus,
-            f"{epoch.label}: {surplus} rows have a number that another row has",
-            "another program than the consumers wrote to the table; compare rows by "
-            "(pod_index, epoch, seq) and delete the newer ids",
-        )
-
-
-def _rows(epoch: EpochFacts) -> Iterator[Problem]:
     # Compared by distinct numbers: a duplicate is reported by its own check, and once only.
-    extra = epoch.identities - epoch.stored
-    if extra < 0:
-        yield Problem(
-            "rows",
-            -extra,
-            f"{epoch.label}: {-extra} records that were stored are no longer in the table",
-            "they were deleted, or a partition was dropped; `ray-pipeline replay` into an empty "
-            "database brings back what the archive has",
-        )
-    if extra > 0:
-        yield Problem(
-            "rows",
-            extra,
-            f"{epoch.label}: the table has {extra} rows that no consumer counted",
-            "another program than the consumers wrote to the table",
-        )
+    deleted = max(epoch.stored - epoch.identities, 0)
+    text = f"{deleted} records that were stored are no longer in the table"
+    fix = (
+        "they were deleted, or a partition was dropped; `ray-pipeline replay` into an empty "
+        "database brings back what the archive has"
+    )
+    yield "rows", deleted, text, fix
+    foreign = max(epoch.identities - epoch.stored, 0)
+    text = f"the table has {foreign} rows that no consumer counted"
+    yield "rows", foreign, text, "another program than the consumers wrote to the table"
 
-
-def _counters(epoch: EpochFacts) -> Iterator[Problem]:
     # Each number that arrived was counted in exactly one of three columns, in the transaction that
     # also extended `seen`: a difference cannot come from a crash.
     counted = epoch.stored + epoch.parked + epoch.notices
-    if counted != epoch.seen:
-        yield Problem(
-            "counters",
-            abs(counted - epoch.seen),
-            f"{epoch.label}: {epoch.seen} numbers arrived, but {epoch.stored} stored, "
-            f"{epoch.parked} parked and {epoch.notices} notices make {counted}",
-            "stream_sequences was edited, or a consumer has a bug; please report it",
-        )
+    text = (
+        f"{epoch.seen} numbers arrived, but {epoch.stored} stored, {epoch.parked} parked and "
+        f"{epoch.notices} notices make {counted}"
+    )
+    fix = "stream_sequences was edited, or a consumer has a bug; please report it"
+    yield "counters", abs(counted - epoch.seen), text, fix
 
-
-def _unrecorded(epoch: EpochFacts) -> Iterator[Problem]:
-    if epoch.unrecorded:
-        yield Problem(
-            "gaps",
-            epoch.unrecorded,
-            f"{epoch.label}: {epoch.unrecorded} lost records have no row in gaps",
-            "rows of gaps were deleted; restore them",
-        )
+    text = f"{epoch.unrecorded} lost records have no row in gaps"
+    yield "gaps", epoch.unrecorded, text, "rows of gaps were deleted; restore them"
 
 
 def names(symbols: Sequence[str]) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition, MigrationError
 from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, first_line
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 QUERY_TIMEOUT_S = 5.0
@@ -24,9 +25,16 @@ class Pool:
         self._idle: list[Connection] = []
         self._permits = asyncio.Semaphore(size)
 
-    async def read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         """
-        Return the result of `query`, which is called again if an idle connection was dead.
+        Return the result of `query`, a function of a connection and these arguments.
+
+        It is called again if an idle connection was dead.
 
         Raises:
             DatabaseUnavailable: If Postgres cannot be reached, or did not answer in time.
@@ -34,7 +42,7 @@ class Pool:
         """
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_S), self._permits:
-                return await self._read(query)
+                return await self._read(lambda connection: query(connection, *args, **kwargs))
         except TimeoutError:
             raise DatabaseUnavailable(
                 f"Postgres did not answer within {QUERY_TIMEOUT_S:g} s", fix="ask again later"

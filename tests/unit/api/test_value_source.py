@@ -34,10 +34,10 @@ class Redis:
 class Postgres(Redis):
     """Runs the query on its values in place of a connection."""
 
-    async def read(self, query):
+    async def read(self, query, *arguments):
         if self.values is None:
             raise DatabaseUnavailable("Postgres is down", fix="start it")
-        return await query(self.values)
+        return await query(self.values, *arguments)
 
 
 @pytest.fixture
