@@ -30,6 +30,7 @@ def join(
         Unavailable: If no cluster is at that address, it refuses the token, or it runs another
             version of Ray or Python.
     """
+    # Joining twice is an error; the call that joined leaves.
     if ray.is_initialized():
         return None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -172,8 +172,10 @@ def start(desired: Desired, settings: Settings) -> RayHandle:
         namespace=settings.ray.namespace,
         lifetime="detached",
         max_restarts=-1,
+        # A method is not repeated on the restarted actor: it may have had its effect already.
         max_task_retries=0,
         num_cpus=desired.num_cpus,
+        # After a crash, the next supervisor adopts the actor.
         get_if_exists=True,
         enable_task_events=False,
         runtime_env={"env_vars": auth_mode()},

@@ -63,6 +63,7 @@ def add_handlers(app: FastAPI) -> None:
 
 async def _foreseen(_request: Request, error: Exception) -> Response:
     assert isinstance(error, PipelineError)
+    # An error of another class is a fault of the server, for example of its configuration.
     for kind, status in STATUS:
         if isinstance(error, kind):
             return refusal(status, str(error.args[0]), error.fix)

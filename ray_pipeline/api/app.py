@@ -68,9 +68,11 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
     # Without a check of the folder: the API works without its page.
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
+    # The description builds the OpenAPI document, so that all routes must exist by now.
     add_handlers(app)
     _describe_token(app)
     app.add_middleware(AuthMiddleware, token_check=services.token_check)
+    # Added last, so outermost: a preflight request of a browser carries no token.
     if api.cors_origins:
         app.add_middleware(
             CORSMiddleware,

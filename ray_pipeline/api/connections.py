@@ -30,6 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
         super().connection_made(transport)
+        # A dict keeps the order of insertion: its first key is the oldest connection.
         if len(self._waiting) >= MAX_WAITING:
             oldest = next(iter(self._waiting))
             oldest.transport.abort()

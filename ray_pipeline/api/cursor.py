@@ -39,6 +39,7 @@ def read(text: str, kind: msgspec.json.Decoder[T]) -> T:
         BadRequest: If the text is not such a key.
     """
     try:
+        # Checked before decoding, which costs time in proportion to the text.
         if len(text) > MAX_CHARACTERS:
             raise ValueError("too long")
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

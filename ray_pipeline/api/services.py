@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ray_pipeline.api.answers import NotFound
 from ray_pipeline.api.auth import TokenCheck
@@ -15,7 +16,7 @@ from ray_pipeline.api.ttl_cache import TtlCache
 from ray_pipeline.api.value_source import ValueSource
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.observe.status import FeedRow, Status
+from ray_pipeline.observe.status import Status
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
@@ -74,43 +75,40 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
     """Create the services. They connect on demand, so the API starts without its stores."""
     pool = Pool(settings.postgres_dsn(), size=POOL_SIZE, name="ray-pipeline api")
     stores = ValueSource(LatestReader(settings.redis_url()), pool)
-    keys = fingerprints(settings)
     counts = {provider.name: len(settings.keys(provider.name)) for provider in PROVIDERS}
-    stream_keys = len(settings.stream_keys())
 
-    async def status() -> Status:
-        return await pool.read(read_status, finnhub_keys=stream_keys)
-
-    async def feed_rows() -> list[FeedRow]:
-        return await pool.read(read_feed_rows)
-
-    async def quotas() -> list[QuotaRow]:
-        return await pool.read(read_quotas, keys, speed=settings.jobs.speed)
-
-    cached_status = TtlCache(status, ttl_s=STATUS_TTL_S)
+    # Every open page polls these: the caches bound the load on Postgres.
+    status = TtlCache[Status](
+        partial(pool.read, read_status, finnhub_keys=len(settings.stream_keys())),
+        ttl_s=STATUS_TTL_S,
+    )
+    quotas = TtlCache[list[QuotaRow]](
+        partial(pool.read, read_quotas, fingerprints(settings), speed=settings.jobs.speed),
+        ttl_s=SLOW_TTL_S,
+    )
 
     async def freshness() -> list[Freshness]:
+        # The feeds come from the cached status, so that `/why` and `/v1/health` agree.
         jobs = await pool.read(freshness_rows.of_jobs, keys=counts, scheduled=settings.jobs.enabled)
-        return [*freshness_rows.of_feeds(await cached_status.get()), *jobs]
+        return [*freshness_rows.of_feeds(await status.get()), *jobs]
 
     return Services(
         settings=settings,
         token_check=TokenCheck(token),
         limits=limits,
         stores=stores,
-        hubs={spec.name: _hub(spec, stores, limits) for spec in FEEDS},
-        throughput=ThroughputHistory(feed_rows),
-        status=cached_status,
-        quotas=TtlCache(quotas, ttl_s=SLOW_TTL_S),
+        hubs={
+            spec.name: Hub(
+                spec.name, partial(stores.redis.many, spec), interval_s=limits.interval_s
+            )
+            for spec in FEEDS
+        },
+        throughput=ThroughputHistory(partial(pool.read, read_feed_rows)),
+        status=status,
+        quotas=quotas,
         freshness=TtlCache(freshness, ttl_s=SLOW_TTL_S),
         lobby=Lobby(limits.unauthenticated),
         refusals=TokenBucket(per_s=limits.refusals_per_s, burst=limits.refusals_burst),
-    )
-
-
-def _hub(spec: FeedSpec, stores: ValueSource, limits: Limits) -> Hub:
-    return Hub(
-        spec.name, lambda symbols: stores.redis.many(spec, symbols), interval_s=limits.interval_s
     )
 
 
@@ -122,6 +120,7 @@ async def background_tasks(services: Services) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        # The tasks first: they use the connections.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

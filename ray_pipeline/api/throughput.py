@@ -51,6 +51,7 @@ class ThroughputHistory:
     def add(self, rows: Sequence[FeedRow]) -> None:
         """Add a sample. The first one has no predecessor and so no rate: it is not kept."""
         rated = with_rates(self._before, rows)
+        # Postgres' clock, as for the rates: the clocks of two replicas may differ.
         if self._before and rows:
             feeds = {
                 row.feed: {

@@ -38,6 +38,7 @@ class TtlCache(Generic[T]):
             if time.monotonic() >= self._expires_at_s:
                 await self._refresh()
         if self._error is not None:
+            # Without the old traceback: it would grow by each request that raises the error.
             raise self._error.with_traceback(None)
         return self._value  # type: ignore[return-value]  # T may itself be optional
 
@@ -46,4 +47,5 @@ class TtlCache(Generic[T]):
             self._value, self._error = await self._make(), None
         except PipelineError as error:
             self._value, self._error = None, error
+        # From the end of the computation: a slow store is not read again at once.
         self._expires_at_s = time.monotonic() + self._ttl_s

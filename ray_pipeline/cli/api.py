@@ -131,6 +131,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def _read_stdin(serving: uvicorn.Server) -> None:
+    # Input is discarded; an empty read is the end of standard input.
     if not os.read(sys.stdin.fileno(), 1024):
         asyncio.get_running_loop().remove_reader(sys.stdin)
         serving.should_exit = True

@@ -168,6 +168,7 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
+        # A number with a unit is an age; anything else must be an ISO time.
         if match := _AGO.fullmatch(text):
             return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
         return in_utc(datetime.fromisoformat(text))

@@ -61,6 +61,7 @@ class HttpSource:
 
     async def history(self, spec: FeedSpec, request: PageRequest) -> Page:
         """Return a page of records."""
+        # A slash is quoted too: a symbol is one segment of the path.
         path = f"/v1/feeds/{spec.name}/history/{quote(request.symbol, safe='')}"
         return _page(await self._get(path, **_where(request)))
 

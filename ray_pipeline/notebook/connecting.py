@@ -41,6 +41,7 @@ def connect(
     address = ray_address or os.environ.get("RAY_ADDRESS")
     if address is None and url is None and local is not None:
         address = local.ray_address
+    # The thread starts before the first request; a failure must end it.
     background = Background()
     try:
         cluster = RayCluster(

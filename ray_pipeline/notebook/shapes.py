@@ -116,6 +116,7 @@ def _record(spec: FeedSpec) -> type[Any]:
 
 def _kind(annotation: Any) -> Kind:
     """Return the column type for a field; `None` in a union only makes the field optional."""
+    # A field is T or T | None; `__args__` lists the alternatives of the latter.
     kinds: Mapping[object, Kind] = {
         str: TEXT, int: WHOLE, Decimal: NUMBER, datetime: TIME, list[str]: TEXTS,
     }  # fmt: skip

@@ -102,6 +102,7 @@ class StoresSource:
     async def status(self) -> Mapping[str, Sequence[Row]]:
         """Return the tables of the status page; rates are averages since the last call."""
         page = await self._postgres.read(read_status, finnhub_keys=self._keys.streams)
+        # The first call has no earlier sample, and so no rates.
         feeds = with_rates(self._feeds, page.feeds)
         self._feeds = page.feeds
         # as_json() declares its tables as objects.

@@ -55,6 +55,7 @@ class SupervisorRunner:
             except Exception:
                 self._cause, self._fix = "the supervisor failed", "read the replica's log"
                 log.exception("the supervisor failed")
+            # Actors keep running meanwhile; `/ready` reports the cause.
             self._supervisor = None
             await asyncio.sleep(RETRY_S)
 

@@ -100,6 +100,7 @@ async def _data_reasons(view: View) -> list[str]:
         page = await view.read()
     except PipelineError as error:
         return [str(error)]
+    # One feed that progresses is enough: markets close at different times.
     newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
     return list(filter(None, [lack_of_progress(newest_age_s, limit_s=view.limit_s)]))
 

@@ -117,6 +117,7 @@ def outage(store: str, error: PipelineError) -> Outage:
 async def _audit(connection: Connection, settings: Settings, *, deadline_s: float) -> Audit:
     reported = await _reported(connection)
     try:
+        # The order matters: see REPORTED.
         baseline = Baseline(reported, await read_positions(settings, FEEDS))
         outages: tuple[Outage, ...] = ()
     except PipelineError as error:

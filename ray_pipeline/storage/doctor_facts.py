@@ -96,6 +96,7 @@ async def _clock(connection: Connection) -> Check:
 
 
 async def _missing_partitions(connection: Connection) -> list[str]:
+    # The database's clock decides which partitions it needs, as in the migration.
     now = await utc_now(connection)
     names = [f"{table}_{month:%Y%m}" for month in months(now, ahead=1) for table in PARTITIONED]
     cursor = await connection.execute(
@@ -117,6 +118,7 @@ async def _redis(settings: Settings) -> AsyncIterator[Check]:
     try:
         server = await cache.info("server")
         yield Check("redis", "ok", f"version {server.get('redis_version', 'unknown')}")
+        # It answers: if the next step fails, it is read-only, full or restricted.
         fix = "point PIPELINE_REDIS__URL at the primary, and check its memory, disk and ACL"
         await cache.set(PROBE_KEY, "1", ex=10)
         yield Check("redis writes", "ok", "a key can be written")
