@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_pipeline.api.client_queue import CONTROL_LIMIT, ClientQueue, QueueFull, frame
-from ray_pipeline.api.limits import TokenBucket
 
 
 def value(symbol: str, number: int) -> str:
@@ -62,14 +61,3 @@ def test_a_client_that_takes_no_reply_is_found_out():
         outbox.say({"type": "error"})
     with pytest.raises(QueueFull):
         outbox.say({"type": "error"})
-
-
-@given(pauses_s=st.lists(st.floats(0, 3), min_size=1, max_size=200))
-def test_an_allowance_is_never_more_than_its_burst_and_its_rate(pauses_s):
-    """Whatever the rhythm."""
-    allowance, now_s, taken = TokenBucket(per_s=2, burst=5), 100.0, 0
-    for pause_s in pauses_s:
-        now_s += pause_s
-        taken += allowance.take(now_s=now_s)
-
-    assert taken <= 5 + sum(pauses_s) * 2 + 1e-6

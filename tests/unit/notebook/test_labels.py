@@ -19,3 +19,12 @@ def test_generations_are_compared_as_numbers():
         "sp500-0": "consumer-sp500-0-g10",
         "sp500-0-g9": "consumer-sp500-0-g9",
     }
+
+
+def test_the_newer_release_has_the_short_name():
+    found = labels(["producer-sp500-01-g1", "producer-sp500-01-g2", "producer-bithumb-g1", "x"])
+    assert found == {
+        "bithumb": "producer-bithumb-g1",
+        "sp500-01": "producer-sp500-01-g2",
+        "sp500-01-g1": "producer-sp500-01-g1",
+    }
