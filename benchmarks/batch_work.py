@@ -18,12 +18,11 @@ from pathlib import Path
 import aiohttp
 import uvloop
 from psycopg import sql
-from ray_pipeline.providers.configured import base_urls
 
 from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.batch.permits import Permit
-from ray_pipeline.batch.runner import CONCURRENCY
 from ray_pipeline.batch.slot_scheduler import Scheduler
+from ray_pipeline.batch.worker_pool import CONCURRENCY
 from ray_pipeline.catalog import all_jobs, job
 from ray_pipeline.jobs.spec import Run
 from ray_pipeline.jobs.table import Table
@@ -31,8 +30,9 @@ from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.job_store import COLUMN_TYPES, UPSERT_SLICE, upsert
+from ray_pipeline.storage.postgres.job_store import UPSERT_SLICE
 from ray_pipeline.storage.postgres.slots import Slots
+from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
 PROVIDER = "finnhub"  # a window of a second and one of a minute
 LEASE_CALLS = 20
@@ -96,7 +96,7 @@ async def sweep(settings: Settings) -> Numbers:
     await _add_companies(settings)
     companies = tuple({"symbol": f"S{number:03}"} for number in range(1, COMPANIES + 1))
     run = Run(spec.name, SLOT, SLOT, inputs=dict.fromkeys(spec.inputs, companies))
-    base = base_urls(settings)[PROVIDER]
+    base = settings.rest_urls()[PROVIDER]
     requests = [(base + one.path, dict(one.params)) for one in spec.sources[0].plan(run)]
     numbers: Numbers = {}
     for turn in range(2):
@@ -143,8 +143,7 @@ async def wide(settings: Settings) -> Numbers:
     table = max((one for spec in all_jobs() for one in spec.tables), key=lambda t: len(t.columns))
     truncate = sql.SQL("TRUNCATE {}").format(sql.Identifier(table.name))
     async with session(settings.postgres_dsn(), name="bench") as connection:
-        cursor = await connection.execute(COLUMN_TYPES, (table.name,))
-        types = {name: kind async for name, kind in cursor}
+        types = await column_types(connection, table)
         rows = [_row(table, types, number) for number in range(ROWS)]
         bare_s = await _bare(connection, table, rows)
         await connection.execute(truncate)

@@ -15,8 +15,8 @@ import psycopg
 
 from benchmarks.processes import environment, say
 from benchmarks.servers import temporary_home
-from ray_pipeline.cli.up import DEMO_BITHUMB_RATE, DEMO_FINNHUB_RATE
 from ray_pipeline.local import stack
+from ray_pipeline.simulators.venue_registry import venue_simulators
 
 TITLE = "Memory of the actors"
 EVERY_S = 5.0
@@ -168,7 +168,7 @@ def section(result: Memory) -> str:
     """Return the section of RESULTS.md."""
     return TEXT.format(
         seconds=result.seconds,
-        per_s=DEMO_FINNHUB_RATE + DEMO_BITHUMB_RATE,
+        per_s=round(sum(venue.demo_rate for venue in venue_simulators().values())),
         audit="clean" if result.clean else "NOT clean",
         table="\n".join(actor.markdown() for actor in result.actors),
     )

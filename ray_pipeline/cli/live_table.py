@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from ray_pipeline.actors.scheduler import scheduled
 from ray_pipeline.cli.tables import render_job_summary, render_table
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.observe.status import FeedRow, with_rates
+from ray_pipeline.services.scheduling import scheduled
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.runs import last_runs
-from ray_pipeline.storage.postgres.status_rows import feed_rows
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows
 
 INTERVAL_S = 1.0
 LOG_INTERVAL_S = 5.0  # into a file or a pipe
@@ -39,7 +39,8 @@ async def watch(
     with _live(output) as live:
         while not stop.is_set() and time.monotonic() < deadline_s:
             try:
-                newest = await feed_rows(settings.postgres_dsn())
+                async with session(settings.postgres_dsn(), name="status") as connection:
+                    newest = await read_feed_rows(connection)
                 page = await _page(settings, with_rates(rows, newest) if rows else newest, caption)
                 if live is not None:
                     live.update(page, refresh=True)

@@ -1,8 +1,9 @@
 """
-Quotas: how often a provider may be called, and whether a timetable exceeds that.
+Quotas: how often a provider may be called, and how a year of calls compares with that.
 
-A quota is a set of windows, and a call must fit every window. A window slides, or it is reset at an
-hour of the provider's day or on the first day of the provider's month.
+A quota is a set of windows, and a call must fit into every window. A sliding window holds the calls
+of the last period. A calendar window restarts at an hour of the provider's day, or on the first day
+of its month.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,10 +27,10 @@ class Window:
 
     Attributes:
         limit: The largest number of calls.
-        period: The length of a sliding window; unused for a calendar window.
-        reset: Whether the window slides, or is reset each day or month.
-        zone: The time zone of that day or month, an IANA name.
-        at: The time of day of the reset in that zone.
+        period: The length of a sliding window; ignored for a calendar window.
+        reset: Whether the window slides, or restarts each day or month.
+        zone: The time zone of a calendar window, an IANA name.
+        at: The local time at which a calendar window restarts.
     """
 
     limit: int
@@ -57,7 +58,7 @@ class Window:
         return begin.astimezone(UTC)
 
     def end(self, now: datetime) -> datetime:
-        """Return the end of the window that contains `now`, in UTC."""
+        """Return when the window that holds `now` ends, in UTC."""
         if self.reset == "sliding":
             return now + self.period
         local = self.start(now).astimezone(ZoneInfo(self.zone))
@@ -67,9 +68,9 @@ class Window:
 
     def scaled(self, speed: float) -> "Window":
         """
-        Return the window for a clock that runs `speed` times as fast, as in a demo.
+        Return the window of a demo that runs `speed` times as fast.
 
-        The window of a day or a month becomes a sliding one: a fast clock has no calendar.
+        A calendar window becomes a sliding one: a demo has no calendar of its own.
         """
         if speed == 1:
             return self
@@ -88,7 +89,7 @@ def sliding(limit: int, period: timedelta) -> Window:
 
 
 def _short(period_s: float) -> str:
-    """Format a length with three digits, in the largest unit of which it has 1.5 or more."""
+    """Return a length with three digits, in the largest unit of which it has at least 1.5."""
     for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if period_s >= 1.5 * length_s or (unit == "s" and period_s >= 1):
             return f"{period_s / length_s:.3g}{unit}"
@@ -109,22 +110,24 @@ def _next_month(day: date) -> date:
 @dataclass(frozen=True, slots=True)
 class Quota:
     """
-    The calls that one key of a provider allows.
+    The quota of one key of a provider.
 
     Attributes:
-        windows: A call must fit all of them.
-        reserve: The part of each day's and month's window that sweeps leave for short jobs.
+        windows: The windows; each must have room for a call.
+        reserve: The fraction of each daily and monthly window that sweeps leave to short jobs.
+            A sweep has more items than a day's calls and would use up every window it may fill;
+            without the reserve, the short jobs that are due later that day could not run.
     """
 
     windows: tuple[Window, ...] = ()
     reserve: float = 0.0
 
     def scaled(self, speed: float) -> "Quota":
-        """Return the quota for a clock that runs `speed` times as fast."""
+        """Return the quota of a demo that runs `speed` times as fast."""
         return Quota(tuple(window.scaled(speed) for window in self.windows), self.reserve)
 
     def longest(self) -> Window | None:
-        """Return the longest window; None for a quota without windows."""
+        """Return the longest window, None for a quota without windows."""
         return max(self.windows, key=_length, default=None)
 
 
@@ -134,7 +137,7 @@ def _length(window: Window) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """A window that a timetable would exceed."""
+    """A window that a timetable exceeds."""
 
     window: Window
     start: datetime
@@ -149,10 +152,10 @@ def overruns(
     Yield each window that contains more calls than `keys` keys allow.
 
     Args:
-        window: The window of a day or a month, or a sliding window of at least a day, which is
-            counted in fixed periods. Shorter windows only postpone calls.
+        window: A window of half a day or longer. Shorter windows only postpone calls. A sliding
+            window is counted in fixed periods from the epoch on.
         calls: Times and numbers of calls, in order.
-        keys: The number of keys that share the calls.
+        keys: How many keys share the calls.
     """
     counted: dict[datetime, int] = {}
     for moment, count in calls:

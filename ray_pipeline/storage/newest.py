@@ -1,4 +1,4 @@
-"""The newest record of each symbol, in Postgres and in Redis, and where Redis lags."""
+"""The newest record of each symbol in Postgres, and the symbols for which Redis is behind."""
 
 import asyncio
 import json
@@ -16,21 +16,11 @@ from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.symbol_scan import with_symbols
 from ray_pipeline.storage.redis.latest_cache import client, versions_key
 
 POLL_S = 0.1
-
-# A skip scan: the primary keys begin with (symbol, event time), so each symbol costs two descents
-# of the index, however many rows it has. A GROUP BY would read all of history. Rows without a price
-# are skipped, because Redis shows nothing for them.
 NEWEST = """
-    WITH RECURSIVE symbols AS (
-        (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
-        UNION ALL
-        SELECT (SELECT {symbol} FROM {table} WHERE {symbol} > symbols.symbol
-                ORDER BY {symbol} LIMIT 1)
-        FROM symbols WHERE symbols.symbol IS NOT NULL
-    )
     SELECT symbols.symbol, newest.event_ms, newest.age_s
     FROM symbols CROSS JOIN LATERAL (
         SELECT {event} AS event_ms, {age_s} AS age_s
@@ -42,7 +32,7 @@ NEWEST = """
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """A symbol's newest row: its event time, and its age since it was received."""
+    """A symbol's newest row: its event time, and the seconds since it was received."""
 
     symbol: str
     event_ms: int
@@ -52,7 +42,8 @@ class Newest:
 async def newest_by_symbol(connection: Connection, feed: Feed) -> list[Newest]:
     """Return the newest row of each symbol of a feed, by event time, in order of symbols."""
     cursor = await connection.execute(
-        sql.SQL(NEWEST).format(
+        with_symbols(
+            NEWEST,
             table=sql.Identifier(feed.table),
             symbol=sql.Identifier(feed.layout.symbol_column),
             event=sql.Identifier(feed.layout.event_column),
@@ -69,8 +60,9 @@ async def behind(
     """
     Return, per feed, the symbols for which Redis holds nothing or something older than `newest`.
 
-    Redis is written at the same time as Postgres, so a lagging symbol is read again until
-    `deadline_s` of the monotonic clock. Values past their time to live are not expected.
+    Consumers write Redis concurrently with Postgres, so a value may arrive after its row. Symbols
+    that lag are read again until `deadline_s` of the monotonic clock. Values past their time to
+    live are not expected in Redis.
 
     Raises:
         CacheUnavailable: If Redis cannot be reached.
@@ -82,15 +74,15 @@ async def behind(
             rows = newest.get(feed.name, ())
             expected = [row for row in rows if row.age_s < settings.feeds[feed.name].ttl_s]
             late = await _late(cache, feed, expected)
+            # Only the symbols that lag are read again; the others cannot fall behind this snapshot.
             while late and time.monotonic() < deadline_s:
                 await asyncio.sleep(POLL_S)
                 late = await _late(cache, feed, late)
             lagging[feed.name] = tuple(row.symbol for row in late)
     except (RedisError, OSError) as error:
         raise CacheUnavailable(
-            f"Redis cannot be asked: {error}",
-            fix="check PIPELINE_REDIS__URL and that the server runs; "
-            "`ray-pipeline doctor` tells more",
+            f"Redis cannot be read: {error}",
+            fix="check PIPELINE_REDIS__URL and that the server runs; run `ray-pipeline doctor`",
         ) from error
     finally:
         await cache.aclose()
@@ -112,11 +104,12 @@ async def _late(cache: Redis, feed: Feed, expected: Sequence[Newest]) -> list[Ne
 
 def held_ms(claim: str | bytes | None, value: str | bytes | None) -> int:
     """
-    Return the event time of the value in Redis, 0 if it holds none.
+    Return the event time of the value in Redis in milliseconds, 0 if Redis has no value.
 
-    `claim` is the version that the consumers noted, `value` is the text that clients read. The
-    older of the two counts, so that the loss of either one is noticed.
+    `claim` is the version that the consumers recorded, `value` is what clients read. The older of
+    the two counts, so that the loss of either is noticed.
     """
+    # A value that cannot be read counts as lost: the audit reports it instead of failing.
     if claim is None or value is None:
         return 0
     try:

@@ -1,29 +1,37 @@
-"""Read what the status page shows. Nothing here counts history, so it may be asked every second."""
+"""Read the status page. No query here scans history, so a page may be read every second."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TypeVar
 
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.observe.status import (
     SILENT_AFTER_S,
+    Assignments,
     ConsumerRow,
     DeadLetterRow,
     FeedRow,
     ShardRow,
     Status,
-    Uncovered,
-    Wanted,
     uncovered,
 )
 from ray_pipeline.storage.postgres.any_time import age_s
-from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
 
+T = TypeVar("T", FeedRow, ShardRow, ConsumerRow, DeadLetterRow)
 SHARDED = tuple(feed for feed in FEEDS if feed.sharding is not None)
 
+# Every part reads a table with one row per epoch, shard or partition; only `recent` reads `gaps`,
+# which has few rows. Some points need care:
+# - A restarted producer has a new epoch: only the newest epoch of a shard counts.
+# - Shard numbers from REPLAY_SHARDS on belong to replays and not to producers.
+# - Topics may have a prefix: they are compared by their end.
+# - Symbols of a feed with sharding are wanted even if no shard has room for them, or before the
+#   first assignment: producers report only the symbols that they were assigned.
 FEED_ROWS = sql.SQL("""
     WITH feeds AS (
         SELECT * FROM unnest(%(names)s::text[], %(topics)s::text[]) AS feeds (feed, topic)
@@ -100,21 +108,15 @@ ASSIGNMENTS = """
 """
 
 
-async def feed_rows(dsn: str) -> list[FeedRow]:
-    """
-    Return one row per feed, in the order of the catalogue; without rates, which take two samples.
-
-    Raises:
-        DatabaseUnavailable: If Postgres cannot be reached.
-    """
-    async with session(dsn, name="status") as connection:
-        return await read_feed_rows(connection)
-
-
 async def read_feed_rows(connection: Connection) -> list[FeedRow]:
-    """Do as `feed_rows`, on a connection that is open; for a table that lives for long."""
-    cursor = connection.cursor(row_factory=class_row(FeedRow))
-    await cursor.execute(
+    """
+    Return one row per feed, in the order of the catalogue.
+
+    The rows have no rates: `observe.status.with_rates` computes them from two samples.
+    """
+    rows = await _rows(
+        connection,
+        FeedRow,
         FEED_ROWS,
         {
             "names": [spec.name for spec in FEEDS],
@@ -123,69 +125,59 @@ async def read_feed_rows(connection: Connection) -> list[FeedRow]:
             "replay_shards": REPLAY_SHARDS,
         },
     )
-    rows = {row.feed: row for row in await cursor.fetchall()}
-    return [rows[spec.name] for spec in FEEDS]
+    by_feed = {row.feed: row for row in rows}
+    return [by_feed[spec.name] for spec in FEEDS]
 
 
-async def read_status(dsn: str, *, stream_keys: Mapping[str, int]) -> Status:
+async def read_status(connection: Connection, *, stream_keys: Mapping[str, int]) -> Status:
     """
-    Return the whole page, without rates.
+    Return the status page, without rates.
 
     Args:
-        dsn: Where Postgres is.
-        stream_keys: The number of keys of each provider of feeds.
-
-    Raises:
-        DatabaseUnavailable: If Postgres cannot be reached.
+        connection: A connection to Postgres.
+        stream_keys: The number of keys of each provider that feeds use.
     """
-    async with session(dsn, name="status") as connection:
-        return await status_on(connection, stream_keys=stream_keys)
-
-
-async def status_on(connection: Connection, *, stream_keys: Mapping[str, int]) -> Status:
-    """Do as `read_status`, on a connection that is open."""
-    shards = await (
-        await connection.cursor(row_factory=class_row(ShardRow)).execute(SHARDS)
-    ).fetchall()
-    consumers = await (
-        await connection.cursor(row_factory=class_row(ConsumerRow)).execute(CONSUMERS)
-    ).fetchall()
-    letters = await (
-        await connection.cursor(row_factory=class_row(DeadLetterRow)).execute(DEAD_LETTERS)
-    ).fetchall()
+    shards = await _rows(connection, ShardRow, SHARDS)
     return Status(
         feeds=tuple(await read_feed_rows(connection)),
         shards=tuple(shards),
-        consumers=tuple(consumers),
-        dead_letters=tuple(letters),
-        uncovered=tuple(await _uncovered(connection, shards, stream_keys=stream_keys)),
+        consumers=tuple(await _rows(connection, ConsumerRow, CONSUMERS)),
+        dead_letters=tuple(await _rows(connection, DeadLetterRow, DEAD_LETTERS)),
+        uncovered=tuple(
+            row
+            for assignments in await _assignments(connection)
+            for row in uncovered(
+                assignments,
+                [shard for shard in shards if shard.feed == assignments.feed],
+                keys=_key_count(assignments.feed, stream_keys),
+            )
+        ),
     )
 
 
-async def _uncovered(
-    connection: Connection, shards: Iterable[ShardRow], *, stream_keys: Mapping[str, int]
-) -> list[Uncovered]:
-    gaps: list[Uncovered] = []
-    for wanted in await _wanted(connection):
-        rows = [row for row in shards if row.feed == wanted.feed]
-        provider = feed_named(wanted.feed).key_provider
-        keys = None if provider is None else stream_keys.get(provider, 0)
-        gaps += uncovered(wanted, rows, keys=keys)
-    return gaps
+def _key_count(feed: str, stream_keys: Mapping[str, int]) -> int | None:
+    provider = feed_named(feed).key_provider
+    return None if provider is None else stream_keys.get(provider, 0)
 
 
-async def _wanted(connection: Connection) -> list[Wanted]:
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(ASSIGNMENTS)
+async def _rows(
+    connection: Connection, kind: type[T], query: sql.Composed, values: Mapping[str, object] = {}
+) -> list[T]:
+    async with connection.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchall()
+
+
+async def _assignments(connection: Connection) -> list[Assignments]:
     by_feed: dict[str, dict[int, tuple[str, ...]]] = {feed.name: {} for feed in SHARDED}
-    async for row in cursor:
-        if row["feed"] in by_feed:  # a newer release may have more feeds
-            by_feed[row["feed"]][row["shard"]] = tuple(row["symbols"])
-    wanted = []
+    async for name, shard, symbols in await connection.execute(ASSIGNMENTS):
+        if name in by_feed:  # a newer release may have more feeds
+            by_feed[name][shard] = tuple(symbols)
+    assignments = []
     for feed in SHARDED:
         shards = by_feed[feed.name]
         assigned = {symbol for symbols in shards.values() for symbol in symbols}
         listed = await read_symbols(connection, feed.symbols)
         unassigned = tuple(sorted(symbol for symbol in listed if symbol not in assigned))
-        wanted.append(Wanted(feed.name, shards, unassigned))
-    return wanted
+        assignments.append(Assignments(feed.name, shards, unassigned))
+    return assignments

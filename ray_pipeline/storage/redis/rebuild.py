@@ -13,6 +13,7 @@ from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.records import Record
 from ray_pipeline.storage.postgres.connection import connect
+from ray_pipeline.storage.postgres.symbol_scan import with_symbols
 from ray_pipeline.stream.cache import Entry
 from ray_pipeline.stream.consume import Cache, Rebuild
 
@@ -23,15 +24,7 @@ CHUNK = 2_000
 # outage would keep the stream waiting.
 LONGEST_S = 3600.0
 
-# The primary key begins with symbol and event time: one index probe a symbol.
 _NEWEST = """
-    WITH RECURSIVE symbols AS (
-        (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
-        UNION ALL
-        SELECT (SELECT {symbol} FROM {table} WHERE {symbol} > symbols.symbol
-                ORDER BY {symbol} LIMIT 1)
-        FROM symbols WHERE symbols.symbol IS NOT NULL
-    )
     SELECT newest.* FROM symbols CROSS JOIN LATERAL (
         SELECT * FROM {table} WHERE {symbol} = symbols.symbol
         ORDER BY {event_ms} DESC, epoch DESC, seq DESC LIMIT 1
@@ -57,7 +50,7 @@ def rebuilder(dsn: str, spec: Feed, layout: Layout[T], *, clock: Callable[[], fl
             "since": sql.Literal(max(since_s - 2.0, floor_s)),
         }
         written = await _copy(dsn, sql.SQL(_MISSED).format(**names), layout, cache)
-        return written + await _copy(dsn, sql.SQL(_NEWEST).format(**names), layout, cache)
+        return written + await _copy(dsn, with_symbols(_NEWEST, **names), layout, cache)
 
     return rebuild
 

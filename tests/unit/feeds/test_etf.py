@@ -12,7 +12,7 @@ from ray_pipeline.feeds.codec import Decoder, encode
 from ray_pipeline.feeds.etf import FEED, EtfTrade
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.protocol import Arrival, Refusal
-from ray_pipeline.observe.status import ShardRow, Wanted, uncovered
+from ray_pipeline.observe.status import Assignments, ShardRow, uncovered
 from ray_pipeline.settings import load
 from ray_pipeline.stream.feed_shards import key_of, no_key
 
@@ -107,7 +107,7 @@ def test_without_a_key_the_status_says_that_it_is_not_covered_and_why():
         reconnects=0, last_data_age_s=None, heartbeat_age_s=0.5,
     )  # fmt: skip
 
-    (row,) = uncovered(Wanted("etf", {}, ("QQQ", "SPY")), [shard], keys=3)
+    (row,) = uncovered(Assignments("etf", {}, ("QQQ", "SPY")), [shard], keys=3)
 
     assert row.symbols == ("QQQ", "SPY")
     assert row.why == (
