@@ -1,14 +1,15 @@
 """Write the pages that are generated from the code, or check that they are up to date."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ray_pipeline import settings
+from ray_pipeline.dead_letter_reasons import Reason
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+DIRECTORY = Path(__file__).parent.parent / "docs"
 
-HEAD = """# Settings
+SETTINGS_HEAD = """# Settings
 
 Generated from `ray_pipeline/settings.py` by `make docs`; do not edit.
 
@@ -23,7 +24,7 @@ is an error that suggests the nearest known one. In YAML, sections nest:
 |---|---|---|---|
 """
 
-TAIL = """
+SETTINGS_TAIL = """
 Beside these, `PIPELINE_HOME` says where everything local lives (default: the user's data
 directory), `PIPELINE_KAFKA_LIBS` where Apache Kafka's jars are, and Ray's own variables hold:
 `RAY_ADDRESS` joins a cluster instead of starting one; for that cluster `RAY_AUTH_MODE` is `token`,
@@ -32,9 +33,40 @@ home, whatever these say.
 """
 
 
-def page() -> str:
+DEAD_LETTERS_HEAD = """# Dead letters
+
+Generated from `ray_pipeline/dead_letter_reasons.py` by `make docs`; do not edit.
+
+A record that cannot be decoded, checked or stored is kept as a dead letter, with its bytes, its
+place in the topic and a reason. See [operations](operations.md#dead-letters) for the commands.
+
+| reason | meaning |
+|---|---|
+"""
+
+DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this error code |
+
+A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
+the error, such as `ValueError`, the error code of Postgres, or `unreadable` if reading the answer
+stopped early.
+"""
+
+
+def settings_page() -> str:
     """Return the page of settings."""
-    return HEAD + "".join(_lines()) + TAIL
+    return SETTINGS_HEAD + "".join(_lines()) + SETTINGS_TAIL
+
+
+def dead_letters_page() -> str:
+    """Return the page of dead-letter reasons."""
+    rows = "".join(f"| `{reason}` | {reason.description} |\n" for reason in Reason)
+    return DEAD_LETTERS_HEAD + rows + DEAD_LETTERS_TAIL
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "dead-letters.md": dead_letters_page,
+}
 
 
 def _lines() -> Iterator[str]:
@@ -55,11 +87,13 @@ def _default(default: object) -> str:
 
 
 def main() -> None:
-    """Write the page; with --check only compare, and exit with 1 where it is stale."""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.name} is not what the code says; run `make docs`")
+    """Write the pages; with --check only compare them, and exit with 1 if one is outdated."""
+    for name, page in PAGES.items():
+        path = DIRECTORY / name
+        if "--check" not in sys.argv[1:]:
+            path.write_text(page())
+        elif not path.exists() or path.read_text() != page():
+            sys.exit(f"{name} differs from the code; run `make docs`")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ray_pipeline.batch.slot_scheduler import Scheduler, Submitter
 from ray_pipeline.catalog import all_jobs
 from ray_pipeline.errors import DatabaseUnavailable, PipelineError
 from ray_pipeline.jobs.spec import JobSpec
-from ray_pipeline.ownership import Ownership
+from ray_pipeline.lease import Ownership
 from ray_pipeline.services.job_run import holder_name
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import session
@@ -75,7 +75,7 @@ class SchedulerActor:
             self._cause = "waiting for the lease"
             await own.take()
             try:
-                await first_of(own.hold(), own.wanted.wait(), self._tick_for_ever(own))
+                await first_of(own.hold(), own.requested.wait(), self._tick_for_ever(own))
             finally:
                 await own.release()
             log.warning("another scheduler has the lease")

@@ -74,7 +74,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
         ) from None
     except (psycopg.OperationalError, OSError) as error:
         raise DatabaseUnavailable(
-            f"Postgres cannot be reached: {_first_line(error)}",
+            f"Postgres cannot be reached: {first_line(error)}",
             fix="check PIPELINE_POSTGRES__DSN and that the server runs; see `ray-pipeline doctor`",
         ) from None
     read_any_time(connection)
@@ -104,7 +104,7 @@ def outages() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if disposition(error) is Disposition.RETRY:
-            raise DatabaseUnavailable(f"Postgres went away: {_first_line(error)}") from error
+            raise DatabaseUnavailable(f"Postgres went away: {first_line(error)}") from error
         raise
 
 
@@ -115,5 +115,6 @@ async def scalar(connection: Connection, query: LiteralString, *values: object) 
     return row[0] if row else None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text; the name of its type if it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
 from ray_pipeline.storage.postgres.connection import Connection
-from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 from ray_pipeline.timestamps import EARLIEST, LATEST, in_utc
 
@@ -171,12 +171,12 @@ async def symbols_of(connection: Connection, spec: FeedSpec) -> list[str]:
     return [row[0] async for row in cursor]
 
 
-def _entry(row: Row, layout: Layout[Any]) -> Entry | None:
+def _entry(row: Row, layout: Layout[Any]) -> LatestValue | None:
     record = msgspec.convert(row, layout.kind, strict=False)
     value = layout.value(record)
     if value is None:
         return None
-    return Entry(layout.symbol(record), layout.event_ms(record), value)
+    return LatestValue(layout.symbol(record), layout.event_ms(record), value)
 
 
 async def _rows(connection: Connection, query: sql.SQL | sql.Composed, values: Row) -> list[Row]:
