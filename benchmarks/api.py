@@ -17,13 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from benchmarks.latency import quantile
 from benchmarks.processes import CORES, Usage, say, started
 from benchmarks.servers import temporary_home
-from ray_pipeline.catalog import feed
+from ray_pipeline.feeds import sp500
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.redis.latest_cache import LatestCache
 from ray_pipeline.stream.cache import LatestValue
-from ray_pipeline.stream.rows import SP500
 
 TITLE = "API"
 TOKEN = "benchmark"
@@ -215,7 +215,7 @@ class Load:
 
 
 async def _requests(server: Server, *, per_s: int | None, seconds: float) -> Requests:
-    cache = LatestCache(server.redis_url, feed("sp500"), ttl_s=3600, publishes_per_s=2)
+    cache = LatestCache(server.redis_url, feed_named("sp500"), ttl_s=3600, publishes_per_s=2)
     await cache.write(_entries(1))
     load = Load(open_loop=per_s is not None)
     loop = asyncio.get_running_loop()
@@ -287,7 +287,7 @@ class Ear:
 
 
 async def _push(server: Server, *, interval_s: float, seconds: float) -> Push:
-    cache = LatestCache(server.redis_url, feed("sp500"), ttl_s=3600, publishes_per_s=2)
+    cache = LatestCache(server.redis_url, feed_named("sp500"), ttl_s=3600, publishes_per_s=2)
     await cache.write(_entries(1))
     ears = [Ear() for _ in range(CLIENTS)]
     async with contextlib.AsyncExitStack() as stack:
@@ -362,7 +362,7 @@ def _entries(number: int) -> list[LatestValue]:
     found = []
     for symbol in sorted(SYMBOLS):
         trade = Trade(symbol, Decimal("129.575"), Decimal(number), at_ms, epoch=1, seq=number)
-        value = SP500.value(trade)
+        value = sp500.FEED.layout.value(trade)
         assert value is not None
         found.append(LatestValue(symbol, at_ms, value))
     return found

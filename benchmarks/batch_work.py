@@ -18,6 +18,7 @@ from pathlib import Path
 import aiohttp
 import uvloop
 from psycopg import sql
+from ray_pipeline.providers.configured import base_urls
 
 from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.batch.permits import Permit
@@ -26,7 +27,6 @@ from ray_pipeline.batch.slot_scheduler import Scheduler
 from ray_pipeline.catalog import all_jobs, job
 from ray_pipeline.jobs.spec import Run
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.providers.configured import base_urls
 from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load

@@ -6,7 +6,7 @@ import sys
 import uvloop
 
 from ray_pipeline import settings
-from ray_pipeline.actors.producer import build_producer
+from ray_pipeline.services.shard_wiring import build_producer
 
 
 async def main() -> None:

@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed import partition_of
-from ray_pipeline.feeds.records import FINNHUB_SP500_SOURCE, Trade
+from ray_pipeline.feeds.records import Trade
+from ray_pipeline.feeds.sp500 import SOURCE
 
 TOPIC = "sp500-websocket-trades"
 PARTITIONS = 3
@@ -49,7 +50,7 @@ async def _fill(bootstrap: str, topic: str, trades: int, *, symbols: int, per_s:
             pod_index=shard,
             trade_conditions=["1", "12"],
             pod_name=f"sp500-{shard:02d}",
-            source=FINNHUB_SP500_SOURCE,
+            source=SOURCE,
             # Trades of one frame share the moment in which they were received.
             created_at=now + timedelta(milliseconds=index // 5),
         )

@@ -1,49 +1,41 @@
-"""Every feed and every batch job there is: one module with a `SPEC` each."""
+"""Every batch job: one module with a `SPEC` each."""
 
 import difflib
-import importlib
-import pkgutil
 from functools import cache
 
 from ray_pipeline import jobs
+from ray_pipeline.discovery import discover
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.feeds import bithumb, sp500, top_gainers
-from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.jobs.spec import JobSpec
-
-FEEDS: tuple[FeedSpec, ...] = (sp500.SPEC, bithumb.SPEC, top_gainers.SPEC)
-
-
-def feed(name: str) -> FeedSpec:
-    """
-    Return the feed called `name`.
-
-    Raises:
-        KeyError: If there is none.
-    """
-    by_name: dict[str, FeedSpec] = {spec.name: spec for spec in FEEDS}
-    return by_name[name]
+from ray_pipeline.providers.registry import all_providers
 
 
 @cache
 def all_jobs() -> tuple[JobSpec, ...]:
     """
-    Return every batch job, by name: each module of `jobs` that describes a dataset.
+    Return every batch job, sorted by name: each module of `jobs` that describes a dataset.
 
     Raises:
-        PipelineError: If a module has no SPEC, or two jobs have one name.
+        PipelineError: If a module has no SPEC, two jobs have the same name, or a job names a
+            provider that is not registered.
     """
-    found: dict[str, JobSpec] = {}
-    for module in pkgutil.iter_modules(jobs.__path__):
-        if module.name.startswith("_") or module.name in jobs.VOCABULARY:
-            continue
-        spec = getattr(importlib.import_module(f"{jobs.__name__}.{module.name}"), "SPEC", None)
-        if not isinstance(spec, JobSpec):
-            raise PipelineError(f"jobs/{module.name}.py has no SPEC", fix="see docs/jobs.md")
-        if spec.name in found:
-            raise PipelineError(f"two jobs are called {spec.name}", fix="rename one")
-        found[spec.name] = spec
-    return tuple(found[name] for name in sorted(found))
+    specs = discover(jobs, "SPEC", JobSpec, skip=jobs.VOCABULARY, guide="docs/jobs.md")
+    for spec in specs:
+        _check_providers(spec)
+    return specs
+
+
+def _check_providers(spec: JobSpec) -> None:
+    # Settings, the ledger and the simulators find a provider by its name in the registry. A run
+    # would fail only after its slot is claimed, so an unregistered provider is refused here.
+    for source in spec.sources:
+        if source.provider not in all_providers():
+            name = source.provider.name
+            raise PipelineError(
+                f"job {spec.name} names the provider {name!r}, which is not registered",
+                fix=f"define it as PROVIDER in ray_pipeline/providers/{name}.py and import it from "
+                'there; see CONTRIBUTING.md, "Add a provider"',
+            )
 
 
 def job(name: str) -> JobSpec:

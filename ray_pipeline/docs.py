@@ -1,13 +1,16 @@
-"""Write the pages that are generated from the code, or check that they are up to date."""
+"""Write the files that are generated from the code, or check that they are up to date."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from ray_pipeline import settings
 from ray_pipeline.dead_letter_reasons import Reason
+from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.kubernetes.manifests.kafka_files import topics_yaml, users_yaml
 
-DIRECTORY = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
 
 SETTINGS_HEAD = """# Settings
 
@@ -63,12 +66,6 @@ def dead_letters_page() -> str:
     return DEAD_LETTERS_HEAD + rows + DEAD_LETTERS_TAIL
 
 
-PAGES: Mapping[str, Callable[[], str]] = {
-    "settings.md": settings_page,
-    "dead-letters.md": dead_letters_page,
-}
-
-
 def _lines() -> Iterator[str]:
     for path, facts in settings.fields():
         name = settings.variable_name(path)
@@ -86,14 +83,32 @@ def _default(default: object) -> str:
     return "" if default is None or default == "" else f"`{default}`"
 
 
+def files() -> dict[Path, str]:
+    """Return the content of each generated file."""
+    components = ROOT / "kuberay" / "components"
+    kafka, alerts = components / "kafka", components / "monitoring" / "alerts.yaml"
+    return {
+        ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "dead-letters.md": dead_letters_page(),
+        kafka / "topics.yaml": topics_yaml(FEEDS),
+        kafka / "users.yaml": users_yaml(FEEDS),
+        alerts: _selected(alerts.read_text()),
+    }
+
+
+def _selected(alerts: str) -> str:
+    """Return the alerts with the feeds that never close in the selectors of their expressions."""
+    always_open = "|".join(feed.name for feed in FEEDS if feed.calendar is None)
+    return re.sub(r'feed(!?)~"[^"]*"', rf'feed\1~"{always_open}"', alerts)
+
+
 def main() -> None:
-    """Write the pages; with --check only compare them, and exit with 1 if one is outdated."""
-    for name, page in PAGES.items():
-        path = DIRECTORY / name
+    """Write the files. With --check compare them, and exit with 1 if one is outdated."""
+    for path, text in files().items():
         if "--check" not in sys.argv[1:]:
-            path.write_text(page())
-        elif not path.exists() or path.read_text() != page():
-            sys.exit(f"{name} differs from the code; run `make docs`")
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            sys.exit(f"{path.name} is outdated; run `make docs`")
 
 
 if __name__ == "__main__":

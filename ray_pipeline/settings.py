@@ -1,20 +1,22 @@
 """
 Settings: environment variables that begin with PIPELINE_, a `.env` file, a YAML file, defaults.
 
-Sections are separated by two underscores: `PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. An unknown name is
-an error that suggests the nearest known one, because a misspelt setting that is ignored is a bug
-that nobody sees.
+Two underscores separate a section from a name: `PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. Each registered
+provider is a section too: `PIPELINE_FINNHUB__REST_URL`. An unknown name is an error that suggests
+the most similar name, because a misspelt setting would otherwise be ignored without notice. Each
+feed has a section too: `PIPELINE_FEEDS__SP500__SHARDS`.
 """
 
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +25,10 @@ from pydantic_settings import (
 )
 
 from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.providers.registry import provider_names
+from ray_pipeline.redact import fingerprint
 
 PREFIX = "PIPELINE_"
 DELIMITER = "__"
@@ -78,17 +84,12 @@ class KafkaSettings(Section):
     replication_factor: int = Field(
         -1, ge=-1, description="For topics that are made. -1: the broker's default."
     )
-    sp500_partitions: int = Field(3, ge=1, description="Partitions of sp500-websocket-trades.")
-    bithumb_partitions: int = Field(1, ge=1, description="Partitions of bithumb-ticker.")
-    top_gainers_partitions: int = Field(1, ge=1, description="Partitions of finnhub-trades.")
     topic_prefix: str = Field("", description="Put before every topic's name.")
 
 
 class StreamSettings(Section):
     """How the streams run."""
 
-    sp500_shards: int = Field(10, ge=1, description="Connections for S&P 500 trades.")
-    symbols_per_connection: int = Field(50, ge=1, description="Finnhub's limit on a free plan.")
     consumers_per_topic: int = Field(
         1, ge=1, description="Consumer actors a topic, at most one a partition."
     )
@@ -118,14 +119,79 @@ class StreamSettings(Section):
     future_tolerance_s: Seconds = Field(
         300.0, description="A record dated further ahead than this is parked."
     )
-    bithumb_poll_s: Seconds = Field(
-        5.0, description="Pause between REST rounds while Bithumb's WebSocket is down."
-    )
     drain_s: Seconds = Field(30.0, description="How long a stop waits for records in flight.")
     batch_rows: int = Field(20_000, ge=1, description="Most records in one transaction.")
-    realtime_ttl_s: int = Field(432_000, ge=1, description="Life of stock keys in Redis: 5 days.")
-    crypto_ttl_s: int = Field(86_400, ge=1, description="Life of crypto keys in Redis: 1 day.")
     publishes_per_s: float = Field(2.0, gt=0, description="Most publishes a channel gets.")
+
+
+class FeedSettings(Section):
+    """
+    How one feed runs. `_feed_section` declares which of these values a feed has.
+
+    Attributes:
+        partitions: Partitions of the topic.
+        ttl_s: Time to live of the latest values in Redis.
+        shards: Configured connections of a feed with sharding.
+        symbols_per_connection: Limit of a connection of a feed with sharding.
+        poll_s: Pause between two rounds over REST.
+    """
+
+    partitions: int
+    ttl_s: int
+    shards: int = 1
+    symbols_per_connection: int = 1
+    poll_s: float = 1.0
+
+
+def _feed_section(feed: Feed) -> type[Section]:
+    """Return the section of a feed; the defaults come from the feed."""
+    fields: dict[str, Any] = {
+        "partitions": (
+            int,
+            Field(feed.partitions, ge=1, description=f"Partitions of {feed.topic}."),
+        ),
+        "ttl_s": (
+            int,
+            Field(feed.redis.ttl_s, ge=1, description="Time to live of its values in Redis."),
+        ),
+    }
+    if feed.sharding is not None:
+        fields["shards"] = (
+            int,
+            Field(feed.sharding.shards, ge=1, description="Connections, one per API key."),
+        )
+        fields["symbols_per_connection"] = (
+            int,
+            Field(
+                feed.sharding.symbols_per_connection,
+                ge=1,
+                description=f"Limit of {feed.protocol.title}'s plan.",
+            ),
+        )
+    if feed.protocol.poll is not None:
+        fields["poll_s"] = (
+            Seconds,
+            Field(
+                feed.protocol.poll.pause_s,
+                description="Pause between REST rounds while the WebSocket is down.",
+            ),
+        )
+    section: type[Section] = create_model(feed.name, __base__=Section, **fields)
+    return section
+
+
+def _feed_sections() -> type[Section]:
+    """Return the section `feeds`, which holds a section per feed."""
+    fields: dict[str, Any] = {}
+    for feed in FEEDS:
+        section = _feed_section(feed)
+        fields[feed.name] = (section, section())
+    model: type[Section] = create_model("feeds", __base__=Section, **fields)
+    return model
+
+
+def _feed_settings(sections: Section) -> dict[str, FeedSettings]:
+    return {feed.name: FeedSettings(**getattr(sections, feed.name).model_dump()) for feed in FEEDS}
 
 
 class ArchiveSettings(Section):
@@ -199,33 +265,21 @@ class RaySettings(Section):
 
 
 class EndpointSettings(Section):
-    """Where a provider is reached, when it is not where it usually is."""
+    """How to reach a provider if not at its usual address."""
 
     rest_url: str | None = Field(None, description="Base URL of the REST API.")
     ws_url: str | None = Field(None, description="URL of the WebSocket.")
-
-
-class FinnhubSettings(EndpointSettings):
-    """Where Finnhub is reached, and the keys of its WebSocket where they are others."""
-
     ws_keys: list[SecretStr] | None = Field(
         None,
-        description="Keys of the WebSocket alone, as a JSON list; unset: those of "
-        "PIPELINE_API_KEYS. Simulated feeds have theirs here.",
+        description="Keys of the WebSocket, as a JSON list. Unset: those of PIPELINE_API_KEYS.",
     )
 
 
-class Settings(BaseSettings):
-    """Every setting. Frozen: a process reads them once and passes them on."""
+DEFAULT_ENDPOINT = EndpointSettings()
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter=DELIMITER,
-        env_file=".env",
-        env_file_encoding="utf-8",
-        extra="forbid",
-        frozen=True,
-    )
+
+class Settings(Section):
+    """Every setting. A process reads the settings once and passes this value on."""
 
     api_keys: dict[str, list[SecretStr]] = Field(
         default_factory=dict,
@@ -239,52 +293,62 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     api: ApiSettings = ApiSettings()
     ray: RaySettings = RaySettings()
-    finnhub: FinnhubSettings = FinnhubSettings()
-    bithumb: EndpointSettings = EndpointSettings()
-    alpha_vantage: EndpointSettings = EndpointSettings()
-    newsapi: EndpointSettings = EndpointSettings()
-    coingecko: EndpointSettings = EndpointSettings()
-    x: EndpointSettings = EndpointSettings()
-    truth_social: EndpointSettings = EndpointSettings()
-    fred: EndpointSettings = EndpointSettings()
-    fmp: EndpointSettings = EndpointSettings()
-    yahoo: EndpointSettings = EndpointSettings()
-    wikipedia: EndpointSettings = EndpointSettings()
+    feeds: dict[str, FeedSettings] = Field(
+        default_factory=lambda: _feed_settings(_feed_sections()()),
+        description="The section of each feed, by the feed's name.",
+    )
+    endpoints: dict[str, EndpointSettings] = Field(
+        default_factory=dict, description="The section of each provider, by the provider's name."
+    )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: arguments, environment, `.env`, the YAML file of PIPELINE_CONFIG."""
-        yaml = YamlConfigSettingsSource(
-            settings_cls, yaml_file=os.environ.get("PIPELINE_CONFIG", "ray-pipeline.yaml")
-        )
-        return init_settings, env_settings, dotenv_settings, yaml
+    def endpoint(self, provider: str) -> EndpointSettings:
+        """Return the section of a provider; a section without values if it is not configured."""
+        return self.endpoints.get(provider, DEFAULT_ENDPOINT)
+
+    def rest_urls(self) -> dict[str, str]:
+        """Return the configured REST base URLs by provider."""
+        urls = {name: section.rest_url for name, section in self.endpoints.items()}
+        return {name: url for name, url in urls.items() if url}
 
     def keys(self, provider: str) -> list[str]:
-        """Return a provider's keys in order, as plain text; empty where none is set."""
-        return [key.get_secret_value() for key in self.api_keys.get(provider, [])]
+        """Return a provider's keys in order, as plain text; empty if no key is set."""
+        return _plain(self.api_keys.get(provider, []))
 
-    def stream_keys(self) -> list[str]:
-        """Return the keys of Finnhub's WebSocket in order, one a connection, as plain text."""
-        if self.finnhub.ws_keys is None:
-            return self.keys("finnhub")
-        return [key.get_secret_value() for key in self.finnhub.ws_keys]
+    def stream_keys(self, provider: str) -> list[str]:
+        """Return the keys of a provider's WebSocket in order, as plain text."""
+        ws_keys = self.endpoint(provider).ws_keys
+        return self.keys(provider) if ws_keys is None else _plain(ws_keys)
+
+    def stream_key_counts(self) -> dict[str, int]:
+        """Return the number of WebSocket keys of each provider that feeds use."""
+        providers = {feed.key_provider for feed in FEEDS if feed.key_provider is not None}
+        return {name: len(self.stream_keys(name)) for name in sorted(providers)}
+
+    def keys_by_provider(self) -> dict[str, list[str]]:
+        """Return the keys of every registered provider, as plain text."""
+        return {name: self.keys(name) for name in provider_names()}
+
+    def key_fingerprints(self) -> dict[str, list[str]]:
+        """Return the fingerprints of the keys of every registered provider."""
+        return {
+            name: [fingerprint(key) for key in keys]
+            for name, keys in self.keys_by_provider().items()
+        }
+
+    def key_counts(self) -> dict[str, int]:
+        """Return the number of keys of every registered provider."""
+        return {name: len(keys) for name, keys in self.keys_by_provider().items()}
 
     def secrets(self) -> list[str]:
-        """Return everything that no text may show: keys, the API's token, and passwords."""
-        keys = [key.get_secret_value() for keys in self.api_keys.values() for key in keys]
-        given = (self.api.token, self.kafka.sasl_password)
+        """Return every value that must not appear in a text: keys, tokens and passwords."""
+        keys = [key for keys in self.api_keys.values() for key in keys]
+        stream_keys = [key for section in self.endpoints.values() for key in section.ws_keys or ()]
+        credentials = (self.api.token, self.kafka.sasl_password)
         addresses = (self.postgres.dsn, self.redis.url)
         return [
-            *keys,
-            *self.stream_keys(),
-            *(secret.get_secret_value() for secret in given if secret is not None),
+            *_plain(keys),
+            *_plain(stream_keys),
+            *(secret.get_secret_value() for secret in credentials if secret is not None),
             *(
                 password
                 for address in addresses
@@ -335,33 +399,110 @@ def _passwords(address: str) -> Iterator[str]:
         yield unquote(password)
 
 
+def _plain(secrets: list[SecretStr]) -> list[str]:
+    return [secret.get_secret_value() for secret in secrets]
+
+
+class _Sources(BaseSettings):
+    """Reads the settings; `reader` adds a field for each setting and for each provider."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="forbid",
+        frozen=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, `.env`, the YAML file of PIPELINE_CONFIG."""
+        # PIPELINE_CONFIG names a source of settings, so it cannot be a setting itself.
+        yaml = YamlConfigSettingsSource(
+            settings_cls, yaml_file=os.environ.get("PIPELINE_CONFIG", "ray-pipeline.yaml")
+        )
+        return init_settings, env_settings, dotenv_settings, yaml
+
+
+@cache
+def reader() -> type[_Sources]:
+    """
+    Return the model that reads the sources: the fields of Settings, and a section per provider.
+
+    pydantic-settings finds only variables of declared fields, while Settings holds the sections of
+    providers in one mapping. A model that is built from the registry reads them; it never leaves
+    this module, so `Settings` stays a plain value that can be pickled.
+
+    Raises:
+        ConfigurationError: If a provider has the name of another section.
+    """
+    sections: dict[str, Any] = {
+        name: (info.annotation, info)
+        for name, info in Settings.model_fields.items()
+        if name not in {"endpoints", "feeds"}
+    }
+    feeds = _feed_sections()
+    sections["feeds"] = (feeds, feeds())
+    for name in _endpoint_names():
+        if name in Settings.model_fields:
+            raise ConfigurationError(
+                f"the provider {name!r} has the name of a section of the settings",
+                fix=f"rename the provider in ray_pipeline/providers/{name}.py",
+            )
+        sections[name] = (EndpointSettings, DEFAULT_ENDPOINT)
+    model: type[_Sources] = create_model("_Reader", __base__=_Sources, **sections)
+    return model
+
+
 def load(**overrides: object) -> Settings:
     """
     Read the settings.
 
+    Args:
+        overrides: Sections that replace those of the other sources, such as `fred={"rest_url": x}`.
+
     Raises:
-        ConfigurationError: If a name is unknown or a value cannot be used; all problems at once.
+        ConfigurationError: If a name is unknown or a value is invalid; the error lists every
+            problem.
     """
     problems = list(_unknown_names(os.environ))
     try:
-        settings = Settings.model_validate(_merged(overrides)) if overrides else Settings()
+        read: Callable[..., _Sources] = reader()
+        sources = read(**overrides)
     except ValidationError as error:
         problems += [_explain(detail["loc"], detail["msg"]) for detail in error.errors()]
         raise ConfigurationError("\n".join(problems), fix=_HINT) from None
     except ValueError as error:
-        # A complex value that is not JSON: the source reports it before validation.
+        # The source reports a complex value that is not JSON before validation.
         problems.append(f"{error.__cause__ or error}: {error}")
         raise ConfigurationError("\n".join(problems), fix=_HINT) from None
     if problems:
         raise ConfigurationError("\n".join(problems), fix=_HINT)
-    return settings
+    return _settings(sources)
+
+
+def _settings(sources: _Sources) -> Settings:
+    values = {name: getattr(sources, name) for name in sources.model_fields_set}
+    endpoints = {name: values.pop(name) for name in _endpoint_names() if name in values}
+    if "feeds" in values:
+        values["feeds"] = _feed_settings(values["feeds"])
+    return Settings(**values, endpoints=endpoints)
+
+
+def _endpoint_names() -> list[str]:
+    """Return every provider and every venue; a venue needs no provider of batch data."""
+    return sorted({*provider_names(), *(feed.protocol.venue for feed in FEEDS)})
 
 
 _HINT = "docs/settings.md lists every setting with its type and default"
-
-
-def _merged(overrides: Mapping[str, object]) -> object:
-    return Settings(**overrides)  # type: ignore[arg-type]
 
 
 def _required(value: SecretStr | None, name: str, example: str) -> str:
@@ -390,18 +531,27 @@ def known_names() -> frozenset[str]:
 
 def fields() -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
     """Yield the path, type, default and description of every setting, in order."""
-    for name, info in Settings.model_fields.items():
-        section = info.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            for inner, detail in section.model_fields.items():
-                yield (
-                    (name, inner),
-                    FieldFacts(
-                        str(detail.annotation), detail.get_default(), detail.description or ""
-                    ),
-                )
+    for name, info in reader().model_fields.items():
+        if _is_section(info.annotation):
+            yield from _section_fields((name,), info.annotation)
         else:
             yield (name,), FieldFacts(str(info.annotation), {}, info.description or "")
+
+
+def _section_fields(
+    path: tuple[str, ...], section: type[Section]
+) -> Iterator[tuple[tuple[str, ...], "FieldFacts"]]:
+    for name, info in section.model_fields.items():
+        if _is_section(info.annotation):
+            yield from _section_fields((*path, name), info.annotation)
+        else:
+            annotation = str(info.annotation)
+            facts = FieldFacts(annotation, info.get_default(), info.description or "")
+            yield (*path, name), facts
+
+
+def _is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 class FieldFacts:
@@ -417,7 +567,7 @@ class FieldFacts:
 
 def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
     known = known_names()
-    sections = {variable_name((name,)) for name in Settings.model_fields}
+    sections = {variable_name((name,)) for name in reader().model_fields}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name.upper() not in known | sections:
             yield _suggest(name)

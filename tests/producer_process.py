@@ -4,7 +4,7 @@ import asyncio
 import pickle
 import sys
 
-from ray_pipeline.actors.producer import build_producer
+from ray_pipeline.services.shard_wiring import build_producer
 from ray_pipeline.settings import Settings
 
 

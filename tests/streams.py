@@ -16,9 +16,9 @@ import psycopg
 from aiokafka import AIOKafkaProducer
 
 from ray_pipeline import settings
-from ray_pipeline.catalog import feed
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.services.partition_consumer_wiring import build_consumer
 from ray_pipeline.settings import Settings
@@ -28,13 +28,16 @@ from tests.support import eventually
 LEASE_TTL_S = 2.0
 
 
-def make_settings(dsn: str, redis_url: str, bootstrap: str, prefix: str, **streams) -> Settings:
+def make_settings(
+    dsn: str, redis_url: str, bootstrap: str, prefix: str, *, shards: int = 10, **streams
+) -> Settings:
     """Settings for a pipeline of a test's own."""
     return settings.load(
         postgres={"dsn": dsn},
         redis={"url": redis_url},
         kafka={"bootstrap_servers": bootstrap, "topic_prefix": prefix},
         streams={"lease_ttl_s": LEASE_TTL_S, "drain_s": 10.0, **streams},
+        feeds={"sp500": {"shards": shards}},
     )
 
 
@@ -79,8 +82,8 @@ async def producing(configured: Settings) -> AsyncIterator[AIOKafkaProducer]:
 async def publish(configured: Settings, records: Iterable[Trade], *, name: str = "sp500") -> None:
     """Put records into their topic, each shard in one partition."""
     await ensure_topics(configured)
-    spec = feed(name)
-    partitions = getattr(configured.kafka, spec.partitions_setting)
+    spec = feed_named(name)
+    partitions = configured.feeds[name].partitions
     async with producing(configured) as producer:
         futures = [
             await producer.send(
@@ -100,7 +103,7 @@ async def publish_raw(configured: Settings, *values: bytes, name: str = "sp500")
     async with producing(configured) as producer:
         for value in values:
             await producer.send_and_wait(
-                configured.kafka.topic_prefix + feed(name).topic, value, key=b"X", partition=0
+                configured.kafka.topic_prefix + feed_named(name).topic, value, key=b"X", partition=0
             )
 
 

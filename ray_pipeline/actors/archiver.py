@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ray_pipeline.actors.producer import leave
-from ray_pipeline.catalog import FEEDS
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.local.stack import home
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.archive_writer import Archiver

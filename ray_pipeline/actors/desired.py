@@ -1,12 +1,12 @@
-"""Which actors should run: a pure function of the settings."""
+"""The desired actors: a pure function of the settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ray_pipeline.actors.producer import sp500_shards
-from ray_pipeline.catalog import FEEDS
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
+from ray_pipeline.stream.feed_shards import shards_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +15,11 @@ class Desired:
     An actor that should run.
 
     Attributes:
-        kind: Which class.
-        name: Its name in the cluster; the generation is part of it, so that two releases of one
+        kind: The class.
+        name: Its name in the cluster. It contains the generation, so that two releases in one
             cluster do not share an actor.
-        arguments: For its constructor, after the settings.
-        num_cpus: Logical CPUs; they wait for sockets most of the time.
+        arguments: Arguments of its constructor, after the settings.
+        num_cpus: Logical CPUs. An actor waits for sockets most of the time.
     """
 
     kind: Literal["producer", "consumer", "archiver", "limiter", "scheduler"]
@@ -30,25 +30,25 @@ class Desired:
 
 def desired(settings: Settings, *, submitter: object = None) -> Iterator[Desired]:
     """
-    Yield every actor that should run: consumers first, so that nothing waits in Kafka for long.
+    Yield every desired actor. Consumers come first, so that no record waits long in Kafka.
 
     Args:
         settings: The settings.
-        submitter: What the scheduler starts runs with; None: there are no scheduled runs.
+        submitter: Starts the runs of the scheduler. None: nothing is scheduled.
     """
     generation = settings.ray.generation
-    for spec in FEEDS:
-        partitions = int(getattr(settings.kafka, spec.partitions_setting))
+    for feed in FEEDS:
+        partitions = settings.feeds[feed.name].partitions
         consumers = min(settings.streams.consumers_per_topic, partitions)
         for number in range(consumers):
-            mine = list(range(number, partitions, consumers))
-            yield Desired(
-                "consumer", f"consumer-{spec.name}-{number}-g{generation}", (spec.name, mine)
-            )
-    for shard in range(1, sp500_shards(settings) + 1):
-        yield Desired("producer", f"producer-sp500-{shard:02d}-g{generation}", ("sp500", shard))
-    for feed in ("bithumb", "top_gainers"):
-        yield Desired("producer", f"producer-{feed}-g{generation}", (feed, 0))
+            assigned = list(range(number, partitions, consumers))
+            name = f"consumer-{feed.name}-{number}-g{generation}"
+            yield Desired("consumer", name, (feed.name, assigned))
+    for feed in FEEDS:
+        for shard in shards_of(settings, feed):
+            suffix = "" if feed.sharding is None else f"-{shard:02d}"
+            name = f"producer-{feed.name}{suffix}-g{generation}"
+            yield Desired("producer", name, (feed.name, shard))
     if settings.archive.enabled:
         yield Desired("archiver", f"archiver-g{generation}", ())
     if settings.jobs.enabled and submitter is not None:

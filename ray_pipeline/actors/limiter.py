@@ -10,7 +10,6 @@ from typing import TypeVar
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import Connection, connect, outages
 from ray_pipeline.storage.postgres.ledger import Ledger
@@ -27,7 +26,7 @@ class LimiterActor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._keys = fingerprints(settings)
+        self._keys = settings.key_fingerprints()
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._granted = 0

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ray_pipeline.feeds.feed_registry import FEEDS
+
 VALUE = {
     "symbol": "AAPL",
     "price": 129.575,
@@ -121,7 +123,7 @@ WHY = {
     "fresh": True,
     "why": "sp500 is fresh: its newest record came 0.2 s ago, 503 of 503 symbols.",
 }
-ERROR = {"error": "no such feed", "fix": "one of sp500, bithumb, top_gainers"}
+ERROR = {"error": "no such feed", "fix": f"one of {', '.join(feed.name for feed in FEEDS)}"}
 _ERRORS = {
     401: "The token is missing or wrong.",
     404: "There is no such thing.",

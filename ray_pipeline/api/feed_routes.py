@@ -20,7 +20,7 @@ from ray_pipeline.api.parameters import (
 )
 from ray_pipeline.api.services import Services, feed_called
 from ray_pipeline.api.socket import SYMBOL
-from ray_pipeline.catalog import FEEDS
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.storage.postgres import pages
 from ray_pipeline.stream.bars import INTERVALS
@@ -69,7 +69,7 @@ async def feeds(services: Used) -> Response:
             "name": spec.name,
             "table": spec.table,
             "topic": prefix + spec.topic,
-            "venue": spec.venue,
+            "venue": spec.calendar,
             "push": f"/ws/{spec.name}",
         }
         for spec in FEEDS

@@ -8,7 +8,7 @@ from ray_pipeline.api.answers import BadRequest
 from ray_pipeline.api.cursor import LONGEST
 from ray_pipeline.api.services import Services, feed_called
 from ray_pipeline.api.socket import SYMBOL
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds import feed as feed_values
 
 PATTERN = f"^{SYMBOL.pattern}$"
 MOST_SYMBOLS = 1_000
@@ -20,7 +20,7 @@ def services_of(request: Request) -> Services:
     return found
 
 
-def _feed(feed: Annotated[str, Path(examples=["sp500"])]) -> FeedSpec:
+def _feed(feed: Annotated[str, Path(examples=["sp500"])]) -> feed_values.Feed:
     return feed_called(feed)
 
 
@@ -31,7 +31,7 @@ def _maybe_feed(
 
 
 Used = Annotated[Services, Depends(services_of)]
-Feed = Annotated[FeedSpec, Depends(_feed)]
+Feed = Annotated[feed_values.Feed, Depends(_feed)]
 MaybeFeed = Annotated[str | None, Depends(_maybe_feed)]
 Symbol = Annotated[str, Path(pattern=PATTERN, examples=["AAPL"])]
 After = Annotated[

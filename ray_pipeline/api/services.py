@@ -13,11 +13,9 @@ from ray_pipeline.api.lobby import Lobby
 from ray_pipeline.api.throughput import Samples
 from ray_pipeline.api.ttl_cache import Memo
 from ray_pipeline.api.value_source import Stores
-from ray_pipeline.catalog import FEEDS
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.observe.status import FeedRow, Status
-from ray_pipeline.providers import PROVIDERS
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres import freshness
 from ray_pipeline.storage.postgres.freshness import Freshness
@@ -28,10 +26,10 @@ from ray_pipeline.storage.redis.latest_reader import LatestReader
 
 SHORT_S, LONG_S = 1.0, 5.0  # how old an answer about the pipeline itself may be
 POOL_SIZE = 8
-BY_NAME: Mapping[str, FeedSpec] = {spec.name: spec for spec in FEEDS}
+BY_NAME: Mapping[str, Feed] = {spec.name: spec for spec in FEEDS}
 
 
-def feed_called(name: str) -> FeedSpec:
+def feed_called(name: str) -> Feed:
     """
     Return the feed of that name.
 
@@ -73,12 +71,12 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
     """Return the services; nothing is connected yet, so that the API starts without its stores."""
     pool = Pool(settings.postgres_dsn(), size=POOL_SIZE, name="ray-pipeline api")
     stores = Stores(LatestReader(settings.redis_url()), pool)
-    keys = fingerprints(settings)
-    counts = {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
-    stream_keys = len(settings.stream_keys())
+    keys = settings.key_fingerprints()
+    counts = settings.key_counts()
+    stream_keys = settings.stream_key_counts()
 
     async def status() -> Status:
-        return await pool.read(lambda open_: status_on(open_, finnhub_keys=stream_keys))
+        return await pool.read(lambda open_: status_on(open_, stream_keys=stream_keys))
 
     async def rows() -> list[FeedRow]:
         return await pool.read(read_feed_rows)
@@ -112,7 +110,7 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
     )
 
 
-def _hub(spec: FeedSpec, stores: Stores, limits: Limits) -> Hub:
+def _hub(spec: Feed, stores: Stores, limits: Limits) -> Hub:
     return Hub(
         spec.name,
         lambda symbols: stores.redis.many(spec, symbols),

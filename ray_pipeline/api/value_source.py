@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ray_pipeline.errors import CacheUnavailable, DatabaseUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.storage.postgres.pages import newest_values, symbols_of
 from ray_pipeline.storage.postgres.pool import Pool
 from ray_pipeline.storage.redis.latest_reader import LatestReader
@@ -30,7 +30,7 @@ class Stores:
         await self.redis.close()
         await self.postgres.close()
 
-    async def one(self, spec: FeedSpec, symbol: str) -> tuple[str | None, str]:
+    async def one(self, spec: Feed, symbol: str) -> tuple[str | None, str]:
         """
         Return a symbol's latest value and the store that had it.
 
@@ -47,7 +47,7 @@ class Stores:
             found = await self._from_postgres(spec, [symbol], None)
         return found.get(symbol), "postgres"
 
-    async def many(self, spec: FeedSpec, symbols: Sequence[str]) -> Found:
+    async def many(self, spec: Feed, symbols: Sequence[str]) -> Found:
         """
         Return symbols' latest values; symbols without one are left out.
 
@@ -70,7 +70,7 @@ class Stores:
         sources = [name for name, some in (("redis", found), ("postgres", more)) if some]
         return Found(found | more, ",".join(sources) or "postgres")
 
-    async def symbols(self, spec: FeedSpec) -> tuple[list[str], str]:
+    async def symbols(self, spec: Feed) -> tuple[list[str], str]:
         """
         Return the symbols of which there is a value, in order, and the store that said so.
 
@@ -90,7 +90,7 @@ class Stores:
         return names, "postgres"
 
     async def _from_postgres(
-        self, spec: FeedSpec, symbols: Sequence[str], outage: CacheUnavailable | None
+        self, spec: Feed, symbols: Sequence[str], outage: CacheUnavailable | None
     ) -> dict[str, str]:
         try:
             return await self.postgres.read(

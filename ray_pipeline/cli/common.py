@@ -12,8 +12,9 @@ import psycopg
 import typer
 from rich.console import Console, RenderableType
 
-from ray_pipeline.catalog import FEEDS, all_jobs
+from ray_pipeline.catalog import all_jobs
 from ray_pipeline.errors import DatabaseUnavailable, MigrationError, PipelineError
+from ray_pipeline.feeds.feed_registry import FEEDS
 
 P = ParamSpec("P")
 FAILED = 2  # could not be done; 1 says that it was done and found something wrong

@@ -32,7 +32,7 @@ from ray_pipeline.cli.tables import (
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local.announced import keys_in_use
 from ray_pipeline.observe.why import explain
-from ray_pipeline.providers import PROVIDERS
+from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.postgres.connection import session
@@ -176,7 +176,7 @@ async def plan(
     it counts the symbols that are there. Exit status: 0 when everything fits, 1 otherwise.
     """
     settings = load()
-    counts = _key_counts(keys) if keys else usual_keys(_counts(settings))
+    counts = _key_counts(keys) if keys else usual_keys(settings.key_counts())
     inputs = {}
     if settings.postgres.dsn is not None:
         async with session(settings.postgres_dsn(), name="plan") as connection:
@@ -390,19 +390,15 @@ def _moment(text: str) -> datetime:
         ) from None
 
 
-def _counts(settings: Settings) -> dict[str, int]:
-    return {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
-
-
 def _key_counts(text: str) -> dict[str, int]:
-    names = {one.name for one in PROVIDERS}
+    names = provider_names()
     found: dict[str, int] = {}
     for part in text.split(","):
         match = KEY_COUNT.fullmatch(part.strip())
         if match is None or match[1] not in names:
             raise PipelineError(
                 f"--keys {part.strip()!r} cannot be read",
-                fix=f"PROVIDER=COUNT, comma separated; providers: {', '.join(sorted(names))}",
+                fix=f"PROVIDER=COUNT, comma separated; providers: {', '.join(names)}",
             )
         found[match[1]] = int(match[2])
     return found

@@ -81,7 +81,7 @@ async def status(*, as_json: AsJson = False) -> int:
     dsn, keys = settings.postgres_dsn(), keys_in_use(settings)
     before = await feed_rows(dsn)
     await asyncio.sleep(RATE_SAMPLE_S)
-    page = await read_status(dsn, finnhub_keys=keys.streams)
+    page = await read_status(dsn, stream_keys=keys.streams)
     page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
     async with session(dsn, name="status") as connection:
         last = await last_runs(connection)

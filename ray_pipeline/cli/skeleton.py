@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.providers import FRED
+from ray_pipeline.providers.fred import PROVIDER as FRED
 from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table

@@ -27,30 +27,30 @@ from ray_pipeline.cli.common import command
 from ray_pipeline.cli.local import check_broker
 from ray_pipeline.cli.tables import render_audit, render_job_summary, render_table
 from ray_pipeline.errors import PipelineError, ServerError
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.local import simulated_data, stack
 from ray_pipeline.local.announced import Announced, announcing
 from ray_pipeline.observe.audit import Audit
 from ray_pipeline.observe.status import FeedRow, with_rates
-from ray_pipeline.providers import PROVIDERS
-from ray_pipeline.providers.configured import fingerprints
+from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
+from ray_pipeline.simulators.venue_registry import venue_simulators
 from ray_pipeline.storage.audit_facts import run_audit
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.runs import last_runs
 from ray_pipeline.storage.postgres.status_rows import feed_rows
-from ray_pipeline.storage.postgres.symbols import seed_top_gainers
+from ray_pipeline.storage.postgres.symbols import fill_for_simulation
+from ray_pipeline.stream.feed_shards import key_plan, key_providers
 
 log = logging.getLogger(__name__)
 
 TABLE_S = 1.0
 LOG_WIDTH = 150
 PLAIN_TABLE_S = 5.0  # where nobody watches, such as a log file
-DEMO_KEYS = 12  # ten shards, the top gainers, and an eleventh shard for members past 500
-DEMO_FINNHUB_RATE = 400
-DEMO_BITHUMB_RATE = 60
 DEMO_JOB_SPEED = 10_000  # a day's quota in nine seconds
 DEMO_JOBS_AT_ONCE = 4
 DEMO_KEYS_EACH = 2  # of a provider of batch data
@@ -162,7 +162,7 @@ async def _start(
     if simulated:
         say(
             f"[bold yellow]simulated data:[/] {', '.join(simulated)} - "
-            + ("the demo always simulates" if demo else "no key is set for Finnhub")
+            + ("the demo always simulates" if demo else f"no key is set for {_titles()}")
         )
     if mixed := simulated_data.warning(home, simulated=bool(simulated), embedded=embedded):
         say(f"[bold yellow]{mixed}[/]", soft_wrap=True)
@@ -184,14 +184,15 @@ async def _start(
         ray_environment=dict(connection.environment),
         namespace=settings.ray.namespace,
         simulated=tuple(simulated),
-        keys=fingerprints(settings),
-        stream_keys=len(settings.stream_keys()),
+        keys=settings.key_fingerprints(),
+        stream_keys=settings.stream_key_counts(),
         speed=settings.jobs.speed,
         postgres=fingerprint(settings.postgres_dsn()),
     )
     cleanup.enter_context(announcing(home, said))
-    if simulated:
-        await seed_top_gainers(settings.postgres_dsn())
+    for feed in FEEDS:
+        if feed.name in simulated:
+            await fill_for_simulation(settings.postgres_dsn(), feed.symbols)
     return Stage(settings, supervisor, connection.dashboard, page, tuple(simulated))
 
 
@@ -222,45 +223,64 @@ async def _start_servers(
 
 
 async def _start_simulators(cleanup: contextlib.AsyncExitStack, *, demo: bool) -> list[str]:
-    """Start simulators for the feeds that cannot be had, and return those feeds' names."""
+    """Start simulators for the feeds without a venue; return the names of the simulated data."""
     settings = settings_module.load()
-    keyless = not settings.stream_keys() and settings.finnhub.ws_url is None
-    if not demo and not keyless:
+    feeds = simulated_feeds(settings, demo=demo)
+    if not feeds:
         return []
-    found = await cleanup.enter_async_context(
-        _simulator("finnhub", "--rate", str(DEMO_FINNHUB_RATE))
-    )
-    os.environ["PIPELINE_FINNHUB__WS_URL"] = found["url"]
-    # Keys of the streams alone: the providers' real ones are for the batch jobs.
-    keys = [f"simulated-{number}" for number in range(1, DEMO_KEYS + 1)]
-    os.environ["PIPELINE_FINNHUB__WS_KEYS"] = json.dumps(keys)
+    started = venue_simulators()
+    variables: dict[str, str] = {}
+    for name in dict.fromkeys(feed.simulator for feed in feeds):
+        rate = f"{started[name].demo_rate:g}"
+        found = await cleanup.enter_async_context(_simulator(name, "--rate", rate))
+        variables |= found["variables"]
+    # These keys are for the streams only: batch jobs keep the real keys of the provider.
+    for provider in key_providers():
+        if any(feed.key_provider == provider for feed in feeds):
+            variables[f"PIPELINE_{provider.upper()}__WS_KEYS"] = json.dumps(
+                simulated_keys(settings, provider)
+            )
     # Simulated trades come at any hour.
     os.environ.setdefault("PIPELINE_STREAMS__MARKET_HOURS", "always")
-    simulated = ["sp500", "top_gainers"]
-    if demo or settings.bithumb.ws_url is None:
-        found = await cleanup.enter_async_context(
-            _simulator("bithumb", "--rate", str(DEMO_BITHUMB_RATE))
-        )
-        os.environ["PIPELINE_BITHUMB__WS_URL"] = found["ws_url"]
-        os.environ["PIPELINE_BITHUMB__REST_URL"] = found["rest_url"]
-        simulated.append("bithumb")
+    simulated = [feed.name for feed in feeds]
     if demo:
         await _simulate_rest(cleanup)
         simulated.append("batch datasets")
+    # After the REST simulator: a venue's own simulator knows the venue's symbols.
+    os.environ.update(variables)
     return simulated
 
 
+def _titles() -> str:
+    """Return the providers that need a key."""
+    titles = {feed.protocol.title for feed in FEEDS if feed.key_provider is not None}
+    return " and ".join(sorted(titles))
+
+
+def simulated_feeds(settings: Settings, *, demo: bool) -> list[Feed]:
+    """Return the feeds to simulate: in a demo all of them, otherwise those that have no server."""
+    if demo:
+        return list(FEEDS)
+    for provider in key_providers():
+        if settings.stream_keys(provider) or settings.endpoint(provider).ws_url is not None:
+            return []
+    return [feed for feed in FEEDS if settings.endpoint(feed.protocol.venue).ws_url is None]
+
+
+def simulated_keys(settings: Settings, provider: str) -> list[str]:
+    """Return keys for every configured connection, and one for a feed that grows."""
+    connections = len(key_plan(settings, provider, keys=0).connections)
+    return [f"simulated-{number}" for number in range(1, connections + 2)]
+
+
 async def _simulate_rest(cleanup: contextlib.AsyncExitStack) -> None:
-    """Send every batch job to a simulator, whose clock is fast enough to see all of them."""
+    """Send every batch job to a simulator with a clock that is fast enough to run all of them."""
     found = await cleanup.enter_async_context(_simulator("rest"))
-    bithumb = os.environ.get("PIPELINE_BITHUMB__REST_URL")
     os.environ.update(found["variables"])
-    if bithumb:
-        os.environ["PIPELINE_BITHUMB__REST_URL"] = bithumb  # which knows the same markets
     keys = {
-        one.name: [f"simulated-{one.name}-{number}" for number in range(1, DEMO_KEYS_EACH + 1)]
-        for one in PROVIDERS
-        if one.needs_key
+        provider.name: [f"simulated-{provider.name}-{n}" for n in range(1, DEMO_KEYS_EACH + 1)]
+        for provider in all_providers()
+        if provider.needs_key
     }
     os.environ["PIPELINE_API_KEYS"] = json.dumps(keys)
     os.environ.setdefault("PIPELINE_JOBS__SPEED", str(DEMO_JOB_SPEED))

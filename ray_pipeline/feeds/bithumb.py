@@ -1,36 +1,35 @@
 """
-Bithumb's tickers: WebSocket v2 and REST `/v1/ticker`, brought to one shape.
+Bithumb's tickers: WebSocket v2 and REST `/v1/ticker`, converted to one form.
 
-Which time is which (recorded answers of 2025 and 2026): over REST `trade_date` and `trade_time` are
-UTC, and `trade_timestamp`, by 2026 `timestamp` too, is Korean wall time written as an epoch, nine
-hours ahead. Over the WebSocket it is the other way round: date and time are Korean, the stamps are
-true.
-What leaves this module is right: UTC in `trade_date`, Korea in `trade_date_kst`, true epochs.
+The two interfaces disagree about time (recorded answers of 2025 and 2026). Over REST `trade_date`
+and `trade_time` are UTC, while `trade_timestamp`, and by 2026 also `timestamp`, is Korean wall time
+written as an epoch, nine hours ahead. Over the WebSocket, date and time are Korean and the
+timestamps are true epochs. This module returns UTC in `trade_date`, Korean time in
+`trade_date_kst`, and true epochs.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import BITHUMB_SOURCE, Ticker, from_ms
-
-SPEC = FeedSpec(
-    name="bithumb",
-    topic="bithumb-ticker",
-    table="bithumb_ticker",
-    redis_prefix="crypto",
-    redis_hash="crypto_realtime_data",
-    channel="crypto_updates",
-    partitions_setting="bithumb_partitions",
-    venue=None,
+from ray_pipeline.feeds.feed import Feed, RedisKeys
+from ray_pipeline.feeds.layout import (
+    SCHEMA_VERSION,
+    Layout,
+    copy_number,
+    copy_text,
+    json_text,
 )
+from ray_pipeline.feeds.protocol import AllSymbols, Arrival, Refusal, RestPoll, VenueProtocol
+from ray_pipeline.feeds.records import Ticker, from_ms
+from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 
+SOURCE = "bithumb"
 WS_URL = "wss://ws-api.bithumb.com/websocket/v1"
 REST_URL = "https://api.bithumb.com"
 MARKETS_PER_REQUEST = 100  # 200 are refused from 2026-10-13 on
@@ -91,18 +90,19 @@ class _Kind(msgspec.Struct, frozen=True):
     status: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Something that is no ticker, and why."""
+class _Market(msgspec.Struct, frozen=True):
+    """One market as Bithumb lists it."""
 
-    reason: str
-    detail: str
-    payload: bytes
+    market: str
+    korean_name: str
+    english_name: str
+    market_warning: str | None = None
 
 
 _kinds = msgspec.json.Decoder(_Kind)
 _tickers = msgspec.json.Decoder(RawTicker)
 _lists = msgspec.json.Decoder(list[msgspec.Raw])
+_markets = msgspec.json.Decoder(list[_Market])
 
 
 def subscribe(ticket: str, markets: Sequence[str]) -> str:
@@ -112,12 +112,12 @@ def subscribe(ticket: str, markets: Sequence[str]) -> str:
     ).decode()
 
 
-def parse_frame(frame: bytes | str) -> RawTicker | Refusal | None:
+def parse_frame(frame: bytes | str) -> Sequence[RawTicker | Refusal]:
     """
-    Return the ticker in a WebSocket frame, None for a status or other harmless frame.
+    Return the ticker in a WebSocket frame; nothing for a status or other harmless frame.
 
     Raises:
-        FeedRefused: If the frame is one of Bithumb's errors; it closes the connection after them.
+        FeedRefused: If the frame is an error. Bithumb closes the connection after it.
     """
     payload = frame.encode() if isinstance(frame, str) else frame
     try:
@@ -125,12 +125,12 @@ def parse_frame(frame: bytes | str) -> RawTicker | Refusal | None:
         if kind.error != NO_ERROR:
             raise FeedRefused(f"Bithumb refused the subscription: {bytes(kind.error).decode()}")
         if kind.type == "ticker":
-            return _tickers.decode(payload)
+            return (_tickers.decode(payload),)
     except UNDECODABLE as error:
-        return Refusal(_reason(error), str(error), payload)
+        return (Refusal(_reason(error), str(error), payload),)
     if kind.status is not None:
-        return None
-    return Refusal("unknown_type", f"frame type {kind.type!r}", payload)
+        return ()
+    return (Refusal(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", payload),)
 
 
 def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
@@ -144,7 +144,7 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
         rows = _lists.decode(body)
     except UNDECODABLE as error:
         start = body[:200].decode("utf-8", "replace")
-        raise FeedRefused(f"Bithumb answered with something else than tickers: {start}") from error
+        raise FeedRefused(f"Bithumb's answer is not a list of tickers: {start}") from error
     for row in rows:
         try:
             yield _tickers.decode(row)
@@ -153,57 +153,67 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
 
 
 def _reason(error: Exception) -> str:
-    return "wrong_shape" if isinstance(error, msgspec.ValidationError) else "not_json"
+    return Reason.WRONG_SHAPE if isinstance(error, msgspec.ValidationError) else Reason.NOT_JSON
 
 
-def ticker(
-    raw: RawTicker, *, received_at: datetime, pod_index: int, epoch: int, seq: int
-) -> Ticker:
+def markets(body: bytes) -> Iterator[Row]:
     """
-    Return a ticker with its times put right.
+    Yield the code, the names and the warning of each market in an answer of `/v1/market/all`.
 
     Raises:
-        BadRecord: If it names no market, or its times cannot be read.
+        FeedRefused: If the answer is not a list of markets.
+    """
+    try:
+        for market in _markets.decode(body):
+            yield market.market, market.korean_name, market.english_name, market.market_warning
+    except msgspec.DecodeError as error:
+        raise FeedRefused(f"Bithumb's list of markets is invalid: {error}") from error
+
+
+def ticker(raw: RawTicker, arrival: Arrival, seq: int) -> Ticker:
+    """
+    Return a ticker with corrected times.
+
+    Raises:
+        BadRecord: If it names no market, or if a time or a number is unusable.
     """
     market = raw.code or raw.market
     if not market or "\x00" in market:
-        raise BadRecord("a ticker without a market", reason="bad_symbol")
+        raise BadRecord("a ticker without a market", reason=Reason.BAD_SYMBOL)
     try:
-        trade_ms, timestamp_ms, traded_at = _times(raw, received_at)
+        trade_ms, timestamp_ms, traded_at = _times(raw, arrival.received_at)
         trade_date, trade_time = _texts(traded_at, UTC)
         trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     except (ValueError, OverflowError) as error:
-        raise BadRecord(str(error), reason="bad_time") from error
+        raise BadRecord(str(error), reason=Reason.BAD_TIME) from error
+    if timestamp_ms > arrival.latest_ms:
+        # It would stay the latest value until that time.
+        ahead_ms = timestamp_ms - arrival.received_ms
+        raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
+    copied = {name: getattr(raw, name) for name in COPIED}
+    for name, value in copied.items():
+        # JSON cannot express infinity, so no price may be infinite.
+        if isinstance(value, Decimal) and not value.is_finite():
+            raise BadRecord(f"no usable {name}", reason=Reason.BAD_PRICE)
     return Ticker(
         market=market,
         timestamp_field=timestamp_ms,
-        epoch=epoch,
+        epoch=arrival.epoch,
         seq=seq,
-        pod_index=pod_index,
+        pod_index=arrival.shard,
         trade_date=trade_date,
         trade_time=trade_time,
         trade_date_kst=trade_date_kst,
         trade_time_kst=trade_time_kst,
         trade_timestamp=trade_ms,
-        source=BITHUMB_SOURCE,
-        created_at=received_at,
-        **{name: getattr(raw, name) for name in COPIED},
+        source=SOURCE,
+        created_at=arrival.received_at,
+        **copied,
     )
 
 
-def check(record: Ticker, *, now_ms: int, future_tolerance_ms: int) -> None:
-    """
-    Refuse a ticker that would hold the latest value for ever, or that has no price.
-
-    Raises:
-        BadRecord: With the reason.
-    """
-    if record.timestamp_field > now_ms + future_tolerance_ms:
-        raise BadRecord(f"dated {record.timestamp_field - now_ms} ms ahead", reason="future_dated")
-
-
 def _times(raw: RawTicker, received_at: datetime) -> tuple[int | None, int, datetime | None]:
-    """Return the trade's stamp, the ticker's stamp (ms, true epochs) and the time of the trade."""
+    """Return the timestamps of trade and ticker (ms, true epochs) and the time of the trade."""
     if raw.code is not None:
         from_ms(raw.timestamp)
         traded_at = _moment(raw.trade_date, raw.trade_time, KST)
@@ -217,7 +227,7 @@ def _times(raw: RawTicker, received_at: datetime) -> tuple[int | None, int, date
 
 
 def _trade_ms(stamp_ms: int | None, traded_at: datetime | None) -> int | None:
-    """Take nine hours off a stamp that is that far ahead of the date and time beside it."""
+    """Subtract nine hours from a timestamp that is nine hours ahead of its date and time."""
     if stamp_ms is None or traded_at is None:
         return stamp_ms
     ahead_ms = stamp_ms - int(traded_at.timestamp() * 1000)
@@ -226,10 +236,10 @@ def _trade_ms(stamp_ms: int | None, traded_at: datetime | None) -> int | None:
 
 def _stamp_ms(stamp_ms: int, trade_ms: int | None, received_ms: int) -> int:
     """
-    Take nine hours off a ticker's stamp if it is Korean wall time.
+    Subtract nine hours from a ticker's timestamp if it is Korean wall time.
 
-    A live answer shows it: the stamp is hours ahead of its arrival. In a recording, arrival says
-    nothing, and the stamp is compared with the trade, which it follows closely.
+    In a live answer such a timestamp is hours ahead of its arrival. The arrival of a recorded
+    answer proves nothing, so the timestamp is compared with the trade that it follows closely.
     """
     if stamp_ms > received_ms + SHIFT_MS // 2:
         return stamp_ms - SHIFT_MS
@@ -255,3 +265,99 @@ def _moment(date: str | None, time: str | None, zone: timezone) -> datetime | No
         return None
     digits = (date + time).replace("-", "").replace(":", "")
     return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=zone)
+
+
+_TEXT = ("change", "highest_52_week_date", "lowest_52_week_date")
+
+
+def _line(ticker: Ticker, received: str) -> str:
+    copied = "\t".join(
+        copy_text(getattr(ticker, name)) if name in _TEXT else copy_number(getattr(ticker, name))
+        for name in COPIED
+    )
+    return (
+        f"{copy_text(ticker.market)}\t{copy_text(ticker.trade_date)}\t"
+        f"{copy_text(ticker.trade_time)}\t{copy_text(ticker.trade_date_kst)}\t"
+        f"{copy_text(ticker.trade_time_kst)}\t{copy_number(ticker.trade_timestamp)}\t{copied}\t"
+        f"{ticker.timestamp_field}\t{copy_text(ticker.source or SOURCE)}\t{received}\t"
+        f"{ticker.pod_index}\t{ticker.epoch}\t{ticker.seq}\n"
+    )
+
+
+def _value(ticker: Ticker) -> str | None:
+    # A client sorts by price: one value without a price would empty its whole snapshot.
+    if ticker.trade_price is None:
+        return None
+    numbers = {
+        "price": ticker.trade_price,
+        "change_rate": ticker.signed_change_rate,
+        "change_price": ticker.signed_change_price,
+        "volume": ticker.trade_volume,
+        "acc_trade_price_24h": ticker.acc_trade_price_24h,
+    }
+    inner = "".join(f'"{name}":{number},' for name, number in numbers.items() if number is not None)
+    return (
+        f'{{"symbol":{json_text(ticker.market)},"market":{json_text(ticker.market)},{inner}'
+        f'"timestamp":{ticker.timestamp_field},"source":"bithumb",'
+        f'"event_time_ms":{ticker.timestamp_field},"schema":{SCHEMA_VERSION}}}'
+    )
+
+
+COLUMNS = (
+    "market", "trade_date", "trade_time", "trade_date_kst", "trade_time_kst", "trade_timestamp",
+    *COPIED, "timestamp_field", "source", "created_at", "pod_index", "epoch", "seq",
+)  # fmt: skip
+
+LISTING = RestListing("/v1/market/all", {"isDetails": "true"}, markets)
+
+FEED = Feed(
+    name="bithumb",
+    title="Tickers of all markets of Bithumb",
+    rank=2,
+    topic="bithumb-ticker",
+    table="bithumb_ticker",
+    latest_table="bithumb_ticker_latest",
+    layout=Layout(
+        kind=Ticker,
+        columns=COLUMNS,
+        line=_line,
+        value=_value,
+        symbol_column="market",
+        event_column="timestamp_field",
+        price_column="trade_price",
+        volume_column="trade_volume",
+    ),
+    redis=RedisKeys("crypto", ttl_s=86_400, hash="crypto_realtime_data", channel="crypto_updates"),
+    protocol=VenueProtocol(
+        venue="bithumb",
+        title="Bithumb",
+        ws_url=WS_URL,
+        rest_url=REST_URL,
+        subscription=AllSymbols(subscribe),
+        parse=parse_frame,
+        record=ticker,
+        one_record_per_frame=True,
+        poll=RestPoll(
+            path="/v1/ticker",
+            parameter="markets",
+            symbols_per_request=MARKETS_PER_REQUEST,
+            parse=parse_answer,
+            pause_s=5.0,
+        ),
+    ),
+    symbols=SymbolSource(
+        query="SELECT market_code FROM market_code_bithumb ORDER BY market_code",
+        poll_s=3_600.0,
+        if_empty=Fill(
+            table="market_code_bithumb",
+            insert="""
+                INSERT INTO market_code_bithumb
+                    (market_code, korean_name, english_name, market_warning)
+                VALUES (%s, %s, %s, %s) ON CONFLICT (market_code) DO NOTHING
+            """,
+            rows=LISTING,
+            source="Bithumb",
+        ),
+    ),
+    simulator="bithumb",
+)

@@ -13,18 +13,11 @@ import msgspec
 
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
-from ray_pipeline.feeds.records import (
-    FORMAT_VERSION,
-    Notice,
-    Record,
-    RecordIdentity,
-    Ticker,
-    Trade,
-)
+from ray_pipeline.feeds.records import FORMAT_VERSION, Notice, Record, RecordIdentity
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 # What msgspec raises for bytes that hold no record; RecursionError for JSON nested too deeply.
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

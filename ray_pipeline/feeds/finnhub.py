@@ -1,5 +1,5 @@
 """
-Finnhub's WebSocket protocol: what is sent, and what a frame says.
+Finnhub's WebSocket: trades, one frame per subscription.
 
     {"type": "trade", "data": [
         {"s": "AAPL",          # symbol
@@ -11,17 +11,21 @@ Finnhub's WebSocket protocol: what is sent, and what a frame says.
 `{"type": "ping"}` is an application frame that needs no answer.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from urllib.parse import urlencode
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import UNDECODABLE
+from ray_pipeline.feeds.protocol import Arrival, Complaint, PerSymbol, Refusal, VenueProtocol
+from ray_pipeline.feeds.records import Trade
 
+PROVIDER = "finnhub"
 WS_URL = "wss://ws.finnhub.io"
+SYMBOLS_PER_CONNECTION = 50  # of a free plan, which allows one connection per key
 
 
 class Print(msgspec.Struct, frozen=True, gc=False):
@@ -45,28 +49,7 @@ class _LooseFrame(msgspec.Struct, frozen=True):
     data: list[msgspec.Raw] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A piece of a frame that is no trade, and why."""
-
-    reason: str
-    detail: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """The server is alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """The server did not like what we sent, such as one symbol too many."""
-
-    message: str
-
-
-Event = Print | Refusal | Ping | Complaint
+Event = Print | Refusal | Complaint
 
 _frames = msgspec.json.Decoder(_Frame)
 _loose_frames = msgspec.json.Decoder(_LooseFrame)
@@ -78,18 +61,23 @@ def url(base: str, key: str) -> str:
     return f"{base.rstrip('/')}/?{urlencode({'token': key})}"
 
 
+def spelling(symbol: str) -> str:
+    """Return Finnhub's spelling: a share class after a dot, where others write BRK-B or BRK/B."""
+    return symbol.strip().upper().replace("-", ".").replace("/", ".")
+
+
 def subscribe(symbol: str) -> str:
-    """Return the frame that starts a symbol; Finnhub has no bulk subscription."""
+    """Return the frame that subscribes to a symbol; Finnhub has no bulk subscription."""
     return msgspec.json.encode({"type": "subscribe", "symbol": symbol}).decode()
 
 
 def unsubscribe(symbol: str) -> str:
-    """Return the frame that ends a symbol."""
+    """Return the frame that ends the subscription to a symbol."""
     return msgspec.json.encode({"type": "unsubscribe", "symbol": symbol}).decode()
 
 
 def parse(frame: bytes | str) -> Sequence[Event]:
-    """Return all that a frame says, in its order: what is no trade is a refusal, not dropped."""
+    """Return the contents of a frame in its order. A part that is not a trade is a refusal."""
     try:
         message = _frames.decode(frame)
     except UNDECODABLE:
@@ -97,43 +85,78 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     if message.type == "trade":
         return message.data
     if message.type == "ping":
-        return [Ping()]
+        return ()
     if message.type == "error":
-        return [Complaint(message.msg)]
-    return [Refusal("unknown_type", f"frame type {message.type!r}", _bytes(frame))]
+        return [Complaint(message.msg or "no reason given")]
+    return [Refusal(Reason.UNKNOWN_TYPE, f"frame type {message.type!r}", _bytes(frame))]
 
 
 def _salvage(frame: bytes | str) -> Iterator[Event]:
-    """Take a frame apart that is not right as a whole: the good trades in it are still trades."""
+    """
+    Yield the contents of a frame that does not decode as a whole.
+
+    One bad trade must not cost the good trades of its frame, so each trade is decoded on its own.
+    """
     try:
         message = _loose_frames.decode(frame)
     except msgspec.ValidationError as error:
-        yield Refusal("wrong_shape", str(error), _bytes(frame))
+        yield Refusal(Reason.WRONG_SHAPE, str(error), _bytes(frame))
         return
     except UNDECODABLE as error:
-        yield Refusal("not_json", str(error), _bytes(frame))
+        yield Refusal(Reason.NOT_JSON, str(error), _bytes(frame))
         return
     for raw in message.data:
         try:
             yield _prints.decode(raw)
         except UNDECODABLE as error:
-            yield Refusal("wrong_shape", str(error), bytes(raw))
+            yield Refusal(Reason.WRONG_SHAPE, str(error), bytes(raw))
 
 
 def _bytes(frame: bytes | str) -> bytes:
     return frame.encode("utf-8", "replace") if isinstance(frame, str) else frame
 
 
-def check(trade: Print, *, now_ms: int, future_tolerance_ms: int) -> None:
-    """
-    Refuse a trade that would do harm: dated in the future it would hold the latest value for ever.
+def trade_maker(source: str) -> Callable[[Print, Arrival, int], Trade]:
+    """Return the function that makes the trades of one feed, with `source` as their origin."""
 
-    Raises:
-        BadRecord: With the reason.
-    """
-    if trade.t > now_ms + future_tolerance_ms:
-        raise BadRecord(f"dated {trade.t - now_ms} ms ahead", reason="future_dated")
-    if not trade.s or "\x00" in trade.s:
-        raise BadRecord("no usable symbol", reason="bad_symbol")
-    if not trade.p.is_finite():
-        raise BadRecord("no usable price", reason="bad_price")
+    def trade(event: Print, arrival: Arrival, seq: int) -> Trade:
+        if event.t > arrival.latest_ms:
+            # It would stay the latest value until that time.
+            ahead_ms = event.t - arrival.received_ms
+            raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
+        symbol = event.s
+        if not symbol or "\x00" in symbol:
+            raise BadRecord("no usable symbol", reason=Reason.BAD_SYMBOL)
+        if not event.p.is_finite():
+            raise BadRecord("no usable price", reason=Reason.BAD_PRICE)
+        if event.v is not None and not event.v.is_finite():
+            raise BadRecord("no usable volume", reason=Reason.BAD_VOLUME)
+        return Trade(
+            symbol=symbol,
+            price=event.p,
+            volume=event.v,
+            timestamp_ms=event.t,
+            epoch=arrival.epoch,
+            seq=seq,
+            pod_index=arrival.shard,
+            trade_conditions=event.c,
+            pod_name=arrival.producer,
+            source=source,
+            category=arrival.categories.get(symbol),
+            created_at=arrival.received_at,
+        )
+
+    return trade
+
+
+def protocol(source: str) -> VenueProtocol[Print]:
+    """Return the protocol of a feed that stores Finnhub's trades with `source` as their origin."""
+    return VenueProtocol(
+        venue=PROVIDER,
+        title="Finnhub",
+        ws_url=WS_URL,
+        subscription=PerSymbol(subscribe, unsubscribe),
+        parse=parse,
+        record=trade_maker(source),
+        url=url,
+    )

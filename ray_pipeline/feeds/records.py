@@ -1,12 +1,12 @@
 """
-What travels through Kafka: trades, tickers, and the notices that producers send between them.
+The records in Kafka: trades, tickers, and the notices of producers.
 
 The field names are the wire format. Numbers are Decimal, so that 129.575 stays 129.575.
 """
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -14,16 +14,32 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Of every value; raise it when an older generation could not read the new values correctly.
 FORMAT_VERSION: Literal[1] = 1
 
-FINNHUB_SP500_SOURCE = "finnhub_sp500_websocket"
-FINNHUB_TOP_GAINERS_SOURCE = "finnhub_websocket"
-BITHUMB_SOURCE = "bithumb"
+
+class Record(Protocol):
+    """What every record has: the identity that its producer gave it, and when it was received."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the producer's lease."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the record within the epoch."""
+
+    @property
+    def pod_index(self) -> int:
+        """The shard."""
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the record was received; None: the broker's time."""
 
 
 class RecordIdentity(msgspec.Struct, frozen=True, gc=False):
     """
-    Which record this is: the producer numbers what it publishes, from 1 in each epoch.
+    The identity of a record. A producer numbers its records from 1 in each epoch.
 
-    No field of a trade can replace it: identical trades in one frame are distinct trades.
+    The content of a trade cannot identify it: identical trades in one frame are distinct trades.
     """
 
     shard: int
@@ -53,7 +69,11 @@ class Trade(
 class Ticker(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
 ):
-    """One market's ticker at Bithumb. Its dates and times are correct: see `feeds.bithumb`."""
+    """
+    One market's ticker at a Korean exchange.
+
+    The venue's module corrects dates and timestamps before it creates a ticker.
+    """
 
     market: str
     timestamp_field: int  # event time, ms since the epoch
@@ -95,7 +115,7 @@ def _version() -> Literal[1]:
 class Gap(
     msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="kind", omit_defaults=True
 ):
-    """A period for which a producer reports that it did not collect."""
+    """A producer reports a time in which it could not collect."""
 
     epoch: int
     seq: int
@@ -113,24 +133,23 @@ class Gap(
 class Reject(
     msgspec.Struct, frozen=True, kw_only=True, tag="reject", tag_field="kind", omit_defaults=True
 ):
-    """Data from a provider that is not a record. It is parked with its reason."""
+    """A part of a frame that is not a record. The consumer stores it as a dead letter."""
 
     epoch: int
     seq: int
     pod_index: int
     reason: str  # see `dead_letter_reasons.Reason`
     detail: str
-    payload: str  # the data, at most REJECT_LIMIT_BYTES of it
-    size_bytes: int  # of the whole data
+    payload: str  # at most REJECT_LIMIT_BYTES of it
+    size_bytes: int  # of the whole payload
     created_at: datetime | None = None
     v: Literal[1] = msgspec.field(default_factory=_version)
 
 
-# Kafka's default for a message is 1 MiB; a rejected frame must fit, whatever it was.
+# Kafka's default limit of a message is 1 MiB. A rejected frame must fit into a message.
 REJECT_LIMIT_BYTES = 256 * 1024
 
 Notice = Gap | Reject
-Record = Trade | Ticker | Gap | Reject
 
 
 def to_ms(moment: datetime) -> int:

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from ray_pipeline.jobs.spec import Json, Request, Run, Source, each
 from ray_pipeline.jobs.values import day, decimal
-from ray_pipeline.providers import ALPHA_VANTAGE, FRED
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
+from ray_pipeline.providers.fred import PROVIDER as FRED
 
 MakeRow = Callable[[date, Decimal, Json, str], object]  # day, value, the whole answer, source
 

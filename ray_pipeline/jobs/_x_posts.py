@@ -8,7 +8,7 @@ from ray_pipeline.jobs._x_accounts import Account, due
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, instant, required, text
-from ray_pipeline.providers import X
+from ray_pipeline.providers.x import PROVIDER as X
 from ray_pipeline.schedules.cron import Cron
 
 MAX_RESULTS = 50

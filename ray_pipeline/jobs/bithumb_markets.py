@@ -7,7 +7,7 @@ from ray_pipeline.jobs._listing import LISTINGS, listing
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import required, text
-from ray_pipeline.providers import BITHUMB
+from ray_pipeline.providers.bithumb import PROVIDER as BITHUMB
 from ray_pipeline.schedules.cron import SEOUL, Cron
 
 

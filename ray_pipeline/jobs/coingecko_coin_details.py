@@ -8,7 +8,7 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, day, decimal, instant, integer, required, text
-from ray_pipeline.providers import COINGECKO
+from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 DESCRIPTION_LIMIT = 5_000

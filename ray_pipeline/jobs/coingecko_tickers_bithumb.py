@@ -9,7 +9,7 @@ from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, exchange_of, ne
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, decimal, instant, integer, required, text
-from ray_pipeline.providers import COINGECKO
+from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 KOREAN = ("upbit", "bithumb")

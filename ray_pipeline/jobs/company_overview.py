@@ -8,7 +8,7 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import decimal, integer, required, text
-from ray_pipeline.providers import ALPHA_VANTAGE
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 COMPANIES = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"

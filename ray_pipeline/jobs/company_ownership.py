@@ -11,7 +11,7 @@ from ray_pipeline.jobs._yahoo import MEMBERS, figure, raw, summary, yahoo_symbol
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, day, from_unix, integer, required, text
-from ray_pipeline.providers import YAHOO
+from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 # What Yahoo's text begins with or has in it, and what that is.

@@ -13,7 +13,7 @@ from ray_pipeline.jobs._yahoo import MEMBERS, yahoo_symbol
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, decimal, required
-from ray_pipeline.providers import YAHOO
+from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 SINCE = timedelta(days=730)

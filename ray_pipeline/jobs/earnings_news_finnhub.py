@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import from_unix, required, text
-from ray_pipeline.providers import FINNHUB
+from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
 from ray_pipeline.schedules.cron import Cron
 
 AHEAD = timedelta(days=14)

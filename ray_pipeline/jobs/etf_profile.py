@@ -8,7 +8,7 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import day, decimal, integer, text
-from ray_pipeline.providers import ALPHA_VANTAGE
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 FUNDS = "SELECT symbol FROM etf_basic_info ORDER BY popularity_rank NULLS LAST, symbol"

@@ -10,7 +10,7 @@ from ray_pipeline.jobs._yahoo import MEMBERS, figure, yahoo_symbol
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, day, required
-from ray_pipeline.providers import YAHOO
+from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 PERIOD = "quarterly"

@@ -10,7 +10,7 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import day, decimal, required, text
-from ray_pipeline.providers import ALPHA_VANTAGE
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 COLUMNS = {"symbol", "name", "ipoDate", "priceRangeLow", "priceRangeHigh", "currency", "exchange"}

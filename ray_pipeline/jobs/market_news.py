@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import instant, required, text
-from ray_pipeline.providers import NEWSAPI
+from ray_pipeline.providers.newsapi import PROVIDER as NEWSAPI
 from ray_pipeline.schedules.cron import Cron
 
 CATEGORIES = ("business", "technology", "general", "science")

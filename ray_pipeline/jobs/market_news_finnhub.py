@@ -7,7 +7,7 @@ from datetime import datetime
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import from_unix, required, text
-from ray_pipeline.providers import FINNHUB
+from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
 from ray_pipeline.schedules.cron import Cron
 
 CATEGORIES = ("crypto", "forex", "merger", "general")

@@ -11,7 +11,7 @@ from ray_pipeline.jobs._news_queries import QUERIES
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import decimal, required, text
-from ray_pipeline.providers import ALPHA_VANTAGE
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 

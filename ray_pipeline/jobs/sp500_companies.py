@@ -9,7 +9,8 @@ from ray_pipeline.jobs._listing import LISTINGS, listing
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import day, required, text
-from ray_pipeline.providers import FMP, WIKIPEDIA
+from ray_pipeline.providers.fmp import PROVIDER as FMP
+from ray_pipeline.providers.wikipedia import PROVIDER as WIKIPEDIA
 from ray_pipeline.schedules.cron import Cron
 
 FEWEST, MOST = 480, 520  # there are 500 companies, some with two classes of shares

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import decimal, integer, required, text
-from ray_pipeline.providers import ALPHA_VANTAGE
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 CATEGORIES = ("top_gainers", "top_losers", "most_actively_traded")

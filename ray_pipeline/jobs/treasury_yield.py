@@ -8,7 +8,8 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import day, decimal
-from ray_pipeline.providers import ALPHA_VANTAGE, FRED
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
+from ray_pipeline.providers.fred import PROVIDER as FRED
 from ray_pipeline.schedules.cron import Cron
 
 INTERVAL = "monthly"

@@ -8,7 +8,7 @@ from ray_pipeline.jobs._truth_social import clean, count
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, instant, required, text
-from ray_pipeline.providers import TRUTH_SOCIAL
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
 # Handle: type of the account, and how far its posts move markets, 0 to 10.

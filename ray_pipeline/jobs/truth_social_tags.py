@@ -8,7 +8,7 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import required, text
-from ray_pipeline.providers import TRUTH_SOCIAL
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
 DAYS = 7

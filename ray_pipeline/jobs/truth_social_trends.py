@@ -9,7 +9,7 @@ from ray_pipeline.jobs._truth_social import clean, count, identity
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import instant, required, text
-from ray_pipeline.providers import TRUTH_SOCIAL
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
 

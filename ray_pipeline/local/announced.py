@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ray_pipeline.local import stack
 from ray_pipeline.local.process import ProcessId, identify, is_alive
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings
 
@@ -28,7 +27,7 @@ class Announced:
         namespace: In which its actors live.
         simulated: What is not real.
         keys: The fingerprints of each provider's keys.
-        stream_keys: How many keys Finnhub's WebSocket has.
+        stream_keys: How many keys the WebSocket of each provider has.
         speed: The providers' clock.
         postgres: The fingerprint of its connection string.
         pid, started_s: Its process.
@@ -39,7 +38,7 @@ class Announced:
     ray_environment: Mapping[str, str] = field(default_factory=dict)
     simulated: tuple[str, ...] = ()
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    stream_keys: int = 0
+    stream_keys: Mapping[str, int] = field(default_factory=dict)
     speed: float = 1.0
     postgres: str = ""
     pid: int = 0
@@ -53,12 +52,12 @@ class KeysInUse:
 
     Attributes:
         by_provider: The keys' fingerprints.
-        streams: How many keys Finnhub's WebSocket has.
+        streams: How many keys the WebSocket of each provider has.
         speed: The providers' clock.
     """
 
     by_provider: Mapping[str, Sequence[str]]
-    streams: int
+    streams: Mapping[str, int]
     speed: float
 
     def counts(self) -> dict[str, int]:
@@ -104,4 +103,4 @@ def keys_in_use(settings: Settings) -> KeysInUse:
     here = announced(stack.home())
     if here is not None and here.postgres == fingerprint(settings.postgres_dsn()):
         return KeysInUse(here.keys, here.stream_keys, here.speed)
-    return KeysInUse(fingerprints(settings), len(settings.stream_keys()), settings.jobs.speed)
+    return KeysInUse(settings.key_fingerprints(), settings.stream_key_counts(), settings.jobs.speed)

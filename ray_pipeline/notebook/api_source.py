@@ -9,7 +9,7 @@ import aiohttp
 import yarl
 
 from ray_pipeline.errors import PipelineError, Unavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.notebook.exact import exact
 from ray_pipeline.notebook.frames import Row
 from ray_pipeline.notebook.row_source import Page, Reading
@@ -47,12 +47,12 @@ class HttpSource:
         if self._made is not None:
             await self._made.close()
 
-    async def symbols(self, spec: FeedSpec) -> list[str]:
+    async def symbols(self, spec: Feed) -> list[str]:
         """Return the symbols of which there is a value, in order."""
         found: list[str] = (await self._get(f"/v1/feeds/{spec.name}/symbols"))["symbols"]
         return found
 
-    async def latest(self, spec: FeedSpec, symbols: Sequence[str]) -> list[Row]:
+    async def latest(self, spec: Feed, symbols: Sequence[str]) -> list[Row]:
         """Return latest values."""
         rows: list[Row] = []
         for start in range(0, len(symbols), SYMBOLS_AT_ONCE):
@@ -60,12 +60,12 @@ class HttpSource:
             rows += (await self._get(f"/v1/feeds/{spec.name}/latest", symbols=some))["values"]
         return rows
 
-    async def history(self, spec: FeedSpec, reading: Reading) -> Page:
+    async def history(self, spec: Feed, reading: Reading) -> Page:
         """Return a page of records."""
         path = f"/v1/feeds/{spec.name}/history/{quote(reading.symbol, safe='')}"
         return _page(await self._get(path, **_where(reading)))
 
-    async def bars(self, spec: FeedSpec, reading: Reading, *, interval: str) -> Page:
+    async def bars(self, spec: Feed, reading: Reading, *, interval: str) -> Page:
         """Return a page of bars."""
         path = f"/v1/feeds/{spec.name}/bars/{quote(reading.symbol, safe='')}"
         return _page(await self._get(path, interval=interval, **_where(reading)))

@@ -6,9 +6,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Literal
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.notebook import shapes
 from ray_pipeline.notebook.actors import Actors, Cluster
 from ray_pipeline.notebook.background import Background
@@ -38,7 +38,7 @@ class Pipeline:
         self._background = background
         self._source = source
         self._cluster = cluster
-        self._feed_of: dict[str, FeedSpec] = {}
+        self._feed_of: dict[str, Feed] = {}
         self._where = background.run(source.open())
 
     def __repr__(self) -> str:
@@ -215,7 +215,7 @@ class Pipeline:
         tables = self._background.run(self._source.status())
         return frame(tables[part], shapes.STATUS[part], look)
 
-    async def _latest(self, wanted: Sequence[str] | None, specs: Sequence[FeedSpec]) -> list[Row]:
+    async def _latest(self, wanted: Sequence[str] | None, specs: Sequence[Feed]) -> list[Row]:
         rows: list[Row] = []
         for spec in specs:
             names = await self._source.symbols(spec) if wanted is None else wanted
@@ -241,7 +241,7 @@ class Pipeline:
                 break
         return rows
 
-    def _feed(self, symbol: str, feed: str | None) -> FeedSpec:
+    def _feed(self, symbol: str, feed: str | None) -> Feed:
         """Return the feed that was named, or else the first one that has the symbol."""
         if feed is not None:
             return _feeds(feed)[0]
@@ -267,7 +267,7 @@ def _names(symbols: Symbols) -> list[str]:
     return [symbols] if isinstance(symbols, str) else list(dict.fromkeys(symbols))
 
 
-def _feeds(name: str | None) -> Sequence[FeedSpec]:
+def _feeds(name: str | None) -> Sequence[Feed]:
     """Return the feed of that name, or all of them."""
     chosen = [spec for spec in FEEDS if name in (None, spec.name)]
     if not chosen:

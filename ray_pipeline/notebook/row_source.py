@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.notebook.frames import Row
 
 
@@ -50,16 +50,16 @@ class Source(Protocol):
     async def close(self) -> None:
         """Close the connections."""
 
-    async def symbols(self, spec: FeedSpec) -> list[str]:
+    async def symbols(self, spec: Feed) -> list[str]:
         """Return the symbols of which there is a value, in order."""
 
-    async def latest(self, spec: FeedSpec, symbols: Sequence[str]) -> list[Row]:
+    async def latest(self, spec: Feed, symbols: Sequence[str]) -> list[Row]:
         """Return latest values; symbols without one are left out."""
 
-    async def history(self, spec: FeedSpec, reading: Reading) -> Page:
+    async def history(self, spec: Feed, reading: Reading) -> Page:
         """Return a page of records."""
 
-    async def bars(self, spec: FeedSpec, reading: Reading, *, interval: str) -> Page:
+    async def bars(self, spec: Feed, reading: Reading, *, interval: str) -> Page:
         """Return a page of bars."""
 
     async def gaps(self, feed: str | None, *, after: object | None, limit: int) -> Page:

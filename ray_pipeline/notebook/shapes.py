@@ -7,10 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.notebook.frames import Kind, Shape
-from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
-from ray_pipeline.storage.postgres.pages import LAYOUTS
 
 TIME, NUMBER, FLOAT, WHOLE = Kind.TIME, Kind.NUMBER, Kind.FLOAT, Kind.WHOLE
 TEXT, FLAG, TEXTS = Kind.TEXT, Kind.FLAG, Kind.TEXTS
@@ -98,19 +96,19 @@ STATUS: Mapping[str, Shape] = {
 }  # fmt: skip
 
 
-def history(spec: FeedSpec) -> Shape:
+def history(spec: Feed) -> Shape:
     """Return the columns of a feed's history: those of its records, and their event time first."""
     columns = {field.name: _kind(field.type) for field in msgspec.structs.fields(_record(spec))}
     return Shape({EVENT_TIME: TIME, **columns}, index=(EVENT_TIME,))
 
 
-def event_column(spec: FeedSpec) -> str:
+def event_column(spec: Feed) -> str:
     """Return the column of a feed's history that has the event time, in milliseconds."""
-    return COLUMNS.get(spec.table, USUAL_COLUMNS)[1]
+    return spec.layout.event_column
 
 
-def _record(spec: FeedSpec) -> type[Any]:
-    kind: type[Any] = LAYOUTS[spec.name].kind
+def _record(spec: Feed) -> type[Any]:
+    kind: type[Any] = spec.layout.kind
     return kind
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from ray_pipeline.api.value_source import Stores
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.local.announced import KeysInUse
 from ray_pipeline.notebook.exact import exact
@@ -69,16 +69,16 @@ class StoresSource:
         """Close the connections."""
         await self._stores.close()
 
-    async def symbols(self, spec: FeedSpec) -> list[str]:
+    async def symbols(self, spec: Feed) -> list[str]:
         """Return the symbols of which there is a value, in order."""
         return (await self._stores.symbols(spec))[0]
 
-    async def latest(self, spec: FeedSpec, symbols: Sequence[str]) -> list[Row]:
+    async def latest(self, spec: Feed, symbols: Sequence[str]) -> list[Row]:
         """Return latest values, from Redis or, where it has none, from Postgres."""
         found = await self._stores.many(spec, symbols)
         return [exact(found.values[symbol]) for symbol in symbols if symbol in found.values]
 
-    async def history(self, spec: FeedSpec, reading: Reading) -> Page:
+    async def history(self, spec: Feed, reading: Reading) -> Page:
         """Return a page of records."""
         after = reading.after
         key = (
@@ -99,7 +99,7 @@ class StoresSource:
         )
         return Page(rows, pages.record_key(spec, rows[-1]) if len(rows) == reading.limit else None)
 
-    async def bars(self, spec: FeedSpec, reading: Reading, *, interval: str) -> Page:
+    async def bars(self, spec: Feed, reading: Reading, *, interval: str) -> Page:
         """Return a page of bars."""
         after = reading.after
         assert after is None or isinstance(after, datetime), "the `next` of a page of bars"
@@ -146,7 +146,7 @@ class StoresSource:
     async def status(self) -> Mapping[str, Sequence[Row]]:
         """Return the tables of the status page; rates are since the last time it was asked for."""
         page = await self._postgres.read(
-            lambda connection: status_on(connection, finnhub_keys=self._keys.streams)
+            lambda connection: status_on(connection, stream_keys=self._keys.streams)
         )
         feeds = with_rates(self._feeds, page.feeds)
         self._feeds = page.feeds

@@ -126,7 +126,7 @@ def topics(found: Mapping[str, int], wanted: Mapping[str, int]) -> Check:
             "topics",
             "failed",
             f"partitions: {counts}",
-            "set PIPELINE_KAFKA__*_PARTITIONS to what the topics have: a shard must not move",
+            "set PIPELINE_FEEDS__*__PARTITIONS to what the topics have: a shard must not move",
         )
     if absent:
         return Check(
@@ -135,19 +135,18 @@ def topics(found: Mapping[str, int], wanted: Mapping[str, int]) -> Check:
     return Check("topics", "ok", ", ".join(sorted(wanted)))
 
 
-def finnhub_keys(keys: int, *, distinct: int, shards: int) -> Check:
-    """Judge the keys: one connection each, for the S&P 500 shards and one for top gainers."""
-    wanted = shards + 1
-    fix = f'PIPELINE_API_KEYS=\'{{"finnhub": ["key 1", ... "key {wanted}"]}}\''
+def stream_keys(provider: str, title: str, *, keys: int, distinct: int, connections: int) -> Check:
+    """Judge the keys of a provider of feeds, which allows one connection per key."""
+    fix = f'PIPELINE_API_KEYS=\'{{"{provider}": ["key 1", ... "key {connections}"]}}\''
     if distinct < keys:
         return Check("api keys", "failed", f"{keys - distinct} of {keys} keys are repeated", fix)
     if keys == 0:
-        return Check("api keys", "info", "none for Finnhub: the simulator stands in", fix)
-    if keys < wanted:
+        return Check("api keys", "info", f"none for {title}: the simulator stands in", fix)
+    if keys < connections:
         return Check(
-            "api keys", "warning", f"{keys} for Finnhub, {wanted} connections are wanted", fix
+            "api keys", "warning", f"{keys} for {title}, {connections} connections are wanted", fix
         )
-    return Check("api keys", "ok", f"{keys} for Finnhub, {wanted} connections")
+    return Check("api keys", "ok", f"{keys} for {title}, {connections} connections")
 
 
 def disk(free_bytes: int, place: str) -> Check:

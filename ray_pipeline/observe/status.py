@@ -169,7 +169,7 @@ def uncovered(
         if why and symbols:
             yield Uncovered(wanted.feed, f"shard {shard}: {why}", symbols)
     if wanted.unassigned:
-        yield Uncovered(wanted.feed, _no_shard(keys), wanted.unassigned)
+        yield Uncovered(wanted.feed, _no_shard(shards, keys), wanted.unassigned)
 
 
 def _never_ran(shard: int, keys: int | None) -> str:
@@ -178,7 +178,10 @@ def _never_ran(shard: int, keys: int | None) -> str:
     return "no producer has run yet"
 
 
-def _no_shard(keys: int | None) -> str:
+def _no_shard(shards: Sequence[ShardRow], keys: int | None) -> str:
+    # A producer assigns symbols only while it collects. If none collects, its cause is the reason.
+    if shards and all(row.trouble for row in shards):
+        return shards[0].trouble
     return "no connection has room for them" + (
         "" if keys is None else f": {keys} API keys are set, one per connection"
     )

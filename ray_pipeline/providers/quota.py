@@ -77,6 +77,16 @@ class Window:
         return Window(self.limit, lengths[self.reset] / speed)
 
 
+def sliding(limit: int, period: timedelta) -> Window:
+    """
+    Return a sliding window with a margin.
+
+    The ledger counts a call when it grants the permit, the provider when the call arrives. A slow
+    call followed by a fast one arrive closer together than they were granted.
+    """
+    return Window(limit, period * 1.01 + timedelta(seconds=0.2))
+
+
 def _short(period_s: float) -> str:
     """Write a length with three digits, in the largest unit of which it has one or two."""
     for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):

@@ -85,8 +85,8 @@ class Post:
         )
 
     async def _read(self) -> Status:
-        keys = len(self._settings.stream_keys())
-        return await read_status(self._settings.postgres_dsn(), finnhub_keys=keys)
+        keys = self._settings.stream_key_counts()
+        return await read_status(self._settings.postgres_dsn(), stream_keys=keys)
 
 
 def build() -> FastAPI:

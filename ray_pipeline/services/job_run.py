@@ -16,7 +16,6 @@ from ray_pipeline.batch.progress import cycle_of
 from ray_pipeline.batch.runner import Dependencies, Fetcher, run_job
 from ray_pipeline.errors import OwnershipLost, PipelineError
 from ray_pipeline.jobs.spec import JobSpec, Run
-from ray_pipeline.providers.configured import base_urls, fingerprints, plain_keys
 from ray_pipeline.redact import redact
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import Connection, session
@@ -38,7 +37,7 @@ def holder_name() -> str:
 async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
     """Open the ledger itself, for runs without a limiter actor and for that actor."""
     async with session(settings.postgres_dsn(), name="limiter") as connection:
-        yield Ledger(connection, fingerprints(settings), speed=settings.jobs.speed)
+        yield Ledger(connection, settings.key_fingerprints(), speed=settings.jobs.speed)
 
 
 async def collect(
@@ -78,7 +77,7 @@ async def collect(
         if limiter is None:
             limiter = await stack.enter_async_context(ledger(settings))
         if fetcher is None:
-            fetcher = await stack.enter_async_context(Clients(base_urls(settings)))
+            fetcher = await stack.enter_async_context(Clients(settings.rest_urls()))
         book = RunBook(beats, takeover=timedelta(seconds=settings.jobs.takeover_s))
         await book.begin(key, trigger=trigger)
         if again:
@@ -113,7 +112,7 @@ async def _work(
         store=store,
         limiter=limiter,
         fetcher=fetcher,
-        keys=plain_keys(settings),
+        keys=settings.keys_by_provider(),
         clock=lambda: datetime.now(UTC),
         progress=on_progress,
         longest_wait_s=settings.jobs.longest_wait_s,

@@ -6,11 +6,10 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from ray_pipeline.catalog import feed as feed_spec
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import client_options
 from ray_pipeline.storage.kafka.positions import topic_name
@@ -25,9 +24,6 @@ from ray_pipeline.stream.partition_consumer import (
     ConsumerPorts,
     PartitionConsumer,
 )
-from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
-
-T = TypeVar("T", Trade, Ticker)
 
 # By default, the collector examines its first generation every 700 objects. Most objects of a
 # consumer are outside the collector, and the others make no cycles.
@@ -38,12 +34,9 @@ def build_consumer(
     settings: Settings, feed: str, *, partitions: Sequence[int]
 ) -> PartitionConsumer[Any]:
     """Return the consumer of some partitions of a feed."""
-    spec = feed_spec(feed)
+    spec = feed_named(feed)
     assignment = _assignment(settings, spec, partitions)
-    if spec.name == "bithumb":
-        return PartitionConsumer(assignment, _ports(settings, spec, BITHUMB, assignment=assignment))
-    layout = SP500 if spec.name == "sp500" else TOP_GAINERS
-    return PartitionConsumer(assignment, _ports(settings, spec, layout, assignment=assignment))
+    return PartitionConsumer(assignment, _ports(settings, spec, assignment))
 
 
 def tune_garbage_collector() -> None:
@@ -52,9 +45,7 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _assignment(
-    settings: Settings, spec: FeedSpec, partitions: Sequence[int]
-) -> ConsumerAssignment:
+def _assignment(settings: Settings, spec: Feed, partitions: Sequence[int]) -> ConsumerAssignment:
     streams = settings.streams
     return ConsumerAssignment(
         topic=topic_name(settings, spec),
@@ -68,21 +59,19 @@ def _assignment(
     )
 
 
-def _ports(
-    settings: Settings, spec: FeedSpec, layout: Layout[T], *, assignment: ConsumerAssignment
-) -> ConsumerPorts[T]:
+def _ports(settings: Settings, spec: Feed, assignment: ConsumerAssignment) -> ConsumerPorts[Any]:
     dsn, topic, streams = settings.postgres_dsn(), assignment.topic, settings.streams
     kafka = client_options(settings.kafka, settings.bootstrap_servers())
-    ttl_s = streams.crypto_ttl_s if spec.name == "bithumb" else streams.realtime_ttl_s
+    ttl_s = settings.feeds[spec.name].ttl_s
     return ConsumerPorts(
         reader=lambda: KafkaLog(kafka, topic),
         leases=lambda: Leases(dsn),
-        store=lambda: StreamStore(dsn, spec, layout, topic=topic),
+        store=lambda: StreamStore(dsn, spec, spec.layout, topic=topic),
         cache=lambda: LatestCache(
             settings.redis_url(), spec, ttl_s=ttl_s, publishes_per_s=streams.publishes_per_s
         ),
         reporter=lambda: LagReporter(kafka, topic, group=f"ray-pipeline-{spec.name}"),
-        rebuild=rebuilder(dsn, spec, layout, clock=time.time),
+        rebuild=rebuilder(dsn, spec, spec.layout, clock=time.time),
         records=PostgresConsumerRecords(dsn, spec.name, topic, holder=assignment.holder),
-        layout=layout,
+        layout=spec.layout,
     )

@@ -1,4 +1,4 @@
-"""python -m ray_pipeline.simulators finnhub|bithumb ..."""
+"""python -m ray_pipeline.simulators NAME ..."""
 
 from ray_pipeline.simulators.command import simulate_app
 

@@ -132,6 +132,11 @@ class Simulator:
         self._paused = False
 
     @property
+    def variables(self) -> dict[str, str]:
+        """The settings that send the pipeline to this server."""
+        raise NotImplementedError
+
+    @property
     def control_url(self) -> str:
         """Where faults are asked for."""
         return f"http://{self.options.host}:{self.control_port}/control"

@@ -11,6 +11,7 @@ from aiohttp import web
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
 from ray_pipeline.simulators.prices import Pace, Walk
 from ray_pipeline.simulators.recording import Frame, read
+from ray_pipeline.simulators.venue import VenueSimulator
 
 BithumbOptions = Options
 
@@ -54,6 +55,14 @@ class BithumbSimulator(Simulator):
         """Base of the REST API."""
         return f"http://{self.options.host}:{self.port}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make this server Bithumb."""
+        return {
+            "PIPELINE_BITHUMB__WS_URL": self.ws_url,
+            "PIPELINE_BITHUMB__REST_URL": self.rest_url,
+        }
+
     def routes(self) -> list[web.RouteDef]:
         """Return the socket and the REST endpoints."""
         return [
@@ -66,7 +75,7 @@ class BithumbSimulator(Simulator):
         return await self.serve_socket(request, "")
 
     async def on_text(self, connection: Connection, text: str) -> None:
-        """Subscribe to what is asked for; after an error the server closes with 1000."""
+        """Replace the subscription. After an error the server closes with 1000."""
         if text == "PING":
             await self.send(connection, as_json({"status": "UP"}))
             return
@@ -75,11 +84,11 @@ class BithumbSimulator(Simulator):
             await self.send(connection, as_json({"error": error}))
             await connection.socket.close(code=1000)
             return
-        known = [
+        accepted = [
             code for code in codes if code in self._markets and code not in self.faults.ignored
         ]
-        connection.symbols = dict.fromkeys(known)
-        for code in known if not self.frames and not self.faults.silent else ():
+        connection.symbols = dict.fromkeys(accepted)
+        for code in accepted if not self.frames and not self.faults.silent else ():
             await self.send_frame(connection, self._frame(code, "SNAPSHOT"))
 
     async def _generate(self) -> None:
@@ -194,10 +203,10 @@ class BithumbSimulator(Simulator):
 
     def fault_frame(self, kind: str, connection: Connection, size_bytes: int) -> str:
         """
-        Return a frame of a kind.
+        Return a faulty frame.
 
         Raises:
-            ValueError: If there is no such kind.
+            ValueError: If the kind is unknown.
         """
         code = next(iter(connection.symbols), "KRW-BTC")
         ticker = json.loads(self._frame(code, "REALTIME").text)
@@ -220,6 +229,16 @@ class BithumbSimulator(Simulator):
         if kind not in frames:
             raise ValueError(f"no such kind; there are {sorted([*frames, 'raw'])}")
         return frames[kind]
+
+
+SIMULATOR = VenueSimulator(
+    name="bithumb",
+    help="Serve Bithumb's WebSocket (v2) and REST API: tickers of some 60 markets.",
+    make=BithumbSimulator,
+    rate=50.0,
+    demo_rate=60.0,
+    addresses=("ws_url", "rest_url"),
+)
 
 
 def _subscription(text: str) -> tuple[dict[str, str] | None, list[str]]:

@@ -13,9 +13,9 @@ import typer
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.simulators.base import Options, Simulator
-from ray_pipeline.simulators.bithumb import BithumbSimulator
-from ray_pipeline.simulators.finnhub import FinnhubSimulator
 from ray_pipeline.simulators.rest import RestOptions, RestSimulator
+from ray_pipeline.simulators.venue import VenueSimulator
+from ray_pipeline.simulators.venue_registry import venue_simulators
 
 simulate_app = typer.Typer(
     name="simulate",
@@ -32,7 +32,7 @@ Rate = Annotated[float, typer.Option(help="Records per second, over all subscrib
 Seed = Annotated[int, typer.Option(help="The same seed gives the same prices.")]
 Symbols = Annotated[
     str | None,
-    typer.Option(help="Only these symbols exist: comma separated. Default: any (Bithumb: 60)."),
+    typer.Option(help="Only these symbols exist: comma separated. Default: any; of exchanges 60."),
 ]
 Replay = Annotated[
     list[Path] | None,
@@ -58,49 +58,39 @@ UntilStdinEnds = Annotated[
 ]
 
 
-@simulate_app.command()
-def finnhub(
-    host: Host = "127.0.0.1",
-    port: Port = 0,
-    control_port: ControlPort = 0,
-    rate: Rate = 100.0,
-    seed: Seed = 1,
-    symbols: Symbols = None,
-    replay: Replay = None,
-    speed: Speed = 1.0,
-    wait_symbols: WaitSymbols = None,
-    until_stdin_ends: UntilStdinEnds = False,
-) -> None:
-    """Serve Finnhub's WebSocket: one connection a key, 50 symbols each, trades."""
-    options = _options(
-        host, port, control_port=control_port, rate=rate, seed=seed, symbols=symbols,
-        replay=replay, speed=speed, wait_symbols=wait_symbols,
-    )  # fmt: skip
-    _serve(
-        lambda: FinnhubSimulator(options), ("url", "control_url"), until_stdin_ends=until_stdin_ends
-    )
+def _add(simulator: VenueSimulator) -> None:
+    """Add the command of a simulator. All venues have the same options."""
+
+    @simulate_app.command(simulator.name, help=simulator.help)
+    def serve(
+        host: Host = "127.0.0.1",
+        port: Port = 0,
+        control_port: ControlPort = 0,
+        rate: Rate = simulator.rate,
+        seed: Seed = 1,
+        symbols: Symbols = None,
+        replay: Replay = None,
+        speed: Speed = 1.0,
+        wait_symbols: WaitSymbols = None,
+        until_stdin_ends: UntilStdinEnds = False,
+    ) -> None:
+        options = Options(
+            host=host,
+            port=port,
+            control_port=control_port,
+            rate=rate,
+            seed=seed,
+            symbols=tuple(symbols.split(",")) if symbols else None,
+            replay=tuple(replay or ()),
+            speed=speed,
+            wait_symbols=wait_symbols,
+        )
+        names = (*simulator.addresses, "control_url", "variables")
+        _serve(lambda: simulator.make(options), names, until_stdin_ends=until_stdin_ends)
 
 
-@simulate_app.command()
-def bithumb(
-    host: Host = "127.0.0.1",
-    port: Port = 0,
-    control_port: ControlPort = 0,
-    rate: Rate = 50.0,
-    seed: Seed = 1,
-    symbols: Symbols = None,
-    replay: Replay = None,
-    speed: Speed = 1.0,
-    wait_symbols: WaitSymbols = None,
-    until_stdin_ends: UntilStdinEnds = False,
-) -> None:
-    """Serve Bithumb's WebSocket (v2) and REST API: tickers of some 60 markets."""
-    options = _options(
-        host, port, control_port=control_port, rate=rate, seed=seed, symbols=symbols,
-        replay=replay, speed=speed, wait_symbols=wait_symbols,
-    )  # fmt: skip
-    names = ("ws_url", "rest_url", "control_url")
-    _serve(lambda: BithumbSimulator(options), names, until_stdin_ends=until_stdin_ends)
+for venue_simulator in venue_simulators().values():
+    _add(venue_simulator)
 
 
 @simulate_app.command()
@@ -139,31 +129,6 @@ def rest(
     )
     names = ("base_url", "control_url", "variables")
     _serve(lambda: RestSimulator(options), names, until_stdin_ends=until_stdin_ends)
-
-
-def _options(
-    host: str,
-    port: int,
-    *,
-    control_port: int,
-    rate: float,
-    seed: int,
-    symbols: str | None,
-    replay: list[Path] | None,
-    speed: float,
-    wait_symbols: int | None,
-) -> Options:
-    return Options(
-        host=host,
-        port=port,
-        control_port=control_port,
-        rate=rate,
-        seed=seed,
-        symbols=tuple(symbols.split(",")) if symbols else None,
-        replay=tuple(replay or ()),
-        speed=speed,
-        wait_symbols=wait_symbols,
-    )
 
 
 def _serve(

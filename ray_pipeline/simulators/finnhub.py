@@ -9,6 +9,7 @@ from aiohttp import web
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
 from ray_pipeline.simulators.prices import Pace, Quote, Walk, chunks
 from ray_pipeline.simulators.recording import Frame, read
+from ray_pipeline.simulators.venue import VenueSimulator
 
 FinnhubOptions = Options
 
@@ -38,6 +39,11 @@ class FinnhubSimulator(Simulator):
         """Where clients connect, without the key."""
         return f"ws://{self.options.host}:{self.port}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that make this server Finnhub."""
+        return {"PIPELINE_FINNHUB__WS_URL": self.url}
+
     def routes(self) -> list[web.RouteDef]:
         """Return the one endpoint."""
         return [web.get("/", self._connect)]
@@ -49,7 +55,7 @@ class FinnhubSimulator(Simulator):
         return await self.serve_socket(request, key)
 
     async def on_text(self, connection: Connection, text: str) -> None:
-        """Subscribe or unsubscribe a symbol; anything else is not understood."""
+        """Subscribe to or unsubscribe from a symbol; answer anything else with an error."""
         try:
             message = json.loads(text)
             kind, symbol = message["type"], message["symbol"]
@@ -62,8 +68,8 @@ class FinnhubSimulator(Simulator):
             await self._subscribe(connection, symbol)
 
     async def _subscribe(self, connection: Connection, symbol: str) -> None:
-        known = self.options.symbols
-        if known is not None and symbol not in known:
+        symbols = self.options.symbols
+        if symbols is not None and symbol not in symbols:
             await self.send(
                 connection, as_json({"msg": f"Invalid symbol {symbol}", "type": "error"})
             )
@@ -80,12 +86,12 @@ class FinnhubSimulator(Simulator):
 
     async def _generate(self) -> None:
         self._pace.rate = self.rate
-        live = [(one, self._sending(one)) for one in list(self.connections)]
+        live = [(client, self._sending(client)) for client in list(self.connections)]
         total = sum(len(symbols) for _, symbols in live)
         due = self._pace.due(now_s=time.monotonic())
         if self.faults.silent or not total:
             return
-        # A share that is not whole goes to one of the connections, by chance and weight.
+        # The rest of the division goes to connections at random, weighted by their symbols.
         weights = [len(symbols) for _, symbols in live]
         shares = [due * weight // total for weight in weights]
         for index in self.random.choices(range(len(live)), weights, k=due - sum(shares)):
@@ -100,7 +106,7 @@ class FinnhubSimulator(Simulator):
     def generate(self, symbols: list[str], count: int) -> Iterable[Frame]:
         """Yield frames with `count` trades, their time now."""
         for size in chunks(count, self.random) if symbols else ():
-            # One symbol a frame, as recorded; many more trades than symbols share a frame less.
+            # A recorded frame holds trades of one symbol.
             symbol = self.random.choice(symbols)
             quotes = [self._walk.next(symbol) for _ in range(size)]
             yield self._frame(quotes, int(self.clock() * 1000))
@@ -113,10 +119,10 @@ class FinnhubSimulator(Simulator):
 
     def fault_frame(self, kind: str, connection: Connection, size_bytes: int) -> str:
         """
-        Return a frame of a kind.
+        Return a faulty frame.
 
         Raises:
-            ValueError: If there is no such kind.
+            ValueError: If the kind is unknown.
         """
         now_ms = int(self.clock() * 1000)
         symbol = next(iter(connection.symbols), "AAPL")
@@ -139,10 +145,20 @@ class FinnhubSimulator(Simulator):
         return frames[kind]
 
 
+SIMULATOR = VenueSimulator(
+    name="finnhub",
+    help="Serve Finnhub's WebSocket: one connection a key, 50 symbols each, trades.",
+    make=FinnhubSimulator,
+    rate=100.0,
+    demo_rate=400.0,
+    addresses=("url",),
+)
+
+
 def _trade(quote: Quote, at_ms: int) -> str:
     conditions = ",".join(f'"{condition}"' for condition in quote.conditions)
-    what = f'"p":{quote.price},"s":"{quote.symbol}","t":{at_ms},"v":{quote.size}'
-    return f'{{"c":[{conditions}],{what}}}'
+    trade = f'"p":{quote.price},"s":"{quote.symbol}","t":{at_ms},"v":{quote.size}'
+    return f'{{"c":[{conditions}],{trade}}}'
 
 
 def _at(symbol: str, at_ms: int) -> str:

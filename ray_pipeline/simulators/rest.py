@@ -17,8 +17,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.simulators import refusal_texts
 from ray_pipeline.simulators.bodies import Body, generate
@@ -85,7 +85,9 @@ class RestSimulator:
     def __init__(self, options: RestOptions | None = None) -> None:
         self.options = options or RestOptions()
         self.port = self.control_port = 0
-        self.stats: dict[str, ProviderStats] = {one.name: ProviderStats() for one in PROVIDERS}
+        self.stats: dict[str, ProviderStats] = {
+            one.name: ProviderStats() for one in all_providers()
+        }
         self._faults: dict[str, Fault] = {}
         self._arrivals: dict[tuple[str, str], list[float]] = {}
         self._recordings: list[Recording] = (
@@ -114,13 +116,15 @@ class RestSimulator:
 
     def environment(self) -> dict[str, str]:
         """Return the settings that send every provider's calls here."""
-        return {f"PIPELINE_{one.name.upper()}__REST_URL": self.url(one.name) for one in PROVIDERS}
+        return {
+            f"PIPELINE_{one.name.upper()}__REST_URL": self.url(one.name) for one in all_providers()
+        }
 
     async def __aenter__(self) -> "RestSimulator":
         """Listen."""
         routes = [
             route
-            for one in PROVIDERS
+            for one in all_providers()
             for route in (
                 web.get(f"/{one.name}/{{path:.*}}", self._handler(one)),
                 web.post(f"/{one.name}/{{path:.*}}", self._handler(one)),

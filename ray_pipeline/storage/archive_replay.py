@@ -9,10 +9,10 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
 from ray_pipeline.feeds.codec import UNDECODABLE, decode_shard_epoch
-from ray_pipeline.feeds.feed import FeedSpec, partition_of
+from ray_pipeline.feeds.feed import Feed, partition_of
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
 from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
@@ -57,7 +57,7 @@ class ReplayPacer:
         return max(0.0, at_s + self._offset_s - self.clock())
 
 
-def feeds_in(directory: Path, selection: Selection) -> dict[FeedSpec, list[ArchivePart]]:
+def feeds_in(directory: Path, selection: Selection) -> dict[Feed, list[ArchivePart]]:
     """
     Return the parts of an archive by feed.
 
@@ -131,7 +131,7 @@ class Sender:
     def __init__(
         self,
         settings: Settings,
-        spec: FeedSpec,
+        spec: Feed,
         producer: AIOKafkaProducer,
         connection: Connection,
         *,

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from ray_pipeline.errors import BrokerUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import client_options
@@ -37,7 +37,7 @@ class Archiver:
     def __init__(
         self,
         settings: Settings,
-        spec: FeedSpec,
+        spec: Feed,
         *,
         directory: Path,
         clock: Callable[[], float] = time.monotonic,

@@ -9,9 +9,9 @@ from typing import LiteralString
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.observe.audit import Audit, EpochFacts, Facts, FeedFacts, Outage, audit
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.positions import Positions, read_positions
@@ -213,7 +213,7 @@ def _epoch_facts(*, missing_ranges: list[list[int]], **counts: int) -> EpochFact
 
 
 async def _with_rows(
-    connection: Connection, spec: FeedSpec, epochs: Sequence[tuple[str, EpochFacts]]
+    connection: Connection, spec: Feed, epochs: Sequence[tuple[str, EpochFacts]]
 ) -> tuple[EpochFacts, ...]:
     facts = {(epoch.shard, epoch.epoch): epoch for feed, epoch in epochs if feed == spec.name}
     cursor = await connection.execute(sql.SQL(ROWS).format(table=sql.Identifier(spec.table)))

@@ -1,8 +1,8 @@
 """
 Trading sessions of an exchange.
 
-The calendars need pandas, 70 MB in every actor, for two numbers a day. So they are read in a
-process of their own, which prints JSON:
+The calendars need pandas, which takes 70 MB, for two numbers a day. So a separate process reads
+them, and no actor loads pandas. It prints JSON:
 `python -m ray_pipeline.storage.calendars XNYS 2026-01-01 2026-12-31`.
 """
 
@@ -25,10 +25,10 @@ TIMEOUT_S = 60.0
 
 async def market_hours(venue: str | None, *, today: date | None = None) -> MarketHours:
     """
-    Return the sessions of the coming 400 days; always open for no venue.
+    Return the sessions of the coming 400 days; always open without a venue.
 
-    Where the calendar cannot be read, the market counts as always open: a needless reconnect costs
-    less than a stall that nobody notices.
+    If the calendar cannot be read, the market counts as always open: an unnecessary reconnect costs
+    less than an undetected stall.
     """
     if venue is None:
         return ALWAYS_OPEN

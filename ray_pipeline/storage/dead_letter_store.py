@@ -7,10 +7,10 @@ from datetime import datetime
 from aiokafka import AIOKafkaProducer
 from psycopg.rows import class_row
 
-from ray_pipeline.catalog import feed
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
-from ray_pipeline.feeds.feed import FeedSpec, partition_of
-from ray_pipeline.feeds.records import RecordIdentity, Ticker, Trade
+from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.feed_registry import feed_named
+from ray_pipeline.feeds.records import RecordIdentity
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
 from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
@@ -244,12 +244,12 @@ async def _send(
 ) -> None:
     acknowledgements = []
     for letter, identity in chunk:
-        spec = feed(letter.feed)
+        spec = feed_named(letter.feed)
         topic = topic_name(settings, spec)
         acknowledgements.append(
             await producer.send(
                 topic,
-                value=readdress(letter, identity, _kind(spec)),
+                value=readdress(letter, identity, spec.layout.kind),
                 key=letter.key,
                 partition=partition_of(identity.shard, _partitions(topic, counts)),
             )
@@ -272,7 +272,3 @@ def _partitions(topic: str, counts: dict[str, int]) -> int:
             f"topic {topic} does not exist", fix="`ray-pipeline up` makes the topics"
         )
     return counts[topic]
-
-
-def _kind(spec: FeedSpec) -> type[Trade] | type[Ticker]:
-    return Ticker if spec.name == "bithumb" else Trade

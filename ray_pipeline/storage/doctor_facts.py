@@ -21,6 +21,7 @@ from ray_pipeline.storage.kafka.positions import partition_counts
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.redis.latest_cache import client
+from ray_pipeline.stream.feed_shards import feeds_with_keys, key_plan, key_providers
 
 TIMEOUT_S = 10.0
 PROBE_KEY = "pipeline:doctor"
@@ -31,7 +32,8 @@ async def examine(settings: Settings, *, home: Path) -> list[Check]:
     postgres, redis, kafka = await asyncio.gather(
         _all(_postgres(settings)), _all(_redis(settings)), _all(_kafka(settings))
     )
-    return [*_machine(home), *postgres, *redis, *kafka, _keys(settings)]
+    keys = [_keys(settings, provider) for provider in key_providers()]
+    return [*_machine(home), *postgres, *redis, *kafka, *keys]
 
 
 async def _all(checks: AsyncIterator[Check]) -> list[Check]:
@@ -138,10 +140,14 @@ async def _kafka(settings: Settings) -> AsyncIterator[Check]:
     yield doctor.topics(found, topics(settings))
 
 
-def _keys(settings: Settings) -> Check:
-    keys = settings.stream_keys()
-    return doctor.finnhub_keys(
-        len(keys), distinct=len(set(keys)), shards=settings.streams.sp500_shards
+def _keys(settings: Settings, provider: str) -> Check:
+    keys = settings.stream_keys(provider)
+    return doctor.stream_keys(
+        provider,
+        feeds_with_keys(provider)[0].protocol.title,
+        keys=len(keys),
+        distinct=len(set(keys)),
+        connections=len(key_plan(settings, provider, keys=0).connections),
     )
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import psycopg
 
 from ray_pipeline.errors import Disposition, MigrationError
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.storage.postgres.connection import Connection, disposition, session
 
 FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>\w+)\.sql")
-PARTITIONED = ("sp500_websocket_trades", "finnhub_trades", "bithumb_ticker", "bars")
+PARTITIONED = (*(feed.table for feed in FEEDS), "bars")
 LOCK_KEY = 0x7261795F70697065  # "ray_pipe": one number that nothing else in the database locks
 
 TABLE = """

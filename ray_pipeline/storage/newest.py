@@ -1,4 +1,4 @@
-"""What is newest per symbol, in Postgres and in Redis, and where Redis lags."""
+"""The newest record of each symbol, in Postgres and in Redis, and where Redis lags."""
 
 import asyncio
 import json
@@ -10,21 +10,19 @@ from psycopg import sql
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import CacheUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.redis.latest_cache import client, versions_key
 
 POLL_S = 0.1
-# Symbol, event time, price; without a price a row has nothing to show in Redis.
-COLUMNS = {"bithumb_ticker": ("market", "timestamp_field", "trade_price")}
-USUAL_COLUMNS = ("symbol", "timestamp_ms", "price")
 
-# A skip scan: the primary keys begin with (symbol, event time), so that each symbol costs two
-# descents of an index, however many rows it has. A GROUP BY would read all of history.
+# A skip scan: the primary keys begin with (symbol, event time), so each symbol costs two descents
+# of the index, however many rows it has. A GROUP BY would read all of history. Rows without a price
+# are skipped, because Redis shows nothing for them.
 NEWEST = """
     WITH RECURSIVE symbols AS (
         (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
@@ -44,32 +42,25 @@ NEWEST = """
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """A symbol's newest row: when it happened, and how long ago it was received."""
+    """A symbol's newest row: its event time, and its age since it was received."""
 
     symbol: str
     event_ms: int
     age_s: float
 
 
-async def newest_by_symbol(connection: Connection, spec: FeedSpec) -> list[Newest]:
+async def newest_by_symbol(connection: Connection, feed: Feed) -> list[Newest]:
     """Return the newest row of each symbol of a feed, by event time, in order of symbols."""
-    symbol, event, price = COLUMNS.get(spec.table, USUAL_COLUMNS)
     cursor = await connection.execute(
         sql.SQL(NEWEST).format(
-            table=sql.Identifier(spec.table),
-            symbol=sql.Identifier(symbol),
-            event=sql.Identifier(event),
-            price=sql.Identifier(price),
+            table=sql.Identifier(feed.table),
+            symbol=sql.Identifier(feed.layout.symbol_column),
+            event=sql.Identifier(feed.layout.event_column),
+            price=sql.Identifier(feed.layout.price_column),
             age_s=age_s("created_at AT TIME ZONE 'UTC'"),
         )
     )
     return [Newest(*row) async for row in cursor]
-
-
-def time_to_live_s(settings: Settings, spec: FeedSpec) -> int:
-    """Return how long Redis keeps a feed's latest values."""
-    streams = settings.streams
-    return streams.crypto_ttl_s if spec.redis_prefix == "crypto" else streams.realtime_ttl_s
 
 
 async def behind(
@@ -78,8 +69,8 @@ async def behind(
     """
     Return, per feed, the symbols for which Redis holds nothing or something older than `newest`.
 
-    Redis is written beside Postgres, not before it: what lags is asked again until `deadline_s` of
-    the monotonic clock. Values that Redis was told to forget are not expected there.
+    Redis is written at the same time as Postgres, so a lagging symbol is read again until
+    `deadline_s` of the monotonic clock. Values past their time to live are not expected.
 
     Raises:
         CacheUnavailable: If Redis cannot be reached.
@@ -87,14 +78,14 @@ async def behind(
     cache = client(settings.redis_url())
     lagging: dict[str, tuple[str, ...]] = {}
     try:
-        for spec in FEEDS:
-            rows = newest.get(spec.name, ())
-            expected = [row for row in rows if row.age_s < time_to_live_s(settings, spec)]
-            late = await _late(cache, spec, expected)
+        for feed in FEEDS:
+            rows = newest.get(feed.name, ())
+            expected = [row for row in rows if row.age_s < settings.feeds[feed.name].ttl_s]
+            late = await _late(cache, feed, expected)
             while late and time.monotonic() < deadline_s:
                 await asyncio.sleep(POLL_S)
-                late = await _late(cache, spec, late)
-            lagging[spec.name] = tuple(row.symbol for row in late)
+                late = await _late(cache, feed, late)
+            lagging[feed.name] = tuple(row.symbol for row in late)
     except (RedisError, OSError) as error:
         raise CacheUnavailable(
             f"Redis cannot be asked: {error}",
@@ -106,12 +97,12 @@ async def behind(
     return lagging
 
 
-async def _late(cache: Redis, spec: FeedSpec, expected: Sequence[Newest]) -> list[Newest]:
+async def _late(cache: Redis, feed: Feed, expected: Sequence[Newest]) -> list[Newest]:
     if not expected:
         return []
     symbols = [row.symbol for row in expected]
-    claimed = await cache.hmget(versions_key(spec.name), symbols)
-    values = await cache.mget([f"latest:{spec.redis_prefix}:{symbol}" for symbol in symbols])
+    claimed = await cache.hmget(versions_key(feed.name), symbols)
+    values = await cache.mget([f"latest:{feed.redis.prefix}:{symbol}" for symbol in symbols])
     return [
         row
         for row, claim, value in zip(expected, claimed, values, strict=True)
@@ -121,10 +112,10 @@ async def _late(cache: Redis, spec: FeedSpec, expected: Sequence[Newest]) -> lis
 
 def held_ms(claim: str | bytes | None, value: str | bytes | None) -> int:
     """
-    Return the event time of what Redis holds, 0 where it holds nothing.
+    Return the event time of the value in Redis, 0 if it holds none.
 
-    `claim` is what the consumers noted, `value` what clients read; the older of the two counts, so
-    that neither a lost value nor a lost note goes unnoticed.
+    `claim` is the version that the consumers noted, `value` is the text that clients read. The
+    older of the two counts, so that the loss of either one is noticed.
     """
     if claim is None or value is None:
         return 0

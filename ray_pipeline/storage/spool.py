@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray_pipeline.errors import SpoolFull, Unavailable
-from ray_pipeline.feeds.feed import FeedName
 from ray_pipeline.stream.outbox import OutboxRecord
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class _Segment:
     waiting: int
 
 
-def open_spool(root: Path, feed: FeedName, *, shard: int, limit_bytes: int) -> "Spool":
+def open_spool(root: Path, feed: str, *, shard: int, limit_bytes: int) -> "Spool":
     """
     Open the queue of a shard below `root`, with the records that an earlier process left in it.
 

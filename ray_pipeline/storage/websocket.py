@@ -1,4 +1,4 @@
-"""WebSocket connections to providers, and what their refusals mean. No text holds a key."""
+"""WebSocket connections to venues, and the meaning of their refusals. No text contains a key."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -13,11 +13,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
 from ray_pipeline.redact import Redactor, redactor
-from ray_pipeline.storage.redirects import redirect_target
+from ray_pipeline.storage.redirects import moved, redirect_target
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
-# Together the time after which a half-open connection is noticed.
+# Their sum is the time after which a half-open connection is detected. The pings also keep a quiet
+# connection open: venues close it after two minutes without a frame.
 PING_EVERY_S = 8.0
 PONG_TIMEOUT_S = 8.0
 REFUSALS = {
@@ -28,12 +29,10 @@ REFUSALS = {
 FIXES = {
     401: "check the key of this shard in PIPELINE_API_KEYS",
     403: "check that the plan of this shard's key includes the stream",
-    429: "one connection a key is allowed: see that no other program uses this shard's key",
+    429: "a key allows one connection: make sure that no other program uses this shard's key",
 }
 
-MOVED = "if it has moved there, set PIPELINE_FINNHUB__WS_URL or PIPELINE_BITHUMB__WS_URL"
-
-# The library logs the request line at DEBUG, and the request line holds the key.
+# The library logs the request line at DEBUG, and the request line contains the key.
 _quiet = logging.getLogger("ray_pipeline.storage.websocket.protocol")
 _quiet.setLevel(logging.WARNING)
 
@@ -72,17 +71,25 @@ class WebSocket:
 
 @asynccontextmanager
 async def open_websocket(
-    url: str, *, frame_limit_bytes: int, key: str = ""
+    url: str, *, venue: str, frame_limit_bytes: int, key: str = ""
 ) -> AsyncIterator[WebSocket]:
     """
-    Connect for the length of a block. `key` is in the URL, and neither in a frame nor in an error.
+    Connect for the duration of a block. `key` is part of the URL; frames and errors never show it.
+
+    Args:
+        url: Where to connect.
+        venue: Section of the settings with the venue's address, for errors.
+        frame_limit_bytes: A larger frame ends the connection.
+        key: Text to replace in frames and errors.
 
     Raises:
-        FeedRefused: If the provider answered 401, 403 or 429, or redirects to another host.
-        FeedUnavailable: If it cannot be reached, or is no WebSocket.
+        FeedRefused: If the venue answers 401, 403 or 429, or redirects to another host.
+        FeedUnavailable: If it cannot be reached, or is not a WebSocket.
     """
     secrets = redactor([key])
-    connection = await _connect(url, frame_limit_bytes=frame_limit_bytes, secrets=secrets)
+    connection = await _connect(
+        url, venue=venue, frame_limit_bytes=frame_limit_bytes, secrets=secrets
+    )
     try:
         yield WebSocket(connection, secrets)
     finally:
@@ -90,17 +97,19 @@ async def open_websocket(
 
 
 class _ConnectToOneHost(connect_websocket):
-    """The library's connect, which would follow a redirect to any host with the key in its URL."""
+    """The library's connect would follow a redirect to any host with the key in its URL."""
+
+    fix = ""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Return the URL to connect to instead, or the error where there is none."""
+        """Return the URL to connect to instead, or the error if it must not be followed."""
         if not isinstance(exc, InvalidStatus):
             return exc
         response = exc.response
         location = response.headers.get("Location")
         try:
             target = redirect_target(
-                self.uri, response.status_code, location, server="the provider", fix=MOVED
+                self.uri, response.status_code, location, server="the provider", fix=self.fix
             )
         except RedirectRefused as error:
             return error
@@ -110,18 +119,22 @@ class _ConnectToOneHost(connect_websocket):
         return target if urlsplit(target).query else f"{target}?{urlsplit(self.uri).query}"
 
 
-async def _connect(url: str, *, frame_limit_bytes: int, secrets: Redactor) -> ClientConnection:
+async def _connect(
+    url: str, *, venue: str, frame_limit_bytes: int, secrets: Redactor
+) -> ClientConnection:
     try:
-        return await _ConnectToOneHost(
+        connecting = _ConnectToOneHost(
             url,
             max_size=frame_limit_bytes,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=PING_EVERY_S,
             ping_timeout=PONG_TIMEOUT_S,
-            compression=None,  # frames are small: unpacking would cost more than it saves
+            compression=None,  # frames are small: decompression would cost more than it saves
             logger=_quiet,
         )
+        connecting.fix = moved(venue, setting="WS_URL")
+        return await connecting
     except RedirectRefused as error:
         raise FeedRefused(secrets.text(error.args[0]), fix=error.fix) from None
     except InvalidStatus as error:
@@ -142,7 +155,7 @@ def _refused(error: InvalidStatus) -> FeedRefused | FeedUnavailable:
 
 
 def retry_after_s(header: str | None, *, now: datetime) -> float:
-    """Return the seconds in a Retry-After header, be it a number or a date; 0 for anything else."""
+    """Return the seconds in a Retry-After header, a number or a date; 0 if it is neither."""
     if not header:
         return 0.0
     try:

@@ -21,8 +21,8 @@ from curl_cffi.requests.exceptions import RequestException
 from ray_pipeline.errors import ProviderUnavailable, RedirectRefused
 from ray_pipeline.jobs._html import table
 from ray_pipeline.jobs.spec import Request
-from ray_pipeline.providers import YAHOO
 from ray_pipeline.providers.refusals import Answer
+from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.storage.redirects import MOST_REDIRECTS, REDIRECTS, get, moved, too_many_redirects
 
 CALENDAR = "/calendar/earnings"

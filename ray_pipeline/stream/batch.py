@@ -17,11 +17,11 @@ import msgspec
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import Decoder
-from ray_pipeline.feeds.records import Gap, Reject, Ticker, Trade, from_ms
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Gap, Record, Reject, from_ms
 from ray_pipeline.stream.bars import Bar, BarKey
 from ray_pipeline.stream.rows import (
     OLDEST_MS,
-    Layout,
     bad_event_time,
     check_number,
     received_text,
@@ -30,7 +30,7 @@ from ray_pipeline.stream.rows import (
 )
 from ray_pipeline.stream.sequence import Arrivals, Range
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 ShardEpoch = tuple[int, int]
 ZERO = Decimal(0)
 LARGEST = 2**62  # int8 in Postgres
@@ -357,7 +357,7 @@ def summarise(
 
 def _parked(
     message: Message,
-    record: Trade | Ticker | Gap | Reject,
+    record: Record,
     *,
     reason: str,
     detail: str,

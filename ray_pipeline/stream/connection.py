@@ -1,7 +1,7 @@
 """
-Collect one connection's symbols, for ever: connect, subscribe, read, notice silence, start over.
+Collect the symbols of one connection: connect, subscribe, read, detect silence, reconnect.
 
-Every time in which nothing could be collected is reported as a gap once collecting goes on.
+Each period without data is reported as a gap when data arrives again.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
+from ray_pipeline.feeds.protocol import AllSymbols, PerSymbol
 from ray_pipeline.retry import Backoff
-from ray_pipeline.stream.dialect import Dialect
+from ray_pipeline.stream.dialect import next_request
 from ray_pipeline.stream.gaps import GapBook
-from ray_pipeline.stream.ingest import Desk, Taken
+from ray_pipeline.stream.ingest import Intake, Taken
 from ray_pipeline.stream.liveness import Liveness, Stall
 from ray_pipeline.stream.subscriptions import Subscriptions
 from ray_pipeline.tasks import first_of
@@ -25,10 +26,10 @@ from ray_pipeline.tasks import first_of
 log = logging.getLogger(__name__)
 
 REST_EVERY = 20  # subscriptions
-# A socket whose buffer is never empty never waits, and the lease would not be renewed.
+# Reading a socket with a full buffer never waits. Without a pause the lease would not be renewed.
 YIELD_RECORDS = 500
-LOOKS = 8  # at the silence, in the time that makes it a stall
-LONGEST_LOOK_S = 1.0
+CHECKS_PER_STALL = 8  # of the silence, in the time that makes it a stall
+LONGEST_CHECK_PAUSE_S = 1.0
 
 
 class Socket(Protocol):
@@ -42,11 +43,11 @@ class Socket(Protocol):
 
 
 Connect = Callable[[], AbstractAsyncContextManager[Socket]]
-"""Open a connection, FeedRefused or FeedUnavailable where that fails, and close it at the end."""
+"""Open a connection and close it at the end. Raise FeedRefused or FeedUnavailable on failure."""
 
 
 class Pacer(Protocol):
-    """Spaces what the whole cluster does."""
+    """Spaces the connections of the whole cluster."""
 
     async def turn(self) -> None:
         """Wait for the next free moment."""
@@ -54,10 +55,10 @@ class Pacer(Protocol):
 
 class FeedStalled(FeedUnavailable):
     """
-    The connection is open, and nothing comes.
+    The connection is open but delivers no data.
 
     Attributes:
-        since: When the last thing came that could have come.
+        since: When the silence began.
     """
 
     def __init__(self, message: str, *, since: datetime) -> None:
@@ -68,12 +69,12 @@ class FeedStalled(FeedUnavailable):
 @dataclass(frozen=True, slots=True)
 class Pauses:
     """
-    How slowly to subscribe, and how long silence is usual.
+    How slowly to subscribe, and when silence is a stall.
 
     Attributes:
-        subscribe_s: After each subscription.
-        rest_s: After every twentieth one, instead.
-        liveness_s: Least silence that counts as a stall.
+        subscribe_s: Pause after each subscription.
+        rest_s: Pause after every twentieth subscription, instead of `subscribe_s`.
+        liveness_s: Shortest silence that counts as a stall.
     """
 
     subscribe_s: float
@@ -81,14 +82,14 @@ class Pauses:
     liveness_s: float
 
     @property
-    def look_s(self) -> float:
-        """Between two looks at the silence."""
-        return min(LONGEST_LOOK_S, self.liveness_s / LOOKS)
+    def check_pause_s(self) -> float:
+        """Seconds between two checks for silence."""
+        return min(LONGEST_CHECK_PAUSE_S, self.liveness_s / CHECKS_PER_STALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time, twice: what happened when, and how long it took."""
+    """A wall clock for events and a monotonic clock for durations."""
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic_s: Callable[[], float] = time.monotonic
@@ -96,19 +97,20 @@ class Clock:
 
 class Collector:
     """
-    One connection and what it should be subscribed to.
+    One connection and its subscriptions.
 
     Attributes:
         state: One word: no_symbols, paused, connecting, collecting or disconnected.
-        cause: Why nothing is collected; empty while it is.
+        cause: Why it does not collect; empty while it collects.
     """
 
     def __init__(
         self,
-        dialect: Dialect,
-        desk: Desk,
+        intake: Intake,
+        subscription: PerSymbol | AllSymbols,
         *,
         connect: Connect,
+        new_ticket: Callable[[], str],
         pacer: Pacer,
         pauses: Pauses,
         liveness: Liveness,
@@ -116,8 +118,10 @@ class Collector:
         gaps: GapBook,
         clock: Clock,
     ) -> None:
-        self._dialect = dialect
-        self._desk = desk
+        self._intake = intake
+        self._desk = intake.desk
+        self._subscription = subscription
+        self._new_ticket = new_ticket
         self._connect = connect
         self._pacer = pacer
         self._pauses = pauses
@@ -139,45 +143,45 @@ class Collector:
 
     @property
     def subscriptions(self) -> Subscriptions:
-        """What is wanted and what is confirmed."""
+        """The desired and the confirmed subscriptions."""
         return self._subscriptions
 
     @property
     def paused(self) -> bool:
-        """Whether a person stopped it for a while."""
+        """Whether `pause` was called."""
         return self._paused.is_set()
 
     def want(self, symbols: Mapping[str, str | None]) -> None:
-        """Change the symbols, with their categories, by the difference only."""
-        leavers = set(self._subscriptions.wanted) - symbols.keys()
+        """Replace the symbols and their categories. Only the difference is sent to the venue."""
+        removed = set(self._subscriptions.wanted) - symbols.keys()
         self._subscriptions.want(symbols)
-        self._dialect.describe(symbols)
+        self._intake.describe(symbols)
         self._liveness.watch(symbols, now_s=self._clock.monotonic_s())
-        for symbol in leavers:
+        for symbol in removed:
             self.gaps.close_symbol(symbol, to_at=self._clock.now())
         self._changed.set()
 
     def resubscribe(self, symbols: Iterable[str] | None) -> list[str]:
-        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        """Subscribe again to these or to all symbols; return the symbols that are wanted."""
         wanted = self._subscriptions.wanted
-        chosen = wanted if symbols is None else [one for one in symbols if one in wanted]
+        chosen = wanted if symbols is None else [symbol for symbol in symbols if symbol in wanted]
         for symbol in chosen:
             self._subscriptions.ask_again(symbol)
         self._changed.set()
         return list(chosen)
 
     def pause(self) -> None:
-        """Disconnect, and stay so until `resume`; the time is reported as a gap."""
+        """Disconnect until `resume`. The time is reported as a gap."""
         self._running.clear()
         self._paused.set()
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self._paused.clear()
         self._running.set()
 
     async def run(self) -> None:
-        """Collect until cancelled. Failures are waited out, however many there are."""
+        """Collect until cancelled. After a failure, wait and connect again."""
         try:
             while True:
                 await self._ready()
@@ -189,20 +193,20 @@ class Collector:
 
     async def _ready(self) -> None:
         if self.paused:
-            self._stand_still("paused", "paused by request")
+            self._set("paused", "paused by request")
             self.gaps.open("paused", "paused by request", from_at=self._clock.now())
             await self._running.wait()
         while not self._subscriptions.wanted:
-            self._stand_still("no_symbols", "there are no symbols to collect")
+            self._set("no_symbols", "there are no symbols to collect")
             self._changed.clear()
             await self._changed.wait()
 
-    def _stand_still(self, state: str, cause: str) -> None:
+    def _set(self, state: str, cause: str) -> None:
         self.state, self.cause = state, cause
 
     async def _connection(self) -> float:
-        """Live through one connection, and return the seconds to wait before the next."""
-        self._stand_still("connecting", self.cause)
+        """Use one connection until it ends; return the seconds to wait before the next one."""
+        self._set("connecting", self.cause)
         self._last_frame_at = None
         try:
             async with self._connect() as socket:
@@ -233,10 +237,10 @@ class Collector:
         self._last_frame_at = self._clock.now()
         self.connected = True
         self.connections += 1
-        self._stand_still("collecting", "")
+        self._set("collecting", "")
 
     def _fail(self, kind: str, cause: str, *, from_at: datetime | None = None) -> None:
-        self._stand_still("disconnected", cause)
+        self._set("disconnected", cause)
         self.gaps.open(kind, cause, from_at=from_at or self._last_frame_at or self._clock.now())
         log.warning("%s: %s", self._desk.origin.name, cause)
 
@@ -246,7 +250,7 @@ class Collector:
         while True:
             frame = await socket.receive()
             received_at = self._clock.now()
-            self._note(self._dialect.take(frame, received_at), received_at)
+            self._note(self._intake.take(frame, received_at), received_at)
             if (total := counts.records + counts.rejects) - rested_at >= YIELD_RECORDS:
                 rested_at = total
                 await asyncio.sleep(0)
@@ -267,7 +271,12 @@ class Collector:
             self.gaps.close(to_at=received_at)
 
     def _resumed(self, taken: Taken, received_at: datetime) -> bool:
-        """Say whether collecting goes on: data after all is subscribed; at night, any frame."""
+        """
+        Return whether the feed's gap is over.
+
+        It is over with the first data after all symbols are subscribed. A closed market sends no
+        data, so then any frame ends the gap.
+        """
         if not self._subscriptions.complete():
             return False
         return bool(taken.symbols) or not self._liveness.is_open(received_at.timestamp())
@@ -281,10 +290,12 @@ class Collector:
         self._desk.gap("refused", self.cause, symbols=None, from_at=received_at, to_at=received_at)
 
     async def _subscribe(self, socket: Socket) -> None:
-        """Send the difference between wish and truth, slowly, as often as there is one."""
+        """Send requests until the subscriptions are as desired, then wait for a change."""
         sent = 0
         while True:
-            request = self._dialect.request(self._subscriptions)
+            request = next_request(
+                self._subscription, self._subscriptions, new_ticket=self._new_ticket
+            )
             if request is None:
                 self._changed.clear()
                 await self._changed.wait()
@@ -301,9 +312,9 @@ class Collector:
         return self._pauses.rest_s if sent % REST_EVERY == 0 else self._pauses.subscribe_s
 
     async def _watch(self) -> None:
-        """Look for silence: of a symbol, subscribe it again; of the feed, reconnect."""
+        """Detect silence: subscribe again to a silent symbol; reconnect if the feed is silent."""
         while True:
-            await asyncio.sleep(self._pauses.look_s)
+            await asyncio.sleep(self._pauses.check_pause_s)
             now_s, now = self._clock.monotonic_s(), self._clock.now()
             silent_s = self._liveness.feed_silence_s(now_s=now_s, wall_s=now.timestamp())
             if silent_s is not None:
@@ -313,15 +324,18 @@ class Collector:
                 )
             stalls = self._liveness.stalls(now_s=now_s, wall_s=now.timestamp())
             for stall in stalls:
-                self._treat(stall)
-            hopeless = [stall.symbol for stall in stalls if stall.known and stall.repeated]
-            if hopeless:
+                self._subscribe_again(stall)
+            # A symbol that never had data may not exist, so it does not cost a reconnect.
+            still_silent = [
+                stall.symbol for stall in stalls if stall.has_had_data and stall.repeated
+            ]
+            if still_silent:
                 raise FeedStalled(
-                    f"still no data of {_some(hopeless)} after subscribing again", since=now
+                    f"still no data of {_abridged(still_silent)} after subscribing again", since=now
                 )
 
-    def _treat(self, stall: Stall) -> None:
-        """Subscribe again. A symbol that never had data may not exist: it costs no reconnect."""
+    def _subscribe_again(self, stall: Stall) -> None:
+        """Open the symbol's gap and subscribe to it again."""
         self.gaps.open_symbol(
             stall.symbol,
             "stalled",
@@ -332,6 +346,6 @@ class Collector:
         self._changed.set()
 
 
-def _some(symbols: Sequence[str]) -> str:
+def _abridged(symbols: Sequence[str]) -> str:
     shown = ", ".join(symbols[:5])
     return shown if len(symbols) <= 5 else f"{shown} and {len(symbols) - 5} more"

@@ -15,18 +15,18 @@ from random import Random
 from typing import Generic, TypeVar
 
 from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable, LogReplaced
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Record
 from ray_pipeline.retry import Backoff, retrying
 from ray_pipeline.stream.bars import BarKey
 from ray_pipeline.stream.batch import BatchBuilder, Message, RecordBatch
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.cache_writer import CacheWriter
 from ray_pipeline.stream.consumer_ports import ConsumerStatus, HistoryStore, TopicReader
-from ray_pipeline.stream.rows import Layout
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0

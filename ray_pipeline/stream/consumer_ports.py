@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.records import Record
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
 from ray_pipeline.stream.sequence import RangeSet
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 KEPT_LATENCIES = 1_000  # until they are reported
 

@@ -8,17 +8,14 @@ replay sends the same identity again, which the consumer recognises as a repeat.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import UNDECODABLE, Decoder, encode, renumber
-from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, RecordIdentity, Reject, Ticker, Trade
+from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Record, RecordIdentity, Reject
 
 REPLAY_SHARDS = 1000  # shards from here on carry dead letters that were replayed
 _RESERVATION = re.compile(r"replaying as shard (\d+), epoch (\d+), seq (\d+)")
-_decoders: dict[str, Decoder[Trade] | Decoder[Ticker]] = {
-    "Trade": Decoder(Trade),
-    "Ticker": Decoder(Ticker),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +49,7 @@ def reserved(resolution: str) -> RecordIdentity | None:
     return RecordIdentity(*(int(number) for number in match.groups())) if match else None
 
 
-def readdress(
-    dead_letter: DeadLetter, identity: RecordIdentity, kind: type[Trade] | type[Ticker]
-) -> bytes:
+def readdress(dead_letter: DeadLetter, identity: RecordIdentity, kind: type[Record]) -> bytes:
     """
     Return the dead letter's payload as a record with a new identity.
 
@@ -63,10 +58,15 @@ def readdress(
     """
     try:
         value = renumber(dead_letter.payload, identity)
-        _decoders[kind.__name__].decode(value)
+        _decoder(kind).decode(value)
     except (*UNDECODABLE, BadRecord) as error:
         return _still_bad(dead_letter, identity, str(error))
     return value
+
+
+@cache
+def _decoder(kind: type[Record]) -> Decoder[Record]:
+    return Decoder(kind)
 
 
 def _still_bad(dead_letter: DeadLetter, identity: RecordIdentity, why: str) -> bytes:

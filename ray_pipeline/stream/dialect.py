@@ -1,80 +1,43 @@
-"""How each venue is asked for symbols, and which frames bring their data."""
+"""Which frame brings a connection closer to its desired subscriptions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 
-from ray_pipeline.feeds import bithumb, finnhub
-from ray_pipeline.stream.ingest import Taken, TickerIntake, TradeIntake
+from ray_pipeline.feeds.protocol import AllSymbols, PerSymbol
 from ray_pipeline.stream.subscriptions import Subscriptions
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A frame to send, and what it changes."""
+    """A frame to send, and the symbols that it adds and drops."""
 
     frame: str
     added: Sequence[str] = ()
     dropped: Sequence[str] = ()
 
 
-class Dialect(Protocol):
-    """What the collector needs to know about a venue."""
-
-    def request(self, subscriptions: Subscriptions) -> Request | None:
-        """Return the next frame towards what is wanted, None when that is reached."""
-
-    def take(self, frame: bytes, received_at: datetime) -> Taken:
-        """Put everything in a frame into the outbox."""
-
-    def describe(self, symbols: Mapping[str, str | None]) -> None:
-        """Take note of the symbols' categories."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinnhubDialect:
-    """One frame a symbol. Leavers first: the provider counts what is subscribed at a time."""
-
-    intake: TradeIntake
-
-    def request(self, subscriptions: Subscriptions) -> Request | None:
-        """Return the frame for one symbol."""
-        for symbol in subscriptions.surplus():
-            return Request(finnhub.unsubscribe(symbol), dropped=(symbol,))
-        for symbol in subscriptions.missing():
-            return Request(finnhub.subscribe(symbol), added=(symbol,))
+def next_request(
+    subscription: PerSymbol | AllSymbols,
+    subscriptions: Subscriptions,
+    *,
+    new_ticket: Callable[[], str],
+) -> Request | None:
+    """Return the next frame to send; None if the connection has its desired subscriptions."""
+    if isinstance(subscription, PerSymbol):
+        return _for_one_symbol(subscription, subscriptions)
+    if subscriptions.complete() or not subscriptions.wanted:
         return None
-
-    def take(self, frame: bytes, received_at: datetime) -> Taken:
-        """Put everything in a frame into the outbox."""
-        return self.intake.take(frame, received_at)
-
-    def describe(self, symbols: Mapping[str, str | None]) -> None:
-        """Take note of the symbols' categories."""
-        self.intake.categories = dict(symbols)
+    return Request(
+        subscription.subscribe(new_ticket(), subscriptions.wanted),
+        added=subscriptions.missing(),
+        dropped=subscriptions.surplus(),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class BithumbDialect:
-    """One frame for all markets, which replaces the one before."""
-
-    intake: TickerIntake
-    new_ticket: Callable[[], str]
-
-    def request(self, subscriptions: Subscriptions) -> Request | None:
-        """Return the frame for all markets."""
-        if subscriptions.complete() or not subscriptions.wanted:
-            return None
-        return Request(
-            bithumb.subscribe(self.new_ticket(), subscriptions.wanted),
-            added=subscriptions.missing(),
-            dropped=subscriptions.surplus(),
-        )
-
-    def take(self, frame: bytes, received_at: datetime) -> Taken:
-        """Put everything in a frame into the outbox."""
-        return self.intake.take(frame, received_at)
-
-    def describe(self, symbols: Mapping[str, str | None]) -> None:
-        """Markets have no categories."""
+def _for_one_symbol(subscription: PerSymbol, subscriptions: Subscriptions) -> Request | None:
+    """Unsubscribe first: the venue limits the number of simultaneous subscriptions."""
+    for symbol in subscriptions.surplus():
+        return Request(subscription.unsubscribe(symbol), dropped=(symbol,))
+    for symbol in subscriptions.missing():
+        return Request(subscription.subscribe(symbol), added=(symbol,))
+    return None

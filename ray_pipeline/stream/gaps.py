@@ -1,4 +1,4 @@
-"""The times in which nothing could be collected, from their beginning to their end."""
+"""The periods without data, from their start to their end."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Where a gap goes when it is over."""
+    """The receiver of finished gaps."""
 
     def __call__(
         self,
@@ -22,7 +22,7 @@ class Reporter(Protocol):
 
 @dataclass(slots=True)
 class OpenGap:
-    """A gap whose end is not known yet."""
+    """A gap that continues."""
 
     kind: str
     cause: str
@@ -32,9 +32,9 @@ class OpenGap:
 @dataclass(slots=True)
 class GapBook:
     """
-    Open gaps: at most one of the whole feed, and one a symbol.
+    The open gaps: at most one of the whole feed and one per symbol.
 
-    A second failure before data flows again is part of the first gap; it only adds its cause.
+    A second failure before data arrives belongs to the first gap and adds its cause.
     """
 
     report: Reporter
@@ -49,32 +49,32 @@ class GapBook:
             self.feed.cause = f"{self.feed.cause}; then {cause}"[:500]
 
     def note(self, remark: str) -> None:
-        """Add to the cause of the feed's open gap, once; nothing happens where none is open."""
+        """Add a remark to the cause of the feed's open gap, if there is one, once."""
         if self.feed is not None and remark not in self.feed.cause:
             self.feed.cause = f"{self.feed.cause}; {remark}"
 
     def open_symbol(self, symbol: str, kind: str, cause: str, *, from_at: datetime | None) -> None:
-        """Begin a gap of one symbol; the first of two counts."""
+        """Begin a gap of one symbol; an open gap of the symbol continues."""
         self.symbols.setdefault(symbol, OpenGap(kind, cause, from_at))
 
     def close(self, *, to_at: datetime) -> None:
-        """End the feed's gap: collecting goes on."""
+        """End the feed's gap: data arrives again."""
         gap, self.feed = self.feed, None
         if gap is not None:
             self.report(gap.kind, gap.cause, symbols=None, from_at=gap.from_at, to_at=to_at)
 
     def close_symbol(self, symbol: str, *, to_at: datetime) -> None:
-        """End a symbol's gap: it has data again, or is not wanted any more."""
+        """End a symbol's gap: it has data again, or was removed."""
         gap = self.symbols.pop(symbol, None)
         if gap is not None:
             self.report(gap.kind, gap.cause, symbols=[symbol], from_at=gap.from_at, to_at=to_at)
 
     def close_all(self, *, to_at: datetime) -> None:
-        """End every gap: whoever collects next reports the time from here on."""
+        """End every gap. The next producer reports the time from now on."""
         for symbol in list(self.symbols):
             self.close_symbol(symbol, to_at=to_at)
         self.close(to_at=to_at)
 
     def since(self) -> datetime | None:
-        """Return the beginning of the feed's open gap, None where none is open or it is unknown."""
+        """Return the start of the feed's open gap; None if none is open or its start is unknown."""
         return self.feed.from_at if self.feed else None

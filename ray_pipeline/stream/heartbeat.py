@@ -1,4 +1,4 @@
-"""What a producer says of itself, once a second, in `producer_epochs`."""
+"""The heartbeat of a producer: its state, once a second, in `producer_epochs`."""
 
 import asyncio
 import logging
@@ -37,17 +37,17 @@ class Beat:
 
 
 class BeatStore(Protocol):
-    """Where heartbeats are kept."""
+    """The store of the heartbeats."""
 
     async def write(self, beat: Beat) -> None:
         """Insert or replace the row of an epoch; DatabaseUnavailable when Postgres is away."""
 
     async def last_safe_at(self, feed: str, shard: int, *, before_epoch: int) -> datetime | None:
-        """Return up to when the newest earlier epoch is complete, None where there is none."""
+        """Return until when the previous epoch is complete; None for the first epoch."""
 
 
 async def beat(store: BeatStore, compose: Callable[[], Beat]) -> None:
-    """Write a heartbeat a second until cancelled. Nothing waits for it; an outage skips some."""
+    """Write a heartbeat every second until cancelled. During an outage heartbeats are skipped."""
     away = False
     while True:
         try:

@@ -1,19 +1,19 @@
 """
-From what a provider sent to numbered records in the outbox. Nothing is dropped in silence.
+From the frames of a venue to numbered records in the outbox. Nothing is dropped without a notice.
 
-This is the hot path: one frame in, its records out, no waiting.
+This is the hot path: it never waits.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 import msgspec
 
 from ray_pipeline.errors import BadRecord
-from ray_pipeline.feeds import bithumb, finnhub
-from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Gap, Reject, Ticker, Trade, to_ms
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.protocol import Arrival, Complaint, Refusal
+from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
 from ray_pipeline.stream.outbox_port import OutboxPort
 
 DETAIL_LIMIT = 1_000  # characters
@@ -23,31 +23,29 @@ NOTHING: Collection[str] = ()
 @dataclass(frozen=True, slots=True)
 class Origin:
     """
-    Who a record comes from.
+    The producer of a record.
 
     Attributes:
         shard: Number of the connection.
-        name: As the tables show it, such as `sp500-03`; also the key of notices.
-        source: As the tables show it.
+        name: Name in the tables, such as `sp500-03`; also the key of notices.
     """
 
     shard: int
     name: str
-    source: str
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was taken so far."""
+    """Counts since the start of the epoch."""
 
     records: int = 0
     rejects: int = 0
-    unsubscribed: int = 0  # stored all the same
+    unsubscribed: int = 0  # records of symbols that were not requested; they are stored
     last_data_at: datetime | None = None
 
 
 class Desk:
-    """Numbers notices and puts them into the outbox, beside the data."""
+    """Numbers notices and puts them into the outbox."""
 
     def __init__(self, outbox: OutboxPort, origin: Origin) -> None:
         self.outbox = outbox
@@ -55,7 +53,7 @@ class Desk:
         self.counts = Counts()
 
     def reject(self, reason: str, detail: str, payload: bytes, *, received_at: datetime) -> None:
-        """Send something that is no record to where it is parked."""
+        """Report a part of a frame that is not a record; it becomes a dead letter."""
         self.counts.rejects += 1
         record = Reject(
             epoch=self.outbox.epoch,
@@ -94,10 +92,10 @@ class Desk:
 
 
 def excerpt(payload: bytes) -> str:
-    """Return as much of a payload as fits into a record once it is written as JSON."""
+    """Return the start of a payload that, encoded as JSON, fits into a record."""
     text = payload[:REJECT_LIMIT_BYTES].decode("utf-8", "replace")
     while (size := len(msgspec.json.encode(text))) > REJECT_LIMIT_BYTES:
-        # Control characters take six bytes each, so a cut by bytes alone would not do.
+        # JSON writes a control character as six bytes, so the first cut may be too long.
         text = text[: len(text) * REJECT_LIMIT_BYTES // size - 1]
     return text
 
@@ -105,11 +103,11 @@ def excerpt(payload: bytes) -> str:
 @dataclass(slots=True)
 class Taken:
     """
-    What a frame was.
+    The contents of a frame.
 
     Attributes:
-        symbols: The symbols it had data of.
-        complaint: What the provider did not like, empty where it did not complain.
+        symbols: The symbols with data.
+        complaint: The venue's complaint; empty if it did not complain.
     """
 
     symbols: Collection[str] = NOTHING
@@ -119,149 +117,113 @@ class Taken:
 TAKEN_NOTHING = Taken()
 
 
-@dataclass(slots=True)
-class TradeIntake:
-    """Takes the frames of Finnhub."""
+class Intake:
+    """
+    Puts the contents of a venue's frames and REST answers into the outbox.
 
-    desk: Desk
-    future_tolerance_ms: int
-    categories: Mapping[str, str | None] = field(default_factory=dict)
+    Attributes:
+        desk: Where notices go.
+        newest_ms: Event time of the newest record of each symbol that was put. A REST answer
+            repeats the values that have not changed.
+    """
+
+    def __init__(
+        self, desk: Desk, feed: Feed, *, future_tolerance_ms: int, newest_ms: Mapping[str, int]
+    ) -> None:
+        origin = desk.origin
+        self.desk = desk
+        self.newest_ms = dict(newest_ms)
+        protocol = feed.protocol
+        self._outbox = desk.outbox
+        self._counts = desk.counts
+        self._one_record_per_frame = protocol.one_record_per_frame
+        # Plain attributes: one lookup per record instead of two or three.
+        self._parse = protocol.parse
+        self._record = protocol.record
+        self._symbol_of = feed.layout.symbol
+        self._event_ms_of = feed.layout.event_ms
+        self._polls = protocol.poll is not None
+        self._future_tolerance_ms = future_tolerance_ms
+        self._arrival = Arrival(
+            shard=origin.shard,
+            producer=origin.name,
+            epoch=desk.outbox.epoch,
+            received_at=EPOCH,
+        )
+
+    def describe(self, categories: Mapping[str, str | None]) -> None:
+        """Note the category of each symbol."""
+        self._arrival.categories = dict(categories)
 
     def take(self, frame: bytes, received_at: datetime) -> Taken:
-        """Put everything in a frame into the outbox, in its order."""
-        events = finnhub.parse(frame)
-        now_ms = to_ms(received_at)
+        """
+        Put the contents of a frame into the outbox, in its order.
+
+        Raises:
+            FeedRefused: If the venue ends the connection after this frame.
+        """
+        events = self._parse(frame)
+        if not events:
+            return TAKEN_NOTHING
+        self._arrive(received_at)
+        whole = frame if self._one_record_per_frame else None
         symbols: dict[str, None] = {}
         taken = TAKEN_NOTHING
         for event in events:
-            if type(event) is finnhub.Print:
-                if self._put(event, now_ms, received_at):
-                    symbols[event.s] = None
-            elif isinstance(event, finnhub.Refusal):
-                self.desk.reject(event.reason, event.detail, event.payload, received_at=received_at)
-            elif isinstance(event, finnhub.Complaint):
-                taken = Taken(complaint=event.message or "no reason given")
+            if type(event) is Refusal:
+                self._refuse(event, received_at)
+            elif type(event) is Complaint:
+                taken = Taken(complaint=event.message)
+            elif (symbol := self._put(event, received_at, whole)) is not None:
+                symbols[symbol] = None
         if symbols:
-            self.desk.counts.last_data_at = received_at
+            self._counts.last_data_at = received_at
             return Taken(symbols=symbols)
         return taken
 
-    def _put(self, event: finnhub.Print, now_ms: int, received_at: datetime) -> bool:
-        """Put one trade, or what is left of it; say whether it was a trade."""
-        try:
-            finnhub.check(event, now_ms=now_ms, future_tolerance_ms=self.future_tolerance_ms)
-            if event.v is not None and not event.v.is_finite():
-                raise BadRecord("no usable volume", reason="bad_volume")
-        except BadRecord as error:
-            payload = msgspec.json.encode(event)
-            self.desk.reject(error.reason, str(error), payload, received_at=received_at)
-            return False
-        outbox, origin = self.desk.outbox, self.desk.origin
-        symbol = event.s
-        trade = Trade(
-            symbol=symbol,
-            price=event.p,
-            volume=event.v,
-            timestamp_ms=event.t,
-            epoch=outbox.epoch,
-            seq=outbox.next_seq(),
-            pod_index=origin.shard,
-            trade_conditions=event.c,
-            pod_name=origin.name,
-            source=origin.source,
-            category=self.categories.get(symbol),
-            created_at=received_at,
-        )
-        outbox.put(symbol, trade, received_at=received_at)
-        self.desk.counts.records += 1
-        return True
-
-
-@dataclass(slots=True)
-class TickerIntake:
-    """
-    Takes Bithumb's tickers, from the WebSocket and from REST.
-
-    Attributes:
-        newest_ms: Event time of the last ticker put, per market; REST repeats what has not changed.
-    """
-
-    desk: Desk
-    future_tolerance_ms: int
-    newest_ms: dict[str, int] = field(default_factory=dict)
-
-    def take(self, frame: bytes, received_at: datetime) -> Taken:
-        """
-        Put the ticker in a frame into the outbox.
-
-        Raises:
-            FeedRefused: If the frame is one of Bithumb's errors.
-        """
-        event = bithumb.parse_frame(frame)
-        if event is None:
-            return TAKEN_NOTHING
-        ticker = self._ticker(event, frame, received_at)
-        return TAKEN_NOTHING if ticker is None else self._put(ticker, received_at)
-
-    def take_answer(
-        self, events: Iterator[bithumb.RawTicker | bithumb.Refusal], received_at: datetime
-    ) -> int:
-        """Put what is new in an answer of REST, and return how many tickers that were."""
+    def take_answer(self, events: Iterable[object], received_at: datetime) -> int:
+        """Put the new records of a REST answer into the outbox, and return their number."""
+        self._arrive(received_at)
         new = 0
         for event in events:
-            ticker = self._ticker(event, None, received_at)
-            if ticker and ticker.timestamp_field > self.newest_ms.get(ticker.market, -1):
-                self._put(ticker, received_at)
+            if isinstance(event, Refusal):
+                self._refuse(event, received_at)
+            elif self._put(event, received_at, None, only_new=True) is not None:
+                self._counts.last_data_at = received_at
                 new += 1
         return new
 
-    def _ticker(
-        self,
-        event: bithumb.RawTicker | bithumb.Refusal,
-        frame: bytes | None,
-        received_at: datetime,
-    ) -> Ticker | None:
-        """Return a ticker with its number, None after parking what is none."""
-        if isinstance(event, bithumb.Refusal):
-            self.desk.reject(event.reason, event.detail, event.payload, received_at=received_at)
-            return None
-        outbox = self.desk.outbox
+    def _arrive(self, received_at: datetime) -> None:
+        received_ms = to_ms(received_at)
+        self._arrival.received_at = received_at
+        self._arrival.received_ms = received_ms
+        self._arrival.latest_ms = received_ms + self._future_tolerance_ms
+
+    def _refuse(self, refusal: Refusal, received_at: datetime) -> None:
+        self.desk.reject(refusal.reason, refusal.detail, refusal.payload, received_at=received_at)
+
+    def _put(
+        self, event: object, received_at: datetime, frame: bytes | None, only_new: bool = False
+    ) -> str | None:
+        """Put one record, or a reject in its place; return the symbol if a record was put."""
+        outbox = self._outbox
         try:
-            ticker = bithumb.ticker(
-                event,
-                received_at=received_at,
-                pod_index=self.desk.origin.shard,
-                epoch=outbox.epoch,
-                seq=0,
-            )
-            bithumb.check(
-                ticker,
-                now_ms=to_ms(received_at),
-                future_tolerance_ms=self.future_tolerance_ms,
-            )
-            _require_finite(event)
+            # `next_seq` only looks at the number, so a refused or repeated record leaves it free.
+            record = self._record(event, self._arrival, outbox.next_seq())
         except BadRecord as error:
             payload = frame or msgspec.json.encode(event)
             self.desk.reject(error.reason, str(error), payload, received_at=received_at)
             return None
-        return ticker
+        symbol = self._symbol_of(record)
+        if self._polls and not self._advance(symbol, self._event_ms_of(record)) and only_new:
+            return None
+        outbox.put(symbol, record, received_at=received_at)
+        self._counts.records += 1
+        return symbol
 
-    def _put(self, ticker: Ticker, received_at: datetime) -> Taken:
-        outbox = self.desk.outbox
-        numbered = msgspec.structs.replace(ticker, seq=outbox.next_seq())
-        outbox.put(numbered.market, numbered, received_at=received_at)
-        self.desk.counts.records += 1
-        self.desk.counts.last_data_at = received_at
-        newest_ms = self.newest_ms
-        newest_ms[numbered.market] = max(
-            numbered.timestamp_field, newest_ms.get(numbered.market, -1)
-        )
-        return Taken(symbols=(numbered.market,))
-
-
-def _require_finite(event: bithumb.RawTicker) -> None:
-    """JSON has no word for infinity, and neither has a price."""
-    for name in bithumb.COPIED:
-        value = getattr(event, name)
-        if isinstance(value, Decimal) and not value.is_finite():
-            raise BadRecord(f"no usable {name}", reason="bad_price")
+    def _advance(self, symbol: str, event_ms: int) -> bool:
+        """Note the event time of a record, and return whether it is the newest of its symbol."""
+        newer = event_ms > self.newest_ms.get(symbol, -1)
+        if newer:
+            self.newest_ms[symbol] = event_ms
+        return newer

@@ -22,7 +22,8 @@ from ray_pipeline.errors import (
     OwnershipLost,
 )
 from ray_pipeline.feeds.feed import partition_of
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Record
 from ray_pipeline.lease import LeaseStore, Ownership
 from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
 from ray_pipeline.stream.cache_writer import CacheWriter
@@ -38,13 +39,12 @@ from ray_pipeline.stream.consumer_ports import (
     same_log,
 )
 from ray_pipeline.stream.consumer_reports import ConsumerReports
-from ray_pipeline.stream.rows import Layout
 from ray_pipeline.stream.sequence import Arrivals, RangeSet
 from ray_pipeline.tasks import background, first_of
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 REPORT_EVERY_S = 5.0
 RETRY_S = 1.0

@@ -1,4 +1,4 @@
-"""Bithumb over REST: a snapshot to start with, and a substitute while the WebSocket is down."""
+"""A venue's REST API: a snapshot at the start, and a replacement while the WebSocket is down."""
 
 import asyncio
 import logging
@@ -7,28 +7,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
-from ray_pipeline.feeds.bithumb import RawTicker, Refusal
 from ray_pipeline.stream.connection import Clock, Collector
-from ray_pipeline.stream.ingest import TickerIntake
+from ray_pipeline.stream.ingest import Intake
 
 log = logging.getLogger(__name__)
 
 
-class TickerSource(Protocol):
+class RecordSource(Protocol):
     """The REST API."""
 
-    def tickers(self, markets: Sequence[str]) -> AsyncIterator[Sequence[RawTicker | Refusal]]:
-        """Yield the tickers of some markets, one answer after the other."""
+    def records(self, symbols: Sequence[str]) -> AsyncIterator[Sequence[object]]:
+        """Yield the contents of each answer: records as the venue writes them, and refusals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Poller:
-    """Asks for what the WebSocket does not bring."""
+    """Requests the records that the WebSocket does not deliver."""
 
-    source: TickerSource
-    intake: TickerIntake
+    source: RecordSource
+    intake: Intake
     collector: Collector
-    poll_s: float
+    pause_s: float
     clock: Clock
 
     async def run(self) -> None:
@@ -38,19 +37,19 @@ class Poller:
             if not started:
                 started = await self._round()
             elif self._needed() and await self._round():
-                self.collector.gaps.note(f"polled over REST every {self.poll_s:g} s meanwhile")
-            await asyncio.sleep(self.poll_s)
+                self.collector.gaps.note(f"polled over REST every {self.pause_s:g} s meanwhile")
+            await asyncio.sleep(self.pause_s)
 
     def _needed(self) -> bool:
         return self.collector.gaps.feed is not None and not self.collector.paused
 
     async def _round(self) -> bool:
-        """Ask for all markets once; say whether every answer came."""
-        markets = self.collector.subscriptions.wanted
+        """Request all symbols once; return whether every answer arrived."""
+        symbols = self.collector.subscriptions.wanted
         try:
-            async for events in self.source.tickers(markets):
-                self.intake.take_answer(iter(events), self.clock.now())
+            async for events in self.source.records(symbols):
+                self.intake.take_answer(events, self.clock.now())
         except (FeedUnavailable, FeedRefused) as error:
             log.warning("%s: %s", self.intake.desk.origin.name, error)
             return False
-        return bool(markets)
+        return bool(symbols)

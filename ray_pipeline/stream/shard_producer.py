@@ -1,8 +1,8 @@
 """
 A producer: one shard of one feed, under a lease, into an outbox.
 
-Each lease is a tenure with an epoch of its own. At its end reading stops first, then the outbox is
-drained, then the lease is released: whoever comes next reports the time between as a gap.
+Each lease has its own epoch. At its end the producer stops reading, drains the outbox and releases
+the lease, in this order. The next holder reports the time between as a gap.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Protocol
 
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.feeds.feed import FeedName
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.connection import Clock, Collector
@@ -29,21 +28,21 @@ HALT_S = 5.0  # for an outbox to end by itself
 EMPTY = OutboxStatus(published=0, pending=0, spooled=0, safe_at=None)
 
 Symbols = Mapping[str, str | None]
-"""Symbols in order, with the category of each where the feed has categories."""
+"""Symbols in order, each with its category if the feed has categories."""
 
 
 class Courier(OutboxPort, Protocol):
-    """An outbox that can be run; see `stream.outbox.Publisher`."""
+    """An outbox with a task that publishes; see `stream.outbox.Publisher`."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Bring records to the broker until `stop` is set."""
+        """Publish records until `stop` is set."""
 
     async def drain(self, timeout_s: float) -> object:
-        """Wait until everything put is acknowledged, or kept on disk."""
+        """Wait until every record is acknowledged, or kept on disk."""
 
 
-class SymbolSource(Protocol):
-    """Where the symbols come from."""
+class SymbolUpdates(Protocol):
+    """The source of the symbols."""
 
     def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -51,21 +50,21 @@ class SymbolSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which producer this is."""
+    """The identity of a producer."""
 
-    feed: FeedName
+    feed: str
     shard: int
     holder: str
 
     @property
     def name(self) -> str:
-        """As the tables and the logs show it."""
+        """The name in tables and logs."""
         return f"{self.feed}-{self.shard:02d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A collector, and for some feeds a poller beside it."""
+    """A collector, and a poller if the venue has a REST API for records."""
 
     collector: Collector
     poller: Poller | None = None
@@ -74,23 +73,22 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Parts:
     """
-    What a producer is made of.
+    The parts of a producer.
 
     Attributes:
-        outbox: Makes the outbox of an epoch; it may publish while the gate says so.
-        line: Makes the collector that fills it; None where a setting is missing.
-        close: Gives back the connections that the parts share.
-        let_go: Gives back the files that only one process may hold: a successor on the same machine
+        outbox: Makes the outbox of an epoch. It publishes only while the gate returns true.
+        line: Makes the collector that fills the outbox; None if a setting is missing.
+        close: Closes the connections that the parts share.
+        let_go: Releases the files that only one process may hold. A successor on the same machine
             waits for them.
-        missing: Which setting, and what to do.
+        missing: The missing setting, and how to add it.
     """
 
     ownership: Ownership
     beats: BeatStore
-    symbols: SymbolSource
+    symbols: SymbolUpdates
     outbox: Callable[[int, Callable[[], bool]], Courier]
     line: Callable[[Desk], Line] | None
-    source: str
     clock: Clock
     backoff: Backoff
     drain_s: float
@@ -100,7 +98,7 @@ class Parts:
 
 
 class Producer:
-    """Collects while it holds the lease, and waits for the lease while it does not."""
+    """Collects while it holds the lease; otherwise waits for the lease."""
 
     def __init__(self, identity: Identity, parts: Parts) -> None:
         self._identity = identity
@@ -122,13 +120,13 @@ class Producer:
         return f"Producer({self._identity.feed}/{self._identity.shard:02d})"
 
     async def run(self) -> None:
-        """Collect until `stop`, through lost leases and failures of its own."""
+        """Collect until `stop`. After a lost lease or a failure, start again."""
         self._running = asyncio.current_task()
         while not self._stopping.is_set():
             try:
                 await self._tenure()
             except Exception as error:
-                # A bug must not silence a shard for ever: say so, and start over.
+                # A bug must not end a shard: report it and start again.
                 self._set("failed", f"{type(error).__name__}: {error}")
                 log.exception("%s failed", self._identity.name)
                 await first_of(asyncio.sleep(self._parts.backoff.next_s()), self._stop_sign())
@@ -136,35 +134,35 @@ class Producer:
         await self._parts.close()
 
     async def stop(self, *, drain_s: float) -> None:
-        """Stop reading, wait up to `drain_s` for what is in hand, release the lease."""
+        """Stop reading, wait up to `drain_s` for unpublished records, release the lease."""
         self._drain_s = drain_s
         self._stopping.set()
         if self._running is not None and self._running is not asyncio.current_task():
             await asyncio.wait([self._running])
 
     def pause(self) -> None:
-        """Disconnect until `resume`; the time is reported as a gap."""
+        """Disconnect until `resume`. The time is reported as a gap."""
         self._paused = True
         if self._line is not None:
             self._line.collector.pause()
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self._paused = False
         if self._line is not None:
             self._line.collector.resume()
 
     def set_symbols(self, symbols: Mapping[str, str | None]) -> None:
-        """Collect these symbols in place of the source's; an empty mapping gives it back."""
+        """Collect these symbols instead of the source's. An empty mapping restores the source."""
         self._forced = dict(symbols) or None
         self._want()
 
     def resubscribe(self, symbols: Sequence[str] | None) -> list[str]:
-        """Ask the provider again for these symbols, or for all; return those that are wanted."""
+        """Subscribe again to these or to all symbols; return the symbols that are wanted."""
         return self._line.collector.resubscribe(symbols) if self._line is not None else []
 
     def status(self) -> dict[str, object]:
-        """Return what a heartbeat says, and some figures of this process."""
+        """Return the values of a heartbeat, and counts of this process."""
         counts = self._desk.counts if self._desk else None
         return asdict(self._beat()) | {
             "pending": self._outbox.status().pending if self._outbox else 0,
@@ -181,7 +179,7 @@ class Producer:
         await self._parts.ownership.requested.wait()
 
     async def _tenure(self) -> None:
-        """Wait for the lease, use it until it is lost, wanted or not needed, and give it back."""
+        """Take the lease, use it until it is lost, requested or not needed, and release it."""
         ownership = self._parts.ownership
         self._set("waiting", "")
         try:
@@ -193,12 +191,12 @@ class Producer:
             await ownership.release()
 
     async def _use(self, epoch: int) -> None:
-        """Work under a lease; renewing goes on while the outbox is drained."""
+        """Work under a lease. The lease is renewed until the outbox is drained."""
         self._epoch, self._outbox, self._desk, self._line = epoch, None, None, None
         stopped = False
         try:
-            works = self._idle() if self._parts.line is None else self._work(self._parts.line)
-            await first_of(self._parts.ownership.hold(), beat(self._parts.beats, self._beat), works)
+            task = self._idle() if self._parts.line is None else self._work(self._parts.line)
+            await first_of(self._parts.ownership.hold(), beat(self._parts.beats, self._beat), task)
             stopped = not self._parts.ownership.lost.is_set()
         finally:
             await self._last_beat(stopped=stopped)
@@ -208,7 +206,7 @@ class Producer:
         await first_of(self._stop_sign(), self._wanted_sign())
 
     async def _work(self, make_line: Callable[[Desk], Line]) -> None:
-        """Collect until told to end; then leave nothing behind. Cancelled, leave it to the next."""
+        """Collect until the end, then drain the outbox. If cancelled, keep the spool."""
         outbox = self._parts.outbox(self._epoch, self._parts.ownership.valid)
         halt = asyncio.Event()
         sending = asyncio.create_task(outbox.run(halt))
@@ -240,16 +238,16 @@ class Producer:
             line.collector.pause()
         self._set("", "")
         self._want()
-        works = [line.collector.run(), self._follow_symbols()]
+        tasks = [line.collector.run(), self._follow_symbols()]
         if line.poller is not None:
-            works.append(line.poller.run())
-        await first_of(*works)
+            tasks.append(line.poller.run())
+        await first_of(*tasks)
 
     def _origin(self) -> Origin:
-        return Origin(self._identity.shard, self._identity.name, self._parts.source)
+        return Origin(self._identity.shard, self._identity.name)
 
     async def _last_safe_at(self) -> datetime | None:
-        """Return from when on this shard was not collected; wait while Postgres is away."""
+        """Return when collecting stopped in the previous epoch; wait out an outage of Postgres."""
         while True:
             try:
                 return await self._parts.beats.last_safe_at(
@@ -270,7 +268,7 @@ class Producer:
             self._line.collector.want(symbols)
 
     def _set(self, state: str, cause: str) -> None:
-        """Say what is going on outside of the collector; an empty state lets it speak."""
+        """Set the state. If it is empty, the state of the collector is reported."""
         self._state, self._cause = state, cause
 
     async def _last_beat(self, *, stopped: bool) -> None:
@@ -305,7 +303,7 @@ class Producer:
         )
 
     def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
-        """Return the state, and the first cause there is: of the lease, the feed, the broker."""
+        """Return the state and the first cause, in the order lease, feed, broker."""
         ownership_cause = self._parts.ownership.cause
         if self._state or collector is None:
             return self._state, self._cause or ownership_cause
@@ -317,5 +315,5 @@ async def _ignore(work: Awaitable[object]) -> None:
 
 
 def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:
-    """Return the earlier of two moments; one that is missing does not count."""
+    """Return the earlier of two moments; None does not count."""
     return min((moment for moment in (first, second) if moment is not None), default=None)

@@ -1,16 +1,8 @@
-"""Which connection carries which symbol: a stable rule, so that a newcomer moves nobody."""
+"""Assign symbols to connections. The rule is stable: a new symbol moves no other symbol."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-
-
-class Uncovered(Enum):
-    """Why nobody collects a symbol."""
-
-    NO_KEY = "no key for its shard"
-    NO_ROOM = "no room in any shard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +12,7 @@ class Assignment:
 
     Attributes:
         shards: The shard of each symbol, from 1.
-        uncovered: Symbols that fit nowhere, in the order given.
+        uncovered: Symbols that no shard has room for, in the given order.
     """
 
     shards: Mapping[str, int]
@@ -35,10 +27,10 @@ def assign(
     existing: Mapping[str, int], symbols: Sequence[str], *, shards: int, capacity: int
 ) -> Assignment:
     """
-    Give every symbol a shard from 1 to `shards`, at most `capacity` in each.
+    Assign every symbol to a shard from 1 to `shards`, at most `capacity` symbols to each.
 
-    A symbol keeps the shard it has, a symbol that left frees its place, and a newcomer goes where
-    most room is, to the lowest number of several. Earlier symbols are placed first.
+    A symbol keeps its shard, a removed symbol frees its place, and a new symbol goes to the shard
+    with the most room, to the lowest number if there are several. Earlier symbols come first.
     """
     wanted = dict.fromkeys(symbols)
     placed: dict[str, int] = {}
@@ -61,11 +53,3 @@ def assign(
     return Assignment(
         {symbol: placed[symbol] for symbol in wanted if symbol in placed}, tuple(uncovered)
     )
-
-
-def coverage(assignment: Assignment, *, keys: int) -> dict[str, Uncovered]:
-    """Return each symbol that nobody collects, and why. Shard N uses the Nth of the keys."""
-    without_key = {
-        symbol: Uncovered.NO_KEY for symbol, shard in assignment.shards.items() if shard > keys
-    }
-    return without_key | dict.fromkeys(assignment.uncovered, Uncovered.NO_ROOM)

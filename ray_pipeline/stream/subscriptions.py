@@ -1,13 +1,13 @@
-"""What a connection should be subscribed to, what it was asked for, and what is known to come."""
+"""The subscriptions of a connection: desired, requested and confirmed symbols."""
 
 from collections.abc import Iterable
 
 
 class Subscriptions:
     """
-    Desired against confirmed symbols of one connection.
+    Desired, requested and confirmed symbols of one connection.
 
-    A provider does not say whether a subscription took: the first data of a symbol confirms it.
+    A venue does not acknowledge a subscription. The first data of a symbol confirms it.
     """
 
     def __init__(self) -> None:
@@ -22,21 +22,21 @@ class Subscriptions:
 
     @property
     def confirmed(self) -> int:
-        """How many wanted symbols have had data on this connection."""
+        """The number of wanted symbols with data on this connection."""
         return len(self._confirmed)
 
     def want(self, symbols: Iterable[str]) -> None:
-        """Replace the wish. Symbols that stay are left alone."""
+        """Replace the desired symbols. Symbols that remain keep their state."""
         self._wanted = dict.fromkeys(symbols)
         self._confirmed &= self._wanted.keys()
 
     def connected(self) -> None:
-        """Start over: a new connection knows nothing."""
+        """Reset the state: a new connection has no subscriptions."""
         self._asked.clear()
         self._confirmed.clear()
 
     def missing(self) -> list[str]:
-        """Return the symbols to subscribe to, in the wish's order."""
+        """Return the symbols to subscribe to, in the desired order."""
         return [symbol for symbol in self._wanted if symbol not in self._asked]
 
     def surplus(self) -> list[str]:
@@ -44,28 +44,28 @@ class Subscriptions:
         return sorted(self._asked - self._wanted.keys())
 
     def complete(self) -> bool:
-        """Say whether everything wanted was asked for, and nothing else is."""
+        """Return whether the requested symbols are exactly the desired ones."""
         return self._asked == self._wanted.keys()
 
     def asked(self, *, added: Iterable[str] = (), dropped: Iterable[str] = ()) -> None:
-        """Note what was sent."""
+        """Note the symbols of a request that was sent."""
         self._asked.update(added)
         for symbol in dropped:
             self._asked.discard(symbol)
             self._confirmed.discard(symbol)
 
     def ask_again(self, symbol: str) -> None:
-        """Have a symbol subscribed once more: nothing came of the first time."""
+        """Request a symbol again: the first request had no effect."""
         self._asked.discard(symbol)
         self._confirmed.discard(symbol)
 
     def heard(self, symbol: str) -> bool:
-        """Note data of a symbol; False if it is not wanted."""
+        """Note data of a symbol; return False if it is not wanted."""
         if symbol in self._wanted:
             self._confirmed.add(symbol)
             return True
         return False
 
     def is_confirmed(self, symbol: str) -> bool:
-        """Say whether the symbol has had data on this connection."""
+        """Return whether the symbol has had data on this connection."""
         return symbol in self._confirmed

@@ -40,7 +40,7 @@ class Run:
         self.environment = {
             **inherited,
             "PIPELINE_HOME": str(home),
-            "PIPELINE_STREAMS__SP500_SHARDS": "2",
+            "PIPELINE_FEEDS__SP500__SHARDS": "2",
             "PIPELINE_STREAMS__LEASE_TTL_S": "3",
             # Forty Ray jobs beside what is tested would be most of the machine's work.
             "PIPELINE_JOBS__ENABLED": "false",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from urllib.request import Request, urlopen
 
+from ray_pipeline.feeds.feed_registry import FEEDS
 from tests.cluster.notebook import explore
 from tests.cluster.support import COMMAND, actors, local_env, servers
 from tests.support import eventually_sync
@@ -19,11 +20,11 @@ def test_a_demo_is_explored_survives_killed_actors_and_ends_clean_on_ctrl_c(
     report = tmp_path / "report.json"
     run = start("demo", "demo", "--report", str(report))
     eventually_sync(
-        lambda: len(run.stored_of_feeds()) == 3, timeout_s=120, what="every feed's rows"
+        lambda: len(run.stored_of_feeds()) == len(FEEDS), timeout_s=120, what="every feed's rows"
     )
     assert asked(run, "ready")["ready"]
     assert asked(run, "v1/health")["simulated"] == [
-        "sp500", "top_gainers", "bithumb", "batch datasets",
+        *(feed.name for feed in FEEDS), "batch datasets",
     ]  # fmt: skip
 
     explore(run, monkeypatch)

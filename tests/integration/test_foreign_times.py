@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 import ray_pipeline
 from ray_pipeline.cli.main import app
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.timestamps import EARLIEST, LATEST
 from tests.integration.api.serving import SECRET, TOKEN, configure, serving
@@ -23,7 +22,7 @@ FIRST, LAST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"
 def planted(postgres_dsn, redis_url):
     """The settings of an API whose database has such rows."""
     configured = configure(postgres_dsn, redis_url)
-    plant(postgres_dsn, key=fingerprints(configured)["alpha_vantage"][0])
+    plant(postgres_dsn, key=configured.key_fingerprints()["alpha_vantage"][0])
     return configured
 
 

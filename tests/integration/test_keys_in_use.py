@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ray_pipeline.cli.up import DEMO_KEYS, _start_simulators
+from ray_pipeline.cli.up import _start_simulators, simulated_keys
 from ray_pipeline.local.announced import Announced, announcing, keys_in_use
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import load
@@ -28,7 +28,7 @@ def said(dsn: str) -> Announced:
         "127.0.0.1:6379",
         "ray_pipeline",
         keys={"fred": ["a", "b"]},
-        stream_keys=12,
+        stream_keys={"finnhub": 12},
         speed=60,
         postgres=fingerprint(dsn),
     )
@@ -39,7 +39,7 @@ def test_a_pipeline_that_runs_here_says_itself_which_keys_it_has(home):
     with announcing(home, said(DSN)):
         found = keys_in_use(load())
 
-    assert (found.counts(), found.streams, found.speed) == ({"fred": 2}, 12, 60)
+    assert (found.counts(), found.streams, found.speed) == ({"fred": 2}, {"finnhub": 12}, 60)
 
 
 def test_the_keys_of_another_database_are_not_this_ones(home):
@@ -47,7 +47,7 @@ def test_the_keys_of_another_database_are_not_this_ones(home):
         found = keys_in_use(load())
 
     assert found.by_provider["fred"] == [fingerprint("mine")]
-    assert (found.streams, found.speed) == (0, 1)
+    assert (found.streams, found.speed) == ({"finnhub": 0}, 1)
 
 
 def test_without_a_pipeline_they_are_those_of_the_settings(home):
@@ -72,4 +72,5 @@ async def test_simulated_feeds_leave_the_keys_of_batch_jobs_alone():
 
     assert settings.keys("fred") == ["mine"]
     assert settings.keys("finnhub") == []
-    assert len(set(settings.stream_keys())) == DEMO_KEYS
+    keys = settings.stream_keys("finnhub")
+    assert len(set(keys)) == len(simulated_keys(settings, "finnhub"))

@@ -27,7 +27,7 @@ Start = Callable[[], Awaitable[LimiterActor]]
 @pytest.fixture(autouse=True)
 def provider(monkeypatch):
     """One small provider in place of the shipped ones, and two keys of it."""
-    monkeypatch.setattr(ledger_module, "PROVIDERS", (PROVIDER,))
+    monkeypatch.setattr(ledger_module, "all_providers", lambda: (PROVIDER,))
     monkeypatch.setenv("PIPELINE_API_KEYS", json.dumps({"alpha_vantage": list(KEYS)}))
 
 

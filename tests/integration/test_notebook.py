@@ -9,6 +9,7 @@ import pytest
 
 import ray_pipeline
 from ray_pipeline.errors import PipelineError, Unavailable
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.local.ports import reserve
 from tests.integration.api.serving import (
     SECRET,
@@ -102,7 +103,7 @@ async def test_jobs_quotas_and_status_say_what_is_and_no_key(pipelines):
         assert "finnhub" in frame.index.get_level_values("provider")
         assert SECRET not in frame.to_csv()
     for frame in await both(pipelines, "status"):
-        assert set(frame.index) == {"sp500", "bithumb", "top_gainers"}
+        assert set(frame.index) == {feed.name for feed in FEEDS}
     for frame in await both(pipelines, "status", "shards"):
         assert list(frame.index.names) == ["feed", "shard"]
 

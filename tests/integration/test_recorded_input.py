@@ -13,9 +13,11 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from ray_pipeline.actors.producer import build_producer
 from ray_pipeline.feeds import bithumb
-from ray_pipeline.settings import Settings
+from ray_pipeline.feeds.protocol import Arrival
+from ray_pipeline.feeds.records import to_ms
+from ray_pipeline.services.shard_wiring import build_producer
+from ray_pipeline.settings import EndpointSettings, Settings
 from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.simulators.recording import read
@@ -34,7 +36,7 @@ def configured(postgres_dsn, redis_url, kafka_server, topic_prefix):
     """A pipeline of this test's own, without the pauses that a real provider needs."""
     return make_settings(
         postgres_dsn, redis_url, kafka_server.bootstrap_servers, topic_prefix,
-        sp500_shards=1, subscribe_pause_s=0, subscribe_rest_s=0, connect_pause_s=0,
+        shards=1, subscribe_pause_s=0, subscribe_rest_s=0, connect_pause_s=0,
         market_hours="always", backoff_base_s=0.1,
     )  # fmt: skip
 
@@ -45,10 +47,7 @@ def pointed(configured: Settings, spool: Path, **endpoints) -> Settings:
         update={
             "api_keys": {"finnhub": [SecretStr("key")]},
             "streams": configured.streams.model_copy(update={"spool_dir": spool}),
-            **{
-                name: configured.finnhub.model_copy(update=values)
-                for name, values in endpoints.items()
-            },
+            "endpoints": {name: EndpointSettings(**values) for name, values in endpoints.items()},
         }
     )
 
@@ -226,7 +225,9 @@ def test_recorded_answers_of_bithumb(file, trade_ms, stamp_ms, utc, kst):
     """Over REST dates are UTC, and the trade's stamp is Korean wall time written as an epoch."""
     (raw,) = bithumb.parse_answer((PAYLOADS / "bithumb" / file).read_bytes())
 
-    ticker = bithumb.ticker(raw, received_at=datetime.now(UTC), pod_index=0, epoch=1, seq=1)
+    now = datetime.now(UTC)
+    arrival = Arrival(0, "bithumb-00", 1, now, to_ms(now), to_ms(now) + 300_000)
+    ticker = bithumb.ticker(raw, arrival, 1)
 
     assert (ticker.trade_timestamp, ticker.timestamp_field) == (trade_ms, stamp_ms)
     assert (ticker.trade_date, ticker.trade_date_kst) == (utc, kst)

@@ -11,16 +11,21 @@ from aiohttp import web
 
 from ray_pipeline.catalog import job
 from ray_pipeline.errors import FeedRefused, RedirectRefused
-from ray_pipeline.feeds import finnhub
+from ray_pipeline.feeds import bithumb, finnhub
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.notebook.api_source import HttpSource
-from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, WIKIPEDIA, YAHOO, X
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
+from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
 from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
+from ray_pipeline.providers.wikipedia import PROVIDER as WIKIPEDIA
+from ray_pipeline.providers.x import PROVIDER as X
+from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import load
-from ray_pipeline.storage.bithumb_rest import BithumbRest
 from ray_pipeline.storage.provider_clients import Clients
-from ray_pipeline.storage.websocket import open_websocket
+from ray_pipeline.storage.venue_rest import VenueRest
+from ray_pipeline.storage.websocket import WebSocket, open_websocket
 from ray_pipeline.storage.yahoo_client import YahooSession, yahoo_url
 from tests.streams import rows
 
@@ -202,9 +207,13 @@ async def test_bithumb_is_not_followed_to_another_host(status, other):
     """There is no key, but its answers would be another's."""
     async with serving(lambda _: redirect(f"{other.url}/there", status)) as server:
         with pytest.raises(FeedRefused, match="PIPELINE_BITHUMB__REST_URL"):
-            await BithumbRest(server.url).markets()
+            await VenueRest(bithumb.FEED.protocol, server.url).listing(bithumb.LISTING)
 
     assert other.asked == []
+
+
+def open_finnhub(url: str) -> contextlib.AbstractAsyncContextManager[WebSocket]:
+    return open_websocket(url, venue="finnhub", frame_limit_bytes=LARGEST_BYTES, key=KEY)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
@@ -219,7 +228,7 @@ async def test_a_websocket_is_not_followed_to_another_host(status, scheme, other
     async with serving(away) as server:
         url = finnhub.url(server.url.replace("http", "ws"), KEY)
         with pytest.raises(FeedRefused) as refused:
-            async with open_websocket(url, frame_limit_bytes=LARGEST_BYTES, key=KEY):
+            async with open_finnhub(url):
                 pass
 
     assert other.asked == []
@@ -231,7 +240,7 @@ async def test_a_websocket_is_followed_on_the_same_host_with_its_key():
     """Whether the redirect has the key or not."""
     async with serving(lambda _: redirect("/there")) as server:
         url = finnhub.url(server.url.replace("http", "ws"), KEY)
-        async with open_websocket(url, frame_limit_bytes=LARGEST_BYTES, key=KEY) as socket:
+        async with open_finnhub(url) as socket:
             assert await socket.receive() == b"hello"
 
     assert server.asked[-1].query["token"] == KEY

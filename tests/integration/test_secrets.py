@@ -16,12 +16,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from psycopg import sql
 from pydantic import SecretStr
 
-from ray_pipeline.catalog import feed, job
+from ray_pipeline.catalog import job
 from ray_pipeline.errors import ConfigurationError, FeedRefused, FeedUnavailable
 from ray_pipeline.feeds import finnhub
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.jobs.spec import Request
-from ray_pipeline.providers import ALPHA_VANTAGE, FINNHUB, TRUTH_SOCIAL, X
+from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
+from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
 from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
+from ray_pipeline.providers.x import PROVIDER as X
 from ray_pipeline.redact import MASK
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
@@ -377,7 +381,7 @@ async def in_kafka(settings: Settings) -> list[str]:
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers())
     await consumer.start()
     try:
-        topic = settings.kafka.topic_prefix + feed("sp500").topic
+        topic = settings.kafka.topic_prefix + feed_named("sp500").topic
         places = [TopicPartition(topic, number) for number in range(3)]
         consumer.assign(places)
         await consumer.seek_to_beginning()
@@ -398,7 +402,7 @@ async def test_a_stream_that_echoes_its_key_brings_it_nowhere(
     caplog.set_level(logging.DEBUG)
     base = make_settings(
         postgres_dsn, redis_url, kafka_server.bootstrap_servers, topic_prefix,
-        sp500_shards=1, subscribe_pause_s=0, subscribe_rest_s=0, connect_pause_s=0,
+        shards=1, subscribe_pause_s=0, subscribe_rest_s=0, connect_pause_s=0,
         market_hours="always", backoff_base_s=0.01, backoff_cap_s=0.02, liveness_s=30.0,
     )  # fmt: skip
     add_companies(postgres_dsn)
@@ -468,7 +472,10 @@ async def test_no_handshake_brings_the_key_into_an_error(handshake, form, caplog
     async with server:
         with pytest.raises((FeedUnavailable, FeedRefused)) as failed:
             async with open_websocket(
-                finnhub.url(f"ws://127.0.0.1:{port}", KEY), frame_limit_bytes=2**20, key=KEY
+                finnhub.url(f"ws://127.0.0.1:{port}", KEY),
+                venue="finnhub",
+                frame_limit_bytes=2**20,
+                key=KEY,
             ):
                 pass
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from ray_pipeline.catalog import FEEDS
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.kubernetes.deploy.objects import Json, items, mapping, number, text
 from ray_pipeline.kubernetes.manifests.finding import Finding, fault
 from ray_pipeline.kubernetes.manifests.pod_templates import templates
-from ray_pipeline.settings import KafkaSettings
 
 TOPIC_RIGHTS = {"Describe", "DescribeConfigs", "Read", "Write"}
 GROUP_RIGHTS = {"Describe", "Read"}
@@ -60,14 +59,13 @@ def _roles(pool: Json) -> list[object]:
 
 
 def _topics(kafka: Json, objects: Sequence[Json]) -> Iterator[Finding]:
-    defaults = KafkaSettings()
     topics = {text(one, "metadata", "name"): one for one in objects if text(one, "kind") == "KafkaTopic"}  # fmt: skip  # noqa: E501
     for spec in FEEDS:
         if spec.topic not in topics:
             yield fault("kafka-topic", kafka, f"no KafkaTopic {spec.topic}", fix="add it")
             continue
         partitions = number(topics[spec.topic], "spec", "partitions")
-        wanted = int(getattr(defaults, spec.partitions_setting))
+        wanted = spec.partitions
         if partitions != wanted:
             yield fault(
                 "kafka-topic",

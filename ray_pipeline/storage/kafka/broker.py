@@ -28,8 +28,8 @@ from aiokafka.errors import (
     for_code,
 )
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, RecordTooLarge
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.redact import redact
 from ray_pipeline.settings import KafkaSettings, Settings
 
@@ -227,7 +227,7 @@ async def ensure_topics(settings: Settings) -> None:
 def topics(settings: Settings) -> dict[str, int]:
     """Return each feed's topic, with the prefix, and its number of partitions."""
     return {
-        settings.kafka.topic_prefix + spec.topic: getattr(settings.kafka, spec.partitions_setting)
+        settings.kafka.topic_prefix + spec.topic: settings.feeds[spec.name].partitions
         for spec in FEEDS
     }
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import FAILURES, KafkaBroker, client_options
 
@@ -31,12 +31,12 @@ class Position:
 Positions = Mapping[tuple[str, int], Position]
 
 
-def topic_name(settings: Settings, spec: FeedSpec) -> str:
+def topic_name(settings: Settings, spec: Feed) -> str:
     """Return a feed's topic as the broker knows it."""
     return settings.kafka.topic_prefix + spec.topic
 
 
-async def read_positions(settings: Settings, feeds: Iterable[FeedSpec]) -> Positions:
+async def read_positions(settings: Settings, feeds: Iterable[Feed]) -> Positions:
     """
     Return where each partition of the feeds' topics begins and ends; nothing for absent topics.
 

@@ -14,8 +14,9 @@ from psycopg import sql
 
 from ray_pipeline.dead_letter_reasons import Reason, refused_by_postgres
 from ray_pipeline.errors import Disposition
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import Ticker, Trade, from_ms
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.layout import Layout, escape
+from ray_pipeline.feeds.records import Record, from_ms
 from ray_pipeline.storage.postgres.connection import (
     UNIQUE_VIOLATION,
     Connection,
@@ -31,17 +32,10 @@ from ray_pipeline.stream.batch import (
     ShardEpoch,
     summarise,
 )
-from ray_pipeline.stream.rows import TICKER_COLUMNS, Layout, escape
 from ray_pipeline.stream.sequence import multirange
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
-# Statements that a connection runs before its first batch.
-STAGING_TABLES: tuple[LiteralString, ...] = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS new_bars (LIKE bars) ON COMMIT DELETE ROWS",
-    "CREATE TEMPORARY TABLE IF NOT EXISTS new_tickers (LIKE bithumb_ticker INCLUDING DEFAULTS) "
-    "ON COMMIT DELETE ROWS",
-)
 BAR_COLUMNS = (
     "feed, symbol, interval_s, start_at, open, high, low, close, volume, trades, open_ms, close_ms"
 )
@@ -91,30 +85,49 @@ _GAP = """
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (feed, shard, epoch, seq) DO NOTHING
 """
-_TICKER_NAMES = ", ".join(TICKER_COLUMNS)
-_EXCLUDED = ", ".join(f"excluded.{name}" for name in TICKER_COLUMNS)
-_LATEST_TICKERS = f"""
-    INSERT INTO bithumb_ticker_latest AS stored (id, {_TICKER_NAMES})
-    SELECT DISTINCT ON (market) id, {_TICKER_NAMES} FROM new_tickers
-    ORDER BY market, timestamp_field DESC, epoch DESC, seq DESC
-    ON CONFLICT (market) DO UPDATE SET
-        (id, {_TICKER_NAMES}) = ROW (excluded.id, {_EXCLUDED})
-    WHERE excluded.timestamp_field >= stored.timestamp_field
-"""  # noqa: S608 - the names are constants of this package
+_NEW_BARS = "CREATE TEMPORARY TABLE IF NOT EXISTS new_bars (LIKE bars) ON COMMIT DELETE ROWS"
+_NEW_ROWS = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS new_rows (LIKE {table} INCLUDING DEFAULTS)
+        ON COMMIT DELETE ROWS
+"""
+_LATEST_ROWS = """
+    INSERT INTO {latest} AS stored (id, {columns})
+    SELECT DISTINCT ON ({symbol}) id, {columns} FROM new_rows
+    ORDER BY {symbol}, {event} DESC, epoch DESC, seq DESC
+    ON CONFLICT ({symbol}) DO UPDATE SET (id, {columns}) = ROW (excluded.id, {excluded})
+    WHERE excluded.{event} >= stored.{event}
+"""
+_HISTORY_ROWS = "INSERT INTO {table} (id, {columns}) SELECT id, {columns} FROM new_rows"
 
 
 class BatchWriter(Generic[T]):
-    """Writes batches of one feed."""
+    """
+    Writes batches of one feed.
 
-    def __init__(self, spec: FeedSpec, layout: Layout[T], *, topic: str) -> None:
+    Attributes:
+        setup: Statements that a connection runs before its first batch.
+    """
+
+    def __init__(self, spec: Feed, layout: Layout[T], *, topic: str) -> None:
         self._spec = spec
         self._layout: Layout[T] = layout
         self._topic = topic
         self._months: set[tuple[str, int, int]] = set()
-        self._copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(spec.table), sql.SQL(", ").join(map(sql.Identifier, layout.columns))
-        )
-        self._latest = spec.name == "bithumb"
+        self._names = {
+            "table": sql.Identifier(spec.table),
+            "latest": sql.Identifier(spec.latest_table or ""),
+            "symbol": sql.Identifier(layout.symbol_column),
+            "event": sql.Identifier(layout.event_column),
+            "columns": sql.SQL(", ").join(map(sql.Identifier, layout.columns)),
+            "excluded": sql.SQL(", ").join(
+                sql.Identifier("excluded", name) for name in layout.columns
+            ),
+        }
+        self._copy = self._statement("COPY {table} ({columns}) FROM STDIN")
+        self.setup = (sql.SQL(_NEW_BARS), self._statement(_NEW_ROWS))
+
+    def _statement(self, template: LiteralString) -> sql.Composed:
+        return sql.SQL(template).format(**self._names)
 
     async def make_months(self, connection: Connection, batch: RecordBatch[T]) -> None:
         """Make the monthly partitions that the batch needs and that were not made ahead."""
@@ -166,19 +179,17 @@ class BatchWriter(Generic[T]):
     async def _copy_rows(self, connection: Connection, rows: Sequence[RecordRow[T]]) -> None:
         text = "".join([row.line for row in rows]).encode()
         async with connection.cursor() as cursor:
-            if not self._latest:
+            if self._spec.latest_table is None:
                 async with cursor.copy(self._copy) as copy:
                     await copy.write(text)
                 return
-            # Tickers go through a staging table, which also feeds the table of latest rows.
-            async with cursor.copy(f"COPY new_tickers ({_TICKER_NAMES}) FROM STDIN") as copy:
+            # The rows go through a staging table, which also updates the table of latest rows.
+            copy_new = self._statement("COPY new_rows ({columns}) FROM STDIN")
+            async with cursor.copy(copy_new) as copy:
                 await copy.write(text)
-            await cursor.execute(_LATEST_TICKERS)
-            await cursor.execute(
-                f"INSERT INTO bithumb_ticker (id, {_TICKER_NAMES}) "  # noqa: S608
-                f"SELECT id, {_TICKER_NAMES} FROM new_tickers"
-            )
-            await cursor.execute("TRUNCATE new_tickers")
+            await cursor.execute(self._statement(_LATEST_ROWS))
+            await cursor.execute(self._statement(_HISTORY_ROWS))
+            await cursor.execute("TRUNCATE new_rows")
 
     async def _copy_good(self, connection: Connection, batch: RecordBatch[T]) -> None:
         """Copy the rows that Postgres accepts; find the others by halving, and park them."""

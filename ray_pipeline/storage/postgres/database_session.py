@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition
 from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, first_line
@@ -22,7 +22,7 @@ class DatabaseSession:
         *,
         name: str,
         timeout_s: float | None = QUERY_TIMEOUT_S,
-        setup: Sequence[LiteralString] = (),
+        setup: Sequence[sql.SQL | sql.Composed] = (),
     ) -> None:
         """
         Prepare a session; nothing is opened yet.

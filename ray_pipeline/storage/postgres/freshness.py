@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ray_pipeline.catalog import FEEDS, all_jobs
+from ray_pipeline.catalog import all_jobs
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.observe.status import FeedRow, ShardRow
 from ray_pipeline.observe.why import explain
 from ray_pipeline.observe.why_feed import explain_feed

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import Window
+from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.storage.postgres.connection import Connection
 
 GRANT = """
@@ -46,7 +46,7 @@ class Ledger:
         """
         self._connection = connection
         self._keys = {name: list(some) for name, some in keys.items()}
-        self._providers = {one.name: one for one in PROVIDERS}
+        self._providers = {one.name: one for one in all_providers()}
         self._speed = speed
 
     async def acquire(

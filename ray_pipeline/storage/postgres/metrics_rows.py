@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from ray_pipeline.observe.metrics import Sample, status_metrics
-from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.quota_rows import QuotaRow, read_quotas
@@ -23,8 +22,10 @@ async def read_metrics(settings: Settings) -> list[Sample]:
         DatabaseUnavailable: If Postgres cannot be reached.
     """
     async with session(settings.postgres_dsn(), name="samples") as connection:
-        page = await status_on(connection, finnhub_keys=len(settings.stream_keys()))
-        quotas = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
+        page = await status_on(connection, stream_keys=settings.stream_key_counts())
+        quotas = await read_quotas(
+            connection, settings.key_fingerprints(), speed=settings.jobs.speed
+        )
         gaps = await (await connection.execute(GAPS)).fetchall()
         runs = await (await connection.execute(RUNS)).fetchall()
     return [

@@ -1,6 +1,6 @@
 """History, bars, gaps, dead letters: a page at a time, each from behind a key, not an offset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,21 +8,15 @@ import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.stream.cache import LatestValue
-from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 from ray_pipeline.timestamps import EARLIEST, LATEST, in_utc
 
 Row = dict[str, Any]
 Key = Sequence[object]
 
-LAYOUTS: Mapping[str, Layout[Any]] = {
-    "sp500": SP500,
-    "bithumb": BITHUMB,
-    "top_gainers": TOP_GAINERS,
-}
 HISTORY = """
     SELECT * FROM {table} WHERE {symbol} = %(symbol)s {after}
     ORDER BY {symbol} {direction}, {event} {direction}, pod_index {direction}, epoch {direction},
@@ -70,9 +64,9 @@ SYMBOLS = """
 LAST_ID = 2**63 - 1
 
 
-def record_key(spec: FeedSpec, row: Row) -> tuple[object, ...]:
+def record_key(spec: Feed, row: Row) -> tuple[object, ...]:
     """Return the key of a row of history, without its symbol, as `history` takes it."""
-    event = _columns(spec)[1]
+    event = spec.layout.event_column
     return row[event], row["pod_index"], row["epoch"], row["seq"], row["created_at"]
 
 
@@ -84,7 +78,7 @@ def time_key(event_ms: int, *, newest_first: bool) -> tuple[object, ...]:
 
 async def history(
     connection: Connection,
-    spec: FeedSpec,
+    spec: Feed,
     symbol: str,
     *,
     after: Key | None,
@@ -113,7 +107,7 @@ async def history(
 
 async def bars(
     connection: Connection,
-    spec: FeedSpec,
+    spec: Feed,
     symbol: str,
     *,
     interval_s: int,
@@ -156,16 +150,16 @@ async def letters(
 
 
 async def newest_values(
-    connection: Connection, spec: FeedSpec, symbols: Sequence[str]
+    connection: Connection, spec: Feed, symbols: Sequence[str]
 ) -> dict[str, str]:
     """Return symbols' newest values as Redis would have them; symbols without one are left out."""
     query = sql.SQL(NEWEST_OF).format(**_names(spec))
     rows = await _rows(connection, query, {"symbols": list(symbols)})
-    entries = [_entry(row, LAYOUTS[spec.name]) for row in rows]
+    entries = [_entry(row, spec.layout) for row in rows]
     return {entry.symbol: entry.value for entry in entries if entry is not None}
 
 
-async def symbols_of(connection: Connection, spec: FeedSpec) -> list[str]:
+async def symbols_of(connection: Connection, spec: Feed) -> list[str]:
     """Return every symbol of which there is history, in order."""
     cursor = await connection.execute(sql.SQL(SYMBOLS).format(**_names(spec)))
     return [row[0] async for row in cursor]
@@ -209,16 +203,11 @@ def _passed(moment: object, *, newest_first: bool) -> object:
     return utc
 
 
-def _columns(spec: FeedSpec) -> tuple[str, str, str]:
-    return COLUMNS.get(spec.table, USUAL_COLUMNS)
-
-
-def _names(spec: FeedSpec) -> dict[str, sql.Identifier]:
-    symbol, event, _ = _columns(spec)
+def _names(spec: Feed) -> dict[str, sql.Identifier]:
     return {
         "table": sql.Identifier(spec.table),
-        "symbol": sql.Identifier(symbol),
-        "event": sql.Identifier(event),
+        "symbol": sql.Identifier(spec.layout.symbol_column),
+        "event": sql.Identifier(spec.layout.event_column),
     }
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import Window
+from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.timestamps import shifted
 
@@ -56,7 +56,7 @@ async def read_quotas(
 ) -> list[QuotaRow]:
     """Return every window of every key, given by its fingerprint."""
     rows: list[QuotaRow] = []
-    for provider in PROVIDERS:
+    for provider in all_providers():
         names = keys.get(provider.name) or ([] if provider.needs_key else [""])
         for key in names:
             cursor = await connection.execute(RESTING, (provider.name, key))

@@ -1,11 +1,11 @@
 """Read what the status page shows. Nothing here counts history, so it may be asked every second."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from ray_pipeline.catalog import FEEDS
+from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.observe.status import (
     SILENT_AFTER_S,
     ConsumerRow,
@@ -19,7 +19,10 @@ from ray_pipeline.observe.status import (
 )
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
+
+SHARDED = tuple(feed for feed in FEEDS if feed.sharding is not None)
 
 FEED_ROWS = sql.SQL("""
     WITH feeds AS (
@@ -47,9 +50,7 @@ FEED_ROWS = sql.SQL("""
         WHERE recorded_at > now() - interval '24 h' GROUP BY feed
     )
     SELECT feeds.feed,
-           greatest(coalesce(wanted, 0), CASE feeds.feed
-               WHEN 'sp500' THEN (SELECT count(*) FROM sp500_companies WHERE is_member)
-               ELSE 0 END)::int
+           greatest(coalesce(wanted, 0), CASE feeds.feed {listed} ELSE 0 END)::int
                AS symbols_wanted,
            coalesce(confirmed, 0) AS symbols_confirmed,
            coalesce(shards.running, 0) AS shards_running,
@@ -62,7 +63,16 @@ FEED_ROWS = sql.SQL("""
            extract(epoch FROM clock_timestamp())::float8 AS sampled_at_s
     FROM feeds LEFT JOIN shards USING (feed) LEFT JOIN totals USING (feed)
          LEFT JOIN consumers USING (feed) LEFT JOIN recent USING (feed)
-""").format(last_record_age_s=age_s("last_at"))
+""").format(
+    last_record_age_s=age_s("last_at"),
+    # The symbols of a feed with sharding may need more connections than there are.
+    listed=sql.SQL(" ").join(
+        sql.SQL("WHEN {} THEN (SELECT count(*) FROM ({}) AS listed)").format(
+            sql.Literal(feed.name), sql.SQL(feed.symbols.query)
+        )
+        for feed in SHARDED
+    ),
+)
 SHARDS = sql.SQL("""
     SELECT DISTINCT ON (feed, shard)
            feed, shard, epoch, holder, state, cause, connected, stopped_at IS NOT NULL AS stopped,
@@ -87,12 +97,6 @@ DEAD_LETTERS = sql.SQL("""
 ASSIGNMENTS = """
     SELECT feed, shard, array_agg(symbol ORDER BY symbol) AS symbols
     FROM shard_assignments GROUP BY feed, shard
-"""
-UNASSIGNED = """
-    SELECT symbol FROM sp500_companies
-    WHERE is_member
-      AND symbol NOT IN (SELECT symbol FROM shard_assignments WHERE feed = 'sp500')
-    ORDER BY symbol
 """
 
 
@@ -123,18 +127,22 @@ async def read_feed_rows(connection: Connection) -> list[FeedRow]:
     return [rows[spec.name] for spec in FEEDS]
 
 
-async def read_status(dsn: str, *, finnhub_keys: int) -> Status:
+async def read_status(dsn: str, *, stream_keys: Mapping[str, int]) -> Status:
     """
     Return the whole page, without rates.
+
+    Args:
+        dsn: Where Postgres is.
+        stream_keys: The number of keys of each provider of feeds.
 
     Raises:
         DatabaseUnavailable: If Postgres cannot be reached.
     """
     async with session(dsn, name="status") as connection:
-        return await status_on(connection, finnhub_keys=finnhub_keys)
+        return await status_on(connection, stream_keys=stream_keys)
 
 
-async def status_on(connection: Connection, *, finnhub_keys: int) -> Status:
+async def status_on(connection: Connection, *, stream_keys: Mapping[str, int]) -> Status:
     """Do as `read_status`, on a connection that is open."""
     shards = await (
         await connection.cursor(row_factory=class_row(ShardRow)).execute(SHARDS)
@@ -150,31 +158,34 @@ async def status_on(connection: Connection, *, finnhub_keys: int) -> Status:
         shards=tuple(shards),
         consumers=tuple(consumers),
         dead_letters=tuple(letters),
-        uncovered=tuple(await _uncovered(connection, shards, finnhub_keys=finnhub_keys)),
+        uncovered=tuple(await _uncovered(connection, shards, stream_keys=stream_keys)),
     )
 
 
 async def _uncovered(
-    connection: Connection, shards: Iterable[ShardRow], *, finnhub_keys: int
+    connection: Connection, shards: Iterable[ShardRow], *, stream_keys: Mapping[str, int]
 ) -> list[Uncovered]:
-    found: list[Uncovered] = []
+    gaps: list[Uncovered] = []
     for wanted in await _wanted(connection):
-        mine = [row for row in shards if row.feed == wanted.feed]
-        keys = finnhub_keys if wanted.feed == "sp500" else None
-        found += uncovered(wanted, mine, keys=keys)
-    return found
+        rows = [row for row in shards if row.feed == wanted.feed]
+        provider = feed_named(wanted.feed).key_provider
+        keys = None if provider is None else stream_keys.get(provider, 0)
+        gaps += uncovered(wanted, rows, keys=keys)
+    return gaps
 
 
 async def _wanted(connection: Connection) -> list[Wanted]:
     cursor = connection.cursor(row_factory=dict_row)
     await cursor.execute(ASSIGNMENTS)
-    by_feed: dict[str, dict[int, tuple[str, ...]]] = {spec.name: {} for spec in FEEDS}
+    by_feed: dict[str, dict[int, tuple[str, ...]]] = {feed.name: {} for feed in SHARDED}
     async for row in cursor:
-        by_feed.setdefault(row["feed"], {})[row["shard"]] = tuple(row["symbols"])
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(UNASSIGNED)
-    unassigned = tuple([row["symbol"] async for row in cursor])
-    return [
-        Wanted(feed, shards, unassigned if feed == "sp500" else ())
-        for feed, shards in by_feed.items()
-    ]
+        if row["feed"] in by_feed:  # a newer release may have more feeds
+            by_feed[row["feed"]][row["shard"]] = tuple(row["symbols"])
+    wanted = []
+    for feed in SHARDED:
+        shards = by_feed[feed.name]
+        assigned = {symbol for symbols in shards.values() for symbol in symbols}
+        listed = await read_symbols(connection, feed.symbols)
+        unassigned = tuple(sorted(symbol for symbol in listed if symbol not in assigned))
+        wanted.append(Wanted(feed.name, shards, unassigned))
+    return wanted

@@ -14,17 +14,17 @@ from typing import Generic, LiteralString, TypeVar
 import psycopg
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition, OwnershipLost
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import Ticker, Trade
-from ray_pipeline.storage.postgres.batch_writer import STAGING_TABLES, BatchWriter
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Record
+from ray_pipeline.storage.postgres.batch_writer import BatchWriter
 from ray_pipeline.storage.postgres.connection import Connection, disposition, first_line
 from ray_pipeline.storage.postgres.database_session import DatabaseSession
 from ray_pipeline.stream.batch import RecordBatch, ShardEpoch
 from ray_pipeline.stream.consumer_ports import ResumePoint
-from ray_pipeline.stream.rows import Layout
 from ray_pipeline.stream.sequence import RangeSet
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 CLAIM_TIMEOUT_MS = 2_000  # longer than any transaction of a living owner
 
@@ -59,13 +59,15 @@ _SEQUENCES = """
 class StreamStore(Generic[T]):
     """The history of one feed; implements `stream.consumer_ports.HistoryStore`."""
 
-    def __init__(self, dsn: str, spec: FeedSpec, layout: Layout[T], *, topic: str) -> None:
+    def __init__(self, dsn: str, spec: Feed, layout: Layout[T], *, topic: str) -> None:
         self._spec = spec
         self._topic = topic
         self._name = f"ray-pipeline store {spec.name}"
         self._writer: BatchWriter[T] = BatchWriter(spec, layout, topic=topic)
         # No time limit: a batch may take long, and the lease decides who may store it.
-        self._session = DatabaseSession(dsn, name=self._name, timeout_s=None, setup=STAGING_TABLES)
+        self._session = DatabaseSession(
+            dsn, name=self._name, timeout_s=None, setup=self._writer.setup
+        )
 
     async def close(self) -> None:
         """Close the connection."""

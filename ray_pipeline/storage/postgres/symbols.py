@@ -1,116 +1,138 @@
-"""Which symbols to collect: S&P 500 members by shard, the day's movers, Bithumb's markets."""
+"""Read the symbols of a feed from its table, and assign them to the feed's connections."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import LiteralString
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import psycopg
+from psycopg import sql
 
-from ray_pipeline.errors import DatabaseUnavailable, Disposition, FeedRefused, FeedUnavailable
-from ray_pipeline.storage.bithumb_rest import BithumbRest
+from ray_pipeline.errors import (
+    DatabaseUnavailable,
+    Disposition,
+    FeedRefused,
+    FeedUnavailable,
+)
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, session
+from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.stream.sharding import Assignment, assign
 
 log = logging.getLogger(__name__)
 
 Symbols = Mapping[str, str | None]
 
-MEMBERS_POLL_S = 300.0
-MARKETS_POLL_S = 3_600.0
-MOVERS_POLL_S = 5.0
 RETRY_S = 1.0
-MOVERS_LIMIT = 50
-CHANNEL = "top_gainers_updated"
-INDEX = "S&P 500"
-LOCK_KEY = 0x7261795F73796D62  # "ray_symb": one number that nothing else in the database locks
-# The order in which the categories are shown; a symbol in two keeps the first.
-CATEGORIES = ("top_gainers", "top_losers", "most_actively_traded")
-
-MEMBERS: LiteralString = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
-ASSIGNED: LiteralString = "SELECT symbol, shard FROM shard_assignments WHERE feed = %s"
-ADD_MEMBER: LiteralString = """
-INSERT INTO sp500_companies (symbol, company_name, gics_sector, headquarters, founded, website)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (symbol) DO NOTHING
-"""
-MOVERS: LiteralString = """
-SELECT symbol, category FROM top_gainers
-WHERE batch_id = (SELECT max(batch_id) FROM top_gainers) AND category = ANY(%s)
-ORDER BY array_position(%s::text[], category::text), rank_position NULLS LAST, symbol
-"""
-MARKETS: LiteralString = "SELECT market_code FROM market_code_bithumb ORDER BY market_code"
-ADD_MARKET: LiteralString = """
-INSERT INTO market_code_bithumb (market_code, korean_name, english_name, market_warning)
-VALUES (%s, %s, %s, %s) ON CONFLICT (market_code) DO NOTHING
-"""
-NEWEST: LiteralString = "SELECT market, timestamp_field FROM bithumb_ticker_latest"
+LOCK_KEY = 0x7261795F73796D62  # "ray_symb": an advisory lock that nothing else in the database uses
+ASSIGNED = "SELECT symbol, shard FROM shard_assignments WHERE feed = %s"
 
 
-def finnhub_symbol(symbol: str) -> str:
-    """Return Finnhub's spelling: a share class after a dot, where others write BRK-B or BRK/B."""
-    return symbol.strip().upper().replace("-", ".").replace("/", ".")
+async def read_symbols(connection: Connection, source: SymbolSource) -> dict[str, str | None]:
+    """Return the symbols in order, in the venue's spelling, each with its category."""
+    cursor = await connection.execute(source.query)
+    symbols: dict[str, str | None] = {}
+    for row in await cursor.fetchall():
+        symbols.setdefault(source.spelling(row[0]), row[1] if len(row) > 1 else None)
+    return dict(list(symbols.items())[: source.limit])
 
 
-async def load_assignment(dsn: str, feed: str, *, shards: int, capacity: int) -> Assignment:
+async def load_symbols(
+    connection: Connection, source: SymbolSource, venue_rest: VenueRest
+) -> dict[str, str | None]:
     """
-    Return which shard carries which S&P 500 member, and keep it for the next time.
+    Return the symbols; first fill their table if it is empty, or if the source says so.
 
-    All shards of a cluster ask at once; one after the other finds the same answer.
+    Raises:
+        FeedUnavailable: If the table is empty and the venue cannot be reached.
+        FeedRefused: If the table is empty and the venue refuses the request.
+    """
+    symbols = await read_symbols(connection, source)
+    if source.if_empty is None or (symbols and not source.refresh):
+        return symbols
+    try:
+        await _fill(connection, source.if_empty, venue_rest, log_level=_level(empty=not symbols))
+    except (FeedUnavailable, FeedRefused):
+        if not symbols:
+            raise
+        return symbols  # the table's symbols are still better than none
+    return await read_symbols(connection, source)
+
+
+def _level(*, empty: bool) -> int:
+    return logging.INFO if empty else logging.DEBUG
+
+
+async def fill_for_simulation(dsn: str, source: SymbolSource) -> None:
+    """
+    Fill the table of symbols for simulated data if it holds no symbol.
+
+    Raises:
+        DatabaseUnavailable: If Postgres is away.
+    """
+    if source.simulated is None:
+        return
+    async with _transaction(dsn) as connection:
+        if not await read_symbols(connection, source):
+            await _fill(connection, source.simulated, None, log_level=logging.DEBUG)
+
+
+async def _fill(
+    connection: Connection, fill: Fill, venue_rest: VenueRest | None, *, log_level: int
+) -> None:
+    rows = await _rows(fill, venue_rest)
+    async with connection.cursor() as cursor:
+        await cursor.executemany(fill.insert, rows)
+    log.log(log_level, "%s was filled with %d rows from %s", fill.table, len(rows), fill.source)
+
+
+async def _rows(fill: Fill, venue_rest: VenueRest | None) -> Sequence[Row]:
+    if not isinstance(fill.rows, RestListing):
+        return list(fill.rows())
+    assert venue_rest is not None, "only a venue with a REST API has a listing"
+    return await venue_rest.listing(fill.rows)
+
+
+@asynccontextmanager
+async def _transaction(dsn: str) -> AsyncIterator[Connection]:
+    async with session(dsn, name="ray-pipeline symbols") as connection, connection.transaction():
+        yield connection
+
+
+async def load_assignment(
+    dsn: str, feed: Feed, venue_rest: VenueRest, *, shards: int, capacity: int
+) -> Assignment:
+    """
+    Return which shard carries which symbol, and store the assignment.
+
+    All shards of a cluster call this at the same time. The lock serialises the calls, so that every
+    shard reads the same assignment.
 
     Raises:
         DatabaseUnavailable: If Postgres is away. Nothing was changed.
+        FeedUnavailable, FeedRefused: As `load_symbols`.
     """
-    async with session(dsn, name="ray-pipeline symbols") as connection, connection.transaction():
+    async with _transaction(dsn) as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-        members = await _members(connection)
-        cursor = await connection.execute(ASSIGNED, (feed,))
+        symbols = await load_symbols(connection, feed.symbols, venue_rest)
+        cursor = await connection.execute(ASSIGNED, (feed.name,))
         existing: dict[str, int] = dict(await cursor.fetchall())
-        assignment = assign(existing, members, shards=shards, capacity=capacity)
-        await _keep(connection, feed, existing, assignment.shards)
+        assignment = assign(existing, list(symbols), shards=shards, capacity=capacity)
+        await _store(connection, feed.name, existing, assignment.shards)
     return assignment
 
 
-async def _members(connection: Connection) -> list[str]:
-    """Return the members in Finnhub's spelling, after filling the table where it is empty."""
-    cursor = await connection.execute(MEMBERS)
-    rows = await cursor.fetchall()
-    if not rows:
-        await _fill_members(connection)
-        cursor = await connection.execute(MEMBERS)
-        rows = await cursor.fetchall()
-    return list(dict.fromkeys(finnhub_symbol(row[0]) for row in rows))
-
-
-async def _fill_members(connection: Connection) -> None:
-    from pytickersymbols import PyTickerSymbols  # noqa: PLC0415 - 10 MB, for an empty table only
-
-    stocks = list(PyTickerSymbols().get_stocks_by_index(INDEX))
-    rows = [
-        (
-            stock["symbol"],
-            stock["name"],
-            next(iter(stock.get("industries", ())), None),
-            stock.get("country"),
-            stock.get("metadata", {}).get("founded"),
-            stock.get("metadata", {}).get("website"),
-        )
-        for stock in stocks
-    ]
-    async with connection.cursor() as cursor:
-        await cursor.executemany(ADD_MEMBER, rows)
-    log.info("sp500_companies was empty: %d members from pytickersymbols", len(rows))
-
-
-async def _keep(
+async def _store(
     connection: Connection, feed: str, existing: Mapping[str, int], shards: Mapping[str, int]
 ) -> None:
-    left = [symbol for symbol in existing if symbol not in shards]
+    removed = [symbol for symbol in existing if symbol not in shards]
     changed = [
         (feed, symbol, shard) for symbol, shard in shards.items() if existing.get(symbol) != shard
     ]
-    if left:
+    if removed:
         await connection.execute(
-            "DELETE FROM shard_assignments WHERE feed = %s AND symbol = ANY(%s)", (feed, left)
+            "DELETE FROM shard_assignments WHERE feed = %s AND symbol = ANY(%s)", (feed, removed)
         )
     async with connection.cursor() as cursor:
         await cursor.executemany(
@@ -120,56 +142,26 @@ async def _keep(
         )
 
 
-async def movers(connection: Connection) -> dict[str, str | None]:
-    """Return the newest batch's symbols, at most 50, gainers first by rank, with their category."""
-    categories = list(CATEGORIES)
-    cursor = await connection.execute(MOVERS, (categories, categories))
-    found: dict[str, str | None] = {}
-    for symbol, category in await cursor.fetchall():
-        found.setdefault(finnhub_symbol(symbol), category)
-    return dict(list(found.items())[:MOVERS_LIMIT])
-
-
-async def newest_tickers(dsn: str) -> dict[str, int]:
+async def newest_times(dsn: str, feed: Feed) -> dict[str, int]:
     """
-    Return the event time of the newest stored ticker of each market, ms since the epoch.
+    Return the event time of the newest stored record of each symbol, ms since the epoch.
 
     Raises:
         DatabaseUnavailable: If Postgres is away.
     """
+    if feed.latest_table is None:
+        return {}
+    query = sql.SQL("SELECT {}, {} FROM {}").format(
+        sql.Identifier(feed.layout.symbol_column),
+        sql.Identifier(feed.layout.event_column),
+        sql.Identifier(feed.latest_table),
+    )
     async with session(dsn, name="ray-pipeline symbols") as connection:
-        cursor = await connection.execute(NEWEST)
-        return dict(await cursor.fetchall())
+        return dict(await (await connection.execute(query)).fetchall())
 
 
-async def load_markets(dsn: str, rest: BithumbRest) -> dict[str, str | None]:
-    """
-    Return Bithumb's markets, after filling their table where it is empty.
-
-    Raises:
-        DatabaseUnavailable: If Postgres is away.
-        FeedUnavailable: If the table is empty and Bithumb cannot be reached.
-        FeedRefused: Likewise, if it refuses.
-    """
-    async with session(dsn, name="ray-pipeline symbols") as connection:
-        cursor = await connection.execute(MARKETS)
-        codes = [row[0] for row in await cursor.fetchall()]
-        if not codes:
-            codes = await _fill_markets(connection, rest)
-    return dict.fromkeys(codes)
-
-
-async def _fill_markets(connection: Connection, rest: BithumbRest) -> list[str]:
-    markets = await rest.markets()
-    rows = [(m.market, m.korean_name, m.english_name, m.market_warning) for m in markets]
-    async with connection.cursor() as cursor:
-        await cursor.executemany(ADD_MARKET, rows)
-    log.info("market_code_bithumb was empty: %d markets from Bithumb", len(rows))
-    return sorted(market.market for market in markets)
-
-
-class Polled:
-    """Symbols that are asked for now and then."""
+class PolledSymbols:
+    """Symbols that are read at intervals."""
 
     def __init__(self, load: Callable[[], Awaitable[Symbols]], *, poll_s: float) -> None:
         self._load = load
@@ -186,37 +178,19 @@ class Polled:
                 log.warning("the symbols cannot be read: %s", error)
                 pause_s = RETRY_S
             else:
-                if last is None or list(symbols.items()) != list(last.items()):
+                if _differ(symbols, last):
                     last = symbols
                     yield symbols
             await asyncio.sleep(pause_s)
 
 
-def shard_members(dsn: str, *, shard: int, shards: int, capacity: int) -> Polled:
-    """Return the source of one S&P 500 shard's symbols."""
+class NotifiedSymbols:
+    """Symbols that are read after a notification, and at intervals in case one was missed."""
 
-    async def load() -> Symbols:
-        assignment = await load_assignment(dsn, "sp500", shards=shards, capacity=capacity)
-        return dict.fromkeys(assignment.of(shard))
-
-    return Polled(load, poll_s=MEMBERS_POLL_S)
-
-
-def bithumb_markets(dsn: str, rest: BithumbRest) -> Polled:
-    """Return the source of Bithumb's markets."""
-
-    async def load() -> Symbols:
-        return await load_markets(dsn, rest)
-
-    return Polled(load, poll_s=MARKETS_POLL_S)
-
-
-class TopMovers:
-    """The day's movers: read when notified, and every few seconds in case that was missed."""
-
-    def __init__(self, dsn: str, *, poll_s: float = MOVERS_POLL_S) -> None:
+    def __init__(self, dsn: str, source: SymbolSource) -> None:
         self._dsn = dsn
-        self._poll_s = poll_s
+        self._source = source
+        self._channel = source.channel or ""
 
     async def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -224,56 +198,49 @@ class TopMovers:
         while True:
             try:
                 async for symbols in self._listen():
-                    if last is None or list(symbols.items()) != list(last.items()):
+                    if _differ(symbols, last):
                         last = symbols
                         yield symbols
-            except DatabaseUnavailable as error:
-                log.warning("listening for %s is interrupted: %s", CHANNEL, error)
-            except psycopg.Error as error:
-                if disposition(error) is not Disposition.RETRY:
+            except (DatabaseUnavailable, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and disposition(error) != Disposition.RETRY:
                     raise
-                log.warning("listening for %s is interrupted: %s", CHANNEL, error)
+                log.warning("listening for %s is interrupted: %s", self._channel, error)
             await asyncio.sleep(RETRY_S)
 
     async def _listen(self) -> AsyncIterator[Symbols]:
-        """Yield the symbols at once and after each notification or pause, until the line breaks."""
-        connection = await connect(self._dsn, name="ray-pipeline top gainers")
+        """Yield the symbols at once and after each notification or pause, until an outage."""
+        connection = await connect(self._dsn, name="ray-pipeline symbol notifications")
         try:
-            # Listening first: what is written after the reading is announced.
-            await connection.execute("LISTEN top_gainers_updated")
+            # LISTEN comes before the first query: a row that the query does not see is announced.
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
             while True:
-                yield await movers(connection)
-                async for _ in connection.notifies(timeout=self._poll_s, stop_after=1):
+                yield await read_symbols(connection, self._source)
+                async for _ in connection.notifies(timeout=self._source.poll_s, stop_after=1):
                     pass
         finally:
             await connection.close()
 
 
-SIMULATED_MOVERS = """
-GME AMC PLTR SOFI RIVN LCID NIO MARA RIOT COIN HOOD UPST AFRM DKNG ROKU SNAP PINS U PATH AI IONQ
-RKLB JOBY ACHR CVNA W CHWY BYND PTON SPCE
-"""
-MOVERS_A_CATEGORY = 10
+def _differ(symbols: Symbols, last: Symbols | None) -> bool:
+    """Return whether the symbols, their order or their categories changed."""
+    return last is None or list(symbols.items()) != list(last.items())
 
 
-async def seed_top_gainers(dsn: str) -> None:
-    """
-    Put one batch into `top_gainers` where there is none, for simulated feeds.
+def symbols_of_shard(
+    dsn: str, feed: Feed, venue_rest: VenueRest, *, shard: int, shards: int, capacity: int
+) -> PolledSymbols | NotifiedSymbols:
+    """Return the source of one connection's symbols; `shards` and `capacity` apply to sharding."""
 
-    Raises:
-        DatabaseUnavailable: If Postgres is away.
-    """
-    symbols = SIMULATED_MOVERS.split()
-    async with session(dsn, name="ray-pipeline symbols") as connection, connection.transaction():
-        cursor = await connection.execute("SELECT 1 FROM top_gainers LIMIT 1")
-        if await cursor.fetchone() is not None:
-            return
-        for index, symbol in enumerate(symbols):
-            category = ("top_gainers", "top_losers", "most_actively_traded")[
-                index // MOVERS_A_CATEGORY
-            ]
-            await connection.execute(
-                "INSERT INTO top_gainers (batch_id, last_updated, symbol, category, rank_position) "
-                "VALUES (1, now() AT TIME ZONE 'UTC', %s, %s, %s)",
-                (symbol, category, index % MOVERS_A_CATEGORY + 1),
-            )
+    async def load_assigned() -> Symbols:
+        assignment = await load_assignment(dsn, feed, venue_rest, shards=shards, capacity=capacity)
+        return dict.fromkeys(assignment.of(shard))
+
+    async def load_all() -> Symbols:
+        async with _transaction(dsn) as connection:
+            return await load_symbols(connection, feed.symbols, venue_rest)
+
+    if feed.sharding is not None:
+        return PolledSymbols(load_assigned, poll_s=feed.symbols.poll_s)
+    if feed.symbols.channel is not None:
+        return NotifiedSymbols(dsn, feed.symbols)
+    return PolledSymbols(load_all, poll_s=feed.symbols.poll_s)

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ray_pipeline.errors import CacheUnavailable, ConfigurationError
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.stream.cache import LatestValue
 
 CHUNK = 1_000
@@ -113,15 +113,15 @@ def versions_key(feed: str) -> str:
 class LatestCache:
     """One feed's latest values in Redis."""
 
-    def __init__(self, url: str, spec: FeedSpec, *, ttl_s: int, publishes_per_s: float) -> None:
+    def __init__(self, url: str, spec: Feed, *, ttl_s: int, publishes_per_s: float) -> None:
         self._client = client(url)
         self._spec = spec
         self._write = self._client.register_script(_WRITE)
         self._publish = self._client.register_script(_PUBLISH)
         self._fixed = [
-            f"latest:{spec.redis_prefix}:",
-            f"realtime:{spec.redis_prefix}:",
-            spec.redis_hash or "",
+            f"latest:{spec.redis.prefix}:",
+            f"realtime:{spec.redis.prefix}:",
+            spec.redis.hash or "",
             str(ttl_s),
         ]
         self._pause_ms = max(1, int(1000 / publishes_per_s))
@@ -160,7 +160,7 @@ class LatestCache:
         Raises:
             CacheUnavailable: If Redis is away.
         """
-        channel = self._spec.channel
+        channel = self._spec.redis.channel
         if channel is None:
             return True
         try:

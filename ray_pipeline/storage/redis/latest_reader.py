@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ray_pipeline.errors import CacheUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.storage.redis.latest_cache import readable_url, versions_key
 
 TIMEOUT_S = 1.0
@@ -50,7 +50,7 @@ class LatestReader:
         await self._client.aclose()
         await self._pool.disconnect()
 
-    async def one(self, spec: FeedSpec, symbol: str) -> str | None:
+    async def one(self, spec: Feed, symbol: str) -> str | None:
         """
         Return a symbol's latest value, JSON; None if Redis lacks it.
 
@@ -66,7 +66,7 @@ class LatestReader:
             future = self._pending[key] = loop.create_future()
         return await asyncio.shield(future)
 
-    async def many(self, spec: FeedSpec, symbols: Sequence[str]) -> list[str | None]:
+    async def many(self, spec: Feed, symbols: Sequence[str]) -> list[str | None]:
         """
         Return symbols' latest values, in their order.
 
@@ -79,7 +79,7 @@ class LatestReader:
             values += await self._mget([latest_key(spec, symbol) for symbol in chunk])
         return values
 
-    async def symbols(self, spec: FeedSpec) -> list[str]:
+    async def symbols(self, spec: Feed) -> list[str]:
         """
         Return the symbols that Redis knows, in order.
 
@@ -130,6 +130,6 @@ class LatestReader:
 FIX = "check that the server runs; see `ray-pipeline doctor`"
 
 
-def latest_key(spec: FeedSpec, symbol: str) -> str:
+def latest_key(spec: Feed, symbol: str) -> str:
     """Return the key of a symbol's latest value."""
-    return f"latest:{spec.redis_prefix}:{symbol}"
+    return f"latest:{spec.redis.prefix}:{symbol}"

@@ -9,14 +9,14 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.records import Record
 from ray_pipeline.storage.postgres.connection import connect
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.consumer_ports import LatestStore, Rebuild
-from ray_pipeline.stream.rows import Layout
 
-T = TypeVar("T", Trade, Ticker)
+T = TypeVar("T", bound=Record)
 
 CHUNK = 2_000
 # Single seconds from before this are left out: their keys are a convenience, and rebuilding them
@@ -44,19 +44,14 @@ _MISSED = """
 """
 
 
-def rebuilder(
-    dsn: str, spec: FeedSpec, layout: Layout[T], *, clock: Callable[[], float]
-) -> Rebuild:
+def rebuilder(dsn: str, spec: Feed, layout: Layout[T], *, clock: Callable[[], float]) -> Rebuild:
     """Return the function that rebuilds one feed's values; see `stream.consumer_ports.Rebuild`."""
-    columns = (
-        ("market", "timestamp_field") if spec.name == "bithumb" else ("symbol", "timestamp_ms")
-    )
 
     async def rebuild(cache: LatestStore, since_s: float) -> None:
         floor_s = clock() - LONGEST_S
         names = {
-            "symbol": sql.Identifier(columns[0]),
-            "event_ms": sql.Identifier(columns[1]),
+            "symbol": sql.Identifier(layout.symbol_column),
+            "event_ms": sql.Identifier(layout.event_column),
             "table": sql.Identifier(spec.table),
             # Two seconds more, for rows that were stored while the last write was in flight.
             "since": sql.Literal(max(since_s - 2.0, floor_s)),

@@ -16,8 +16,8 @@ from multidict import CIMultiDictProxy
 from ray_pipeline import settings
 from ray_pipeline.api.limits import Limits
 from ray_pipeline.api.server import server
-from ray_pipeline.catalog import feed
 from ray_pipeline.feeds import codec
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Record, Ticker, Trade
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.pages import LAYOUTS
@@ -79,7 +79,7 @@ class Writer:
     """What a consumer writes for a feed, without Kafka before it."""
 
     def __init__(self, configured: Settings, name: str) -> None:
-        spec, self._layout = feed(name), LAYOUTS[name]
+        spec, self._layout = feed_named(name), LAYOUTS[name]
         self._store = StreamStore(configured.postgres_dsn(), spec, self._layout, topic=spec.topic)
         self._cache = LatestCache(configured.redis_url(), spec, ttl_s=3600, publishes_per_s=100)
         self._builder = BatchBuilder(

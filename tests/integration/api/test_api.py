@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.batch.results import Counts
 from ray_pipeline.catalog import all_jobs
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.feeds.records import Gap
 from ray_pipeline.services.job_run import ledger
 from ray_pipeline.storage.postgres.connection import session
@@ -216,7 +217,7 @@ async def test_why_health_and_throughput_speak_of_every_feed(configured):
     assert health["feeds"]["sp500"]["stored"] == 1
     assert health["clients"] == 0
     assert "samples" in samples
-    assert [one["name"] for one in feeds["feeds"]] == ["sp500", "bithumb", "top_gainers"]
+    assert [one["name"] for one in feeds["feeds"]] == [feed.name for feed in FEEDS]
 
 
 async def test_runs_and_jobs_are_what_the_book_of_runs_says(configured, postgres_dsn):

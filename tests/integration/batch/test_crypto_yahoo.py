@@ -30,7 +30,7 @@ from ray_pipeline.jobs import (
     sp500_earnings_digest,
 )
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.providers import PROVIDERS
+from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import JobSettings, PostgresSettings, Settings
 from ray_pipeline.simulators.rest import RestSimulator
@@ -555,7 +555,7 @@ async def test_every_job_fills_its_tables_from_simulated_providers(postgres_dsn:
             postgres=PostgresSettings(dsn=postgres_dsn),
             api_keys={"coingecko": ["one", "two", "three", "four"]},
             jobs=JobSettings(speed=1000),
-            **{one.name: {"rest_url": simulator.url(one.name)} for one in PROVIDERS},
+            endpoints={one.name: {"rest_url": simulator.url(one.name)} for one in all_providers()},
         )
         slot = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         for spec in ORDER:
@@ -584,7 +584,7 @@ async def test_the_index_comes_from_fmp_where_there_is_a_key(
         settings = Settings(
             postgres=PostgresSettings(dsn=postgres_dsn),
             api_keys=keys,
-            **{one.name: {"rest_url": simulator.url(one.name)} for one in PROVIDERS},
+            endpoints={one.name: {"rest_url": simulator.url(one.name)} for one in all_providers()},
         )
         outcome = await collect(settings, sp500_companies.SPEC, SLOT)
 

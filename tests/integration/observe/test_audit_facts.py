@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio as aioredis
 
-from ray_pipeline.catalog import feed
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.observe.audit import Audit, FeedAudit
 from ray_pipeline.settings import KafkaSettings, PostgresSettings, RedisSettings, Settings
 from ray_pipeline.storage.audit_facts import run_audit
@@ -16,7 +16,7 @@ from ray_pipeline.storage.redis.latest_cache import versions_key
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA")
 RECORDS = 30
-PREFIX = feed("sp500").redis_prefix
+PREFIX = feed_named("sp500").redis.prefix
 EVENT_MS = 1_700_000_000_000
 
 

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from ray_pipeline.cli.tables import render_status, render_table
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.status_rows import feed_rows, read_status
 
@@ -52,7 +53,7 @@ async def database(postgres_dsn) -> AsyncIterator[Connection]:
 async def test_a_fresh_database_has_a_row_for_every_feed(postgres_dsn):
     rows = await feed_rows(postgres_dsn)
 
-    assert [row.feed for row in rows] == ["sp500", "bithumb", "top_gainers"]
+    assert [row.feed for row in rows] == [feed.name for feed in FEEDS]
     assert {row.stored for row in rows} == {0}
 
 
@@ -67,7 +68,7 @@ async def test_a_feed_row_adds_up_the_newest_producers_only(postgres_dsn, databa
 
 
 async def test_the_page_says_which_symbols_are_not_covered_and_why(postgres_dsn, database):
-    status = await read_status(postgres_dsn, finnhub_keys=2)
+    status = await read_status(postgres_dsn, stream_keys={"finnhub": 2})
 
     assert [(row.why, row.symbols) for row in status.uncovered] == [
         ("shard 1: invalid key", ("MSFT",)),
@@ -76,7 +77,7 @@ async def test_the_page_says_which_symbols_are_not_covered_and_why(postgres_dsn,
 
 
 async def test_the_page_can_be_printed_and_written_as_json(postgres_dsn, database):
-    status = await read_status(postgres_dsn, finnhub_keys=2)
+    status = await read_status(postgres_dsn, stream_keys={"finnhub": 2})
 
     console = Console(record=True, width=200, file=None, quiet=False)
     with console.capture() as printed:

@@ -12,9 +12,11 @@ import pytest
 
 from ray_pipeline.errors import FeedRefused
 from ray_pipeline.feeds import bithumb
+from ray_pipeline.feeds.protocol import Arrival, Refusal
+from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.simulators.base import Stats
 from ray_pipeline.simulators.bithumb import MOST_CODES, BithumbOptions, BithumbSimulator
-from ray_pipeline.storage.bithumb_rest import BithumbRest
+from ray_pipeline.storage.venue_rest import VenueRest
 from tests.integration.simulators.clients import Client, ask, connected, refusal, stats
 from tests.support import eventually
 
@@ -149,15 +151,13 @@ async def test_the_socket_and_rest_write_times_differently_and_mean_the_same():
         await eventually(lambda: client.frames[-1].decode() == sent, what="the last ticker")
         _, (answer,) = await get(simulator, "/v1/ticker", markets="KRW-BTC")
 
-        streamed = bithumb.parse_frame(client.frames[-1])
+        (streamed,) = bithumb.parse_frame(client.frames[-1])
         (asked,) = bithumb.parse_answer(json.dumps([answer]).encode())
 
     assert asked.timestamp - streamed.timestamp == bithumb.SHIFT_MS
     now = datetime.now(UTC)
-    one, other = (
-        bithumb.ticker(raw, received_at=now, pod_index=0, epoch=1, seq=1)
-        for raw in (streamed, asked)
-    )
+    arrival = Arrival(0, "bithumb-00", 1, now, to_ms(now), to_ms(now) + 300_000)
+    one, other = (bithumb.ticker(raw, arrival, 1) for raw in (streamed, asked))
     assert one == other
     moment = datetime.fromtimestamp(one.trade_timestamp / 1000, UTC)
     assert one.trade_date_kst == (moment + timedelta(hours=9)).strftime("%Y%m%d")
@@ -168,10 +168,10 @@ async def test_the_socket_and_rest_write_times_differently_and_mean_the_same():
 
 async def test_the_list_of_markets_is_what_may_be_asked_for():
     async with BithumbSimulator(BithumbOptions(symbols=MARKETS)) as simulator:
-        rest = BithumbRest(simulator.rest_url)
+        rest = VenueRest(bithumb.FEED.protocol, simulator.rest_url)
 
-        assert [one.market for one in await rest.markets()] == list(MARKETS)
-        (answer,) = [events async for events in rest.tickers(MARKETS)]
+        assert [code for code, *_ in await rest.listing(bithumb.LISTING)] == list(MARKETS)
+        (answer,) = [events async for events in rest.records(MARKETS)]
         assert [one.market for one in answer] == list(MARKETS)
 
 
@@ -272,9 +272,9 @@ async def fault_frame(kind: str, **values: object) -> bytes:
     ],
 )
 async def test_a_bad_frame_is_bad_in_the_way_that_was_asked_for(kind, reason):
-    refused = bithumb.parse_frame(await fault_frame(kind))
+    (refused,) = bithumb.parse_frame(await fault_frame(kind))
 
-    assert isinstance(refused, bithumb.Refusal)
+    assert isinstance(refused, Refusal)
     assert refused.reason == reason
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from ray_pipeline.catalog import feed
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.codec import encode
 from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.services.partition_consumer_wiring import build_consumer
 from ray_pipeline.settings import (
@@ -31,7 +31,7 @@ from ray_pipeline.storage.postgres.connection import scalar, session
 from ray_pipeline.stream.batch import Message
 from tests.support import eventually
 
-SPEC = feed("sp500")
+SPEC = feed_named("sp500")
 NOW_MS = 1_790_000_000_000
 ROWS = "SELECT count(*) FROM sp500_websocket_trades"
 REDELIVERED = "SELECT coalesce(sum(redelivered), 0)::int FROM stream_offsets"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.catalog import FEEDS, feed
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
+from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.local.servers import KafkaSecurity, KafkaServer
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
@@ -66,7 +66,7 @@ def strangers(tmp_path: Path) -> Path:
 def log_of(settings: Settings) -> KafkaLog:
     """Return the log that a consumer reads."""
     options = client_options(settings.kafka, settings.bootstrap_servers())
-    return KafkaLog(options, settings.kafka.topic_prefix + feed("sp500").topic)
+    return KafkaLog(options, settings.kafka.topic_prefix + feed_named("sp500").topic)
 
 
 async def read(settings: Settings, count: int) -> list[bytes]:
@@ -92,13 +92,13 @@ async def read(settings: Settings, count: int) -> list[bytes]:
 async def test_what_is_published_over_tls_is_read_back(kafka, mechanism):
     """Topics, publisher, reader and the offsets that the audit asks for: all of them connect."""
     settings = load(kafka=kafka | {"sasl_mechanism": mechanism})
-    topic = settings.kafka.topic_prefix + feed("sp500").topic
+    topic = settings.kafka.topic_prefix + feed_named("sp500").topic
     await ensure_topics(settings)
     broker = KafkaBroker(settings)
 
     await broker.send(topic, [(0, b"AAPL", value) for value in VALUES])
 
-    assert await broker.partitions(topic) == settings.kafka.sp500_partitions
+    assert await broker.partitions(topic) == settings.feeds["sp500"].partitions
     await broker.close()
     assert await read(settings, len(VALUES)) == VALUES
     positions = await read_positions(settings, FEEDS)
@@ -108,7 +108,7 @@ async def test_what_is_published_over_tls_is_read_back(kafka, mechanism):
 async def test_a_pipeline_over_tls_stores_every_trade(kafka, postgres_dsn, redis_url, tmp_path):
     """From a provider to Postgres, and the audit is clean."""
     bare = make_settings(
-        postgres_dsn, redis_url, "", "", sp500_shards=1, subscribe_pause_s=0, connect_pause_s=0
+        postgres_dsn, redis_url, "", "", shards=1, subscribe_pause_s=0, connect_pause_s=0
     )
     configured = bare.model_copy(update={"kafka": load(kafka=kafka).kafka})
     add_companies(postgres_dsn)

@@ -33,7 +33,7 @@ STEPS = st.lists(
 @pytest.fixture
 def provider(monkeypatch):
     """One small provider in place of the shipped ones."""
-    monkeypatch.setattr(ledger_module, "PROVIDERS", (PROVIDER,))
+    monkeypatch.setattr(ledger_module, "all_providers", lambda: (PROVIDER,))
 
 
 @settings(

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
 from ray_pipeline.feeds.codec import Decoder
 from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.feeds.records import Notice, Reject, Trade
 from ray_pipeline.local.kafka.kraft import KafkaServer
 from ray_pipeline.local.kafka.security import KafkaSecurity
@@ -38,8 +38,13 @@ class RealClock:
     monotonic_s: Callable[[], float] = time.monotonic
 
 
-def settings_of(bootstrap: str, prefix: str = "", **kafka: object) -> Settings:
-    return load(kafka={"bootstrap_servers": bootstrap, "topic_prefix": prefix, **kafka})
+def settings_of(
+    bootstrap: str, prefix: str = "", *, partitions: int = 3, **kafka: object
+) -> Settings:
+    return load(
+        kafka={"bootstrap_servers": bootstrap, "topic_prefix": prefix, **kafka},
+        feeds={"sp500": {"partitions": partitions}},
+    )
 
 
 def topic_of(settings: Settings) -> str:
@@ -79,7 +84,8 @@ def put(publisher: Publisher, count: int = 1, *, symbol: str = "AAPL") -> None:
 
 async def stored(settings: Settings) -> list[Trade | Notice]:
     """Return what the shard's partition holds, from its beginning to its end."""
-    place = TopicPartition(topic_of(settings), partition_of(SHARD, settings.kafka.sp500_partitions))
+    partition = partition_of(SHARD, settings.feeds["sp500"].partitions)
+    place = TopicPartition(topic_of(settings), partition)
     options = client_options(settings.kafka, settings.bootstrap_servers())
     consumer = AIOKafkaConsumer(**options, auto_offset_reset="earliest")
     await consumer.start()
@@ -111,7 +117,7 @@ def spool(tmp_path: Path) -> Spool:
 
 
 async def test_topics_are_made_once(kafka_server: KafkaServer, topic_prefix: str) -> None:
-    settings = settings_of(kafka_server.bootstrap_servers, topic_prefix, sp500_partitions=5)
+    settings = settings_of(kafka_server.bootstrap_servers, topic_prefix, partitions=5)
     await asyncio.gather(ensure_topics(settings), ensure_topics(settings))
     await ensure_topics(settings)
     broker = KafkaBroker(settings)

@@ -18,15 +18,16 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from ray_pipeline.actors.producer import build_producer
-from ray_pipeline.settings import Settings
+from ray_pipeline.feeds.feed_registry import feed_named
+from ray_pipeline.services.shard_wiring import build_producer
+from ray_pipeline.settings import EndpointSettings, Settings
 from ray_pipeline.simulators.base import Connection
 from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.storage.audit_facts import run_audit
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.postgres.heartbeats import Heartbeats
-from ray_pipeline.storage.postgres.symbols import TopMovers
+from ray_pipeline.storage.postgres.symbols import NotifiedSymbols
 from ray_pipeline.storage.spool import open_spool
 from ray_pipeline.stream.heartbeat import Beat
 from tests.integration.test_recorded_input import add_companies, arrived, collecting
@@ -35,8 +36,10 @@ from tests.support import eventually
 
 SYMBOLS = ["AAPL", "MSFT", "NVDA"]
 MARKETS = ("KRW-BTC", "KRW-ETH")
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ray-pipeline top gainers'"
-HOUR_S = 3_600.0
+LISTENERS = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'ray-pipeline symbol notifications'"
+)
+RARELY_POLLED = replace(feed_named("top_gainers").symbols, poll_s=3_600.0)
 
 
 class ListeningFinnhub(FinnhubSimulator):
@@ -92,7 +95,7 @@ class ProducerProcess:
 def settings_for(dsn: str, redis_url: str, bootstrap: str, *, spool: Path, **streams) -> Settings:
     """A pipeline of this test's own, without the pauses that a real provider needs."""
     quick = {
-        "sp500_shards": 1, "subscribe_pause_s": 0, "subscribe_rest_s": 0, "connect_pause_s": 0,
+        "shards": 1, "subscribe_pause_s": 0, "subscribe_rest_s": 0, "connect_pause_s": 0,
         "market_hours": "always", "backoff_base_s": 0.1, "backoff_cap_s": 0.5, "spool_dir": spool,
     }  # fmt: skip
     made = make_settings(dsn, redis_url, bootstrap, "", **{**quick, **streams})
@@ -108,8 +111,8 @@ def prefixed(configured: Settings, prefix: str) -> Settings:
 
 def at(configured: Settings, simulator: FinnhubSimulator) -> Settings:
     """The same, pointed at a simulator."""
-    finnhub = configured.finnhub.model_copy(update={"ws_url": simulator.url})
-    return configured.model_copy(update={"finnhub": finnhub})
+    endpoint = EndpointSettings(ws_url=simulator.url)
+    return configured.model_copy(update={"endpoints": {"finnhub": endpoint}})
 
 
 def but(configured: Settings, **streams) -> Settings:
@@ -150,7 +153,7 @@ def add_movers(dsn: str, batch: int, **categories: str) -> None:
 async def test_a_new_batch_is_announced_not_polled_for(postgres_dsn):
     """The pause between two looks is an hour here, so only the notification can tell."""
     add_movers(postgres_dsn, 1, GME="top_gainers")
-    updates = TopMovers(postgres_dsn, poll_s=HOUR_S).updates()
+    updates = NotifiedSymbols(postgres_dsn, RARELY_POLLED).updates()
     async with contextlib.aclosing(updates), asyncio.timeout(60):
         assert await anext(updates) == {"GME": "top_gainers"}
 
@@ -162,7 +165,7 @@ async def test_a_new_batch_is_announced_not_polled_for(postgres_dsn):
 async def test_a_batch_that_came_while_nobody_listened_is_read(postgres_dsn):
     """Its notification went to a connection that was dead: the next one looks first."""
     add_movers(postgres_dsn, 1, GME="top_gainers")
-    updates = TopMovers(postgres_dsn, poll_s=HOUR_S).updates()
+    updates = NotifiedSymbols(postgres_dsn, RARELY_POLLED).updates()
     async with contextlib.aclosing(updates), asyncio.timeout(60):
         await anext(updates)
         with psycopg.connect(postgres_dsn) as connection:
@@ -312,10 +315,14 @@ async def test_rest_stands_in_for_bithumbs_websocket_until_it_is_back(configured
         CountingRest(BithumbOptions(rate=100, symbols=MARKETS, seed=2)) as rest,
         listening(rest),
     ):
-        bithumb = configured.bithumb.model_copy(
-            update={"ws_url": socket.ws_url, "rest_url": rest.rest_url}
+        endpoint = EndpointSettings(ws_url=socket.ws_url, rest_url=rest.rest_url)
+        options = configured.feeds["bithumb"].model_copy(update={"poll_s": 0.2})
+        here = configured.model_copy(
+            update={
+                "endpoints": {"bithumb": endpoint},
+                "feeds": configured.feeds | {"bithumb": options},
+            }
         )
-        here = but(configured, bithumb_poll_s=0.2).model_copy(update={"bithumb": bithumb})
         async with collecting(here, "bithumb", 0, []):
             await more_tickers(postgres_dsn, 50)
 

@@ -19,7 +19,7 @@ def configured(postgres_dsn, redis_url, kafka_server, topic_prefix):
     """A pipeline of this test's own that notices silence within a second or two."""
     return make_settings(
         postgres_dsn, redis_url, kafka_server.bootstrap_servers, topic_prefix,
-        sp500_shards=1, subscribe_pause_s=0, subscribe_rest_s=0, connect_pause_s=0,
+        shards=1, subscribe_pause_s=0, subscribe_rest_s=0, connect_pause_s=0,
         market_hours="always", backoff_base_s=0.1, backoff_cap_s=0.5, liveness_s=1.0,
     )  # fmt: skip
 

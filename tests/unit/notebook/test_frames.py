@@ -57,7 +57,7 @@ def test_a_wish_that_nobody_can_grant_names_those_that_can_be(form, numbers):
 
 
 def test_every_feed_has_a_history_whose_columns_are_known():
-    from ray_pipeline.catalog import FEEDS
+    from ray_pipeline.feeds.feed_registry import FEEDS
 
     for spec in FEEDS:
         shape = shapes.history(spec)

@@ -8,6 +8,11 @@ from ray_pipeline.observe.doctor import Check
 GIB = 2**30
 
 
+def keys(count: int, *, distinct: int) -> Check:
+    """The check of keys for eleven connections."""
+    return doctor.stream_keys("finnhub", "Finnhub", keys=count, distinct=distinct, connections=11)
+
+
 @pytest.mark.parametrize(
     ("check", "state"),
     [
@@ -37,10 +42,10 @@ GIB = 2**30
         (doctor.topics({"a": 3, "other": 1}, {"a": 3}), "ok"),
         (doctor.topics({}, {"a": 3}), "warning"),
         (doctor.topics({"a": 1}, {"a": 3}), "failed"),
-        (doctor.finnhub_keys(11, distinct=11, shards=10), "ok"),
-        (doctor.finnhub_keys(3, distinct=3, shards=10), "warning"),
-        (doctor.finnhub_keys(3, distinct=2, shards=10), "failed"),
-        (doctor.finnhub_keys(0, distinct=0, shards=10), "info"),
+        (keys(11, distinct=11), "ok"),
+        (keys(3, distinct=3), "warning"),
+        (keys(3, distinct=2), "failed"),
+        (keys(0, distinct=0), "info"),
         (doctor.disk(20 * GIB, "/data"), "ok"),
         (doctor.disk(2 * GIB, "/data"), "warning"),
         (doctor.disk(0, "/data"), "failed"),

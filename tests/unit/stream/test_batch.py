@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Gap, Reject, Trade
+from ray_pipeline.feeds.sp500 import FEED as SP500
 from ray_pipeline.stream.batch import BatchBuilder, Message
-from ray_pipeline.stream.rows import SP500
 
 NOW_MS = 1_795_000_000_000
 
@@ -35,7 +35,7 @@ def message(value, offset=0, partition=0):
 
 def batch_of(messages):
     """The batch of messages that are the first of their feed."""
-    builder = BatchBuilder(SP500, future_tolerance_ms=300_000, arrivals={}, newest={})
+    builder = BatchBuilder(SP500.layout, future_tolerance_ms=300_000, arrivals={}, newest={})
     batch = builder.begin()
     builder.extend(batch, messages, now_ms=NOW_MS)
     return builder.finish(batch)
@@ -119,7 +119,7 @@ def test_every_message_is_accounted_for_once(values):
     assert batch.next_offsets == ({0: len(values)} if values else {})
     for item in batch.rows:
         assert item.line.count("\n") == 1
-        assert item.line.count("\t") == len(SP500.columns) - 1
+        assert item.line.count("\t") == len(SP500.layout.columns) - 1
     tallied = sum(t.stored + t.parked + t.notices for t in batch.counts.values())
     ranged = sum(end - start for t in batch.counts.values() for start, end in t.ranges)
     assert tallied == ranged

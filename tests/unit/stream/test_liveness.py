@@ -61,7 +61,7 @@ def test_a_symbol_that_never_had_data_is_not_known():
 
     stalls = liveness.stalls(now_s=100.0, wall_s=0.0)
 
-    assert {stall.symbol: stall.known for stall in stalls} == {"A": True, "B": False}
+    assert {stall.symbol: stall.has_had_data for stall in stalls} == {"A": True, "B": False}
     assert not any(stall.repeated for stall in stalls)
 
 

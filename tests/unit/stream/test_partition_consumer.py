@@ -18,6 +18,7 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Trade
+from ray_pipeline.feeds.sp500 import FEED as SP500
 from ray_pipeline.lease import Lease
 from ray_pipeline.stream import consumer_reports
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
@@ -29,7 +30,6 @@ from ray_pipeline.stream.partition_consumer import (
     ConsumerPorts,
     PartitionConsumer,
 )
-from ray_pipeline.stream.rows import SP500
 from ray_pipeline.stream.sequence import RangeSet
 from tests.support import eventually
 
@@ -279,7 +279,7 @@ class Bench:
             reporter=lambda: self.reporter,
             rebuild=no_rebuild,
             records=FakeRecords(self.database),
-            layout=SP500,
+            layout=SP500.layout,
             sleep=short_sleep,
         )
         self.consumer = PartitionConsumer(assignment, ports)

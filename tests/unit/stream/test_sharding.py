@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.stream.sharding import Uncovered, assign, coverage
+from ray_pipeline.stream.sharding import assign
 
 SYMBOLS = st.lists(st.sampled_from([f"S{n}" for n in range(30)]), unique=True, max_size=30)
 SHARDS = st.integers(1, 5)
@@ -60,10 +60,3 @@ def test_a_leaver_frees_its_place():
 
 def test_a_shard_that_is_gone_gives_its_symbols_to_others():
     assert assign({"A": 4}, ["A"], shards=2, capacity=2).shards == {"A": 1}
-
-
-def test_each_uncovered_symbol_has_its_reason():
-    assignment = assign({}, ["A", "B", "C"], shards=2, capacity=1)
-
-    assert coverage(assignment, keys=1) == {"B": Uncovered.NO_KEY, "C": Uncovered.NO_ROOM}
-    assert coverage(assignment, keys=2) == {"C": Uncovered.NO_ROOM}

@@ -1,0 +1,229 @@
+"""Connect the parts of a producer: one shard of one feed."""
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from random import Random
+
+from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed_registry import feed_named
+from ray_pipeline.lease import Ownership
+from ray_pipeline.local.stack import home
+from ray_pipeline.retry import Backoff
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.calendars import market_hours
+from ray_pipeline.storage.kafka.broker import KafkaBroker
+from ray_pipeline.storage.postgres.heartbeats import Heartbeats
+from ray_pipeline.storage.postgres.leases import Leases
+from ray_pipeline.storage.postgres.pacing import Pacer
+from ray_pipeline.storage.postgres.symbols import newest_times, symbols_of_shard
+from ray_pipeline.storage.spool import Spool, open_spool
+from ray_pipeline.storage.venue_rest import VenueRest
+from ray_pipeline.storage.websocket import WebSocket, open_websocket
+from ray_pipeline.stream.connection import Clock, Collector, Pauses
+from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
+from ray_pipeline.stream.gaps import GapBook
+from ray_pipeline.stream.ingest import Desk, Intake
+from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
+from ray_pipeline.stream.outbox import Publisher
+from ray_pipeline.stream.polling import Poller
+from ray_pipeline.stream.shard_producer import Courier, Identity, Line, Parts, Producer
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+CLOCK = Clock()
+
+
+async def build_producer(settings: Settings, feed_name: str, shard: int) -> Producer:
+    """
+    Return the producer of a shard. An outage of Postgres is waited out.
+
+    Raises:
+        PipelineError: If the feed has no such shard.
+    """
+    feed = feed_named(feed_name)
+    always = settings.streams.market_hours == "always"
+    hours = ALWAYS_OPEN if always else await market_hours(feed.calendar)
+    newest_ms = await _newest_ms(settings, feed)
+    return _Wiring(settings, feed, shard, hours=hours, newest_ms=newest_ms).producer()
+
+
+async def _newest_ms(settings: Settings, feed: Feed) -> Mapping[str, int]:
+    """Return the event times of the stored records, so that the first snapshot repeats none."""
+    while feed.protocol.poll is not None:
+        try:
+            return await newest_times(settings.postgres_dsn(), feed)
+        except DatabaseUnavailable as error:
+            log.warning("%s", error)
+            await asyncio.sleep(RETRY_S)
+    return {}
+
+
+class _Wiring:
+    """Makes the parts of one producer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        feed: Feed,
+        shard: int,
+        *,
+        hours: MarketHours,
+        newest_ms: Mapping[str, int],
+    ) -> None:
+        self._settings = settings
+        self._streams = settings.streams
+        self._options = settings.feeds[feed.name]
+        self._endpoint = settings.endpoint(feed.protocol.venue)
+        self._feed = feed
+        self._shard = shard
+        self._hours = hours
+        self._newest_ms = newest_ms
+        self._dsn = settings.postgres_dsn()
+        self._random = Random()
+        self._broker = KafkaBroker(settings)
+        self._topic = settings.kafka.topic_prefix + feed.topic
+        self._leases = Leases(self._dsn)
+        self._heartbeats = Heartbeats(self._dsn)
+        self._spool: Spool | None = None
+        self._rest = VenueRest(feed.protocol, self._endpoint.rest_url)
+        self._key = key_of(settings, feed, shard)
+
+    def producer(self) -> Producer:
+        """Return the producer."""
+        feed = self._feed.name
+        holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:6]}"
+        ownership = Ownership(
+            self._leases,
+            f"producer/{feed}/{self._shard}",
+            holder=holder,
+            generation=self._settings.ray.generation,
+            ttl_s=self._streams.lease_ttl_s,
+            random=self._random,
+            obstacle=self._unhealthy,
+        )
+        return Producer(
+            Identity(feed, self._shard, holder),
+            Parts(
+                ownership=ownership,
+                beats=self._heartbeats,
+                symbols=symbols_of_shard(
+                    self._dsn,
+                    self._feed,
+                    self._rest,
+                    shard=self._shard,
+                    shards=len(shards_of(self._settings, self._feed)),
+                    capacity=self._options.symbols_per_connection,
+                ),
+                outbox=self._outbox,
+                line=None if self._key is None else self._line,
+                clock=CLOCK,
+                backoff=self._backoff(),
+                drain_s=self._streams.drain_s,
+                close=self._close,
+                let_go=self._close_spool,
+                missing=self._missing(),
+            ),
+        )
+
+    async def _unhealthy(self) -> str:
+        """
+        Return why this instance must not request a handover; empty if it may.
+
+        A release without a key or without a broker must not stop a release that has both.
+        """
+        if self._key is None:
+            return self._missing()
+        try:
+            await self._broker.partitions(self._topic)
+        except BrokerUnavailable as error:
+            return str(error)
+        return ""
+
+    def _missing(self) -> str:
+        return no_key(self._settings, self._feed) if self._key is None else ""
+
+    async def _close(self) -> None:
+        await self._broker.close()
+        await self._leases.close()
+        await self._heartbeats.close()
+
+    def _close_spool(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    def _backoff(self) -> Backoff:
+        return Backoff(
+            base_s=self._streams.backoff_base_s,
+            cap_s=self._streams.backoff_cap_s,
+            random=self._random,
+        )
+
+    def _outbox(self, epoch: int, gate: Callable[[], bool]) -> Courier:
+        # The records that an earlier epoch left in the spool are published first.
+        if self._spool is None:
+            root = self._streams.spool_dir or home() / "spool"
+            self._spool = open_spool(
+                Path(root),
+                self._feed.name,
+                shard=self._shard,
+                limit_bytes=self._streams.spool_limit_bytes,
+            )
+        return Publisher(
+            self._broker,
+            self._spool,
+            topic=self._topic,
+            shard=self._shard,
+            epoch=epoch,
+            may_send=gate,
+            clock=CLOCK,
+        )
+
+    def _line(self, desk: Desk) -> Line:
+        intake = Intake(
+            desk,
+            self._feed,
+            future_tolerance_ms=int(self._streams.future_tolerance_s * 1000),
+            newest_ms=self._newest_ms,
+        )
+        collector = self._collector(intake)
+        if self._feed.protocol.poll is None:
+            return Line(collector)
+        return Line(collector, Poller(self._rest, intake, collector, self._options.poll_s, CLOCK))
+
+    def _collector(self, intake: Intake) -> Collector:
+        streams = self._streams
+        return Collector(
+            intake,
+            self._feed.protocol.subscription,
+            connect=self._connect,
+            new_ticket=lambda: uuid.uuid4().hex,
+            pacer=Pacer(
+                self._dsn,
+                f"connect/{self._feed.protocol.venue}",
+                pause_s=streams.connect_pause_s,
+            ),
+            pauses=Pauses(streams.subscribe_pause_s, streams.subscribe_rest_s, streams.liveness_s),
+            liveness=Liveness(liveness_s=streams.liveness_s, hours=self._hours),
+            backoff=self._backoff(),
+            gaps=GapBook(intake.desk.gap),
+            clock=CLOCK,
+        )
+
+    def _connect(self) -> AbstractAsyncContextManager[WebSocket]:
+        protocol = self._feed.protocol
+        key = self._key or ""
+        return open_websocket(
+            protocol.url(self._endpoint.ws_url or protocol.ws_url, key),
+            venue=protocol.venue,
+            frame_limit_bytes=self._streams.frame_limit_bytes,
+            key=key,
+        )

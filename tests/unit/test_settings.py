@@ -1,0 +1,115 @@
+"""Settings from variables, and the sections of providers."""
+
+import pickle
+
+import pytest
+
+from ray_pipeline import settings
+from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.providers.registry import provider_names
+
+
+@pytest.fixture(autouse=True)
+def _no_files(tmp_path, monkeypatch):
+    """Keep a `.env` or YAML file of the working directory out of the tests."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("provider", provider_names())
+def test_every_provider_is_a_section(provider, monkeypatch):
+    """The variables of a provider need no declaration."""
+    monkeypatch.setenv(f"PIPELINE_{provider.upper()}__REST_URL", "http://rest.example.com")
+    monkeypatch.setenv(f"PIPELINE_{provider.upper()}__WS_URL", "ws://socket.example.com")
+
+    endpoint = settings.load().endpoint(provider)
+
+    assert endpoint.rest_url == "http://rest.example.com"
+    assert endpoint.ws_url == "ws://socket.example.com"
+
+
+def test_a_provider_without_values_has_an_empty_section():
+    """Also one that no module defines: asking for its URL is not an error."""
+    assert settings.load().endpoint("unheard_of").rest_url is None
+
+
+def test_a_misspelt_provider_is_an_error_that_suggests_the_right_one(monkeypatch):
+    """A URL that is ignored would send real calls."""
+    monkeypatch.setenv("PIPELINE_FINHUB__REST_URL", "http://rest.example.com")
+
+    with pytest.raises(ConfigurationError, match="did you mean PIPELINE_FINNHUB__REST_URL"):
+        settings.load()
+
+
+def test_a_misspelt_name_in_the_section_of_a_provider_is_an_error(monkeypatch):
+    """The section exists, the setting does not."""
+    monkeypatch.setenv("PIPELINE_FRED__REST_ULR", "http://rest.example.com")
+
+    with pytest.raises(ConfigurationError, match="did you mean PIPELINE_FRED__REST_URL"):
+        settings.load()
+
+
+def test_sections_of_providers_come_from_yaml_and_env_files_too(tmp_path):
+    """The `.env` file is the stronger of the two."""
+    (tmp_path / "ray-pipeline.yaml").write_text(
+        "fred: {rest_url: http://yaml}\nyahoo: {rest_url: http://yaml}\n"
+    )
+    (tmp_path / ".env").write_text("PIPELINE_FRED__REST_URL=http://env-file\n")
+
+    assert settings.load().rest_urls() == {"fred": "http://env-file", "yahoo": "http://yaml"}
+
+
+def test_keys_of_the_websocket_replace_the_keys_of_the_provider(monkeypatch):
+    """Every provider has both; all of them are secrets."""
+    monkeypatch.setenv("PIPELINE_API_KEYS", '{"finnhub": ["key-1"], "fred": ["key-2"]}')
+    monkeypatch.setenv("PIPELINE_FRED__WS_KEYS", '["key-3", "key-4"]')
+
+    loaded = settings.load()
+
+    assert loaded.stream_keys("finnhub") == ["key-1"]
+    assert loaded.stream_keys("fred") == ["key-3", "key-4"]
+    assert {"key-1", "key-2", "key-3", "key-4"} <= set(loaded.secrets())
+    assert "key-" not in repr(loaded)
+
+
+def test_settings_travel_to_another_process(monkeypatch):
+    """Ray pickles them for its workers."""
+    monkeypatch.setenv("PIPELINE_FRED__REST_URL", "http://rest.example.com")
+    loaded = settings.load(finnhub={"ws_keys": ["key"]})
+
+    assert pickle.loads(pickle.dumps(loaded)) == loaded
+
+
+def test_each_feed_is_a_section_with_the_defaults_of_the_feed(monkeypatch):
+    monkeypatch.setenv("PIPELINE_FEEDS__SP500__SHARDS", "2")
+    monkeypatch.setenv("PIPELINE_FEEDS__BITHUMB__TTL_S", "60")
+
+    feeds = settings.load().feeds
+
+    assert (feeds["sp500"].shards, feeds["sp500"].partitions) == (2, 3)
+    assert (feeds["bithumb"].ttl_s, feeds["bithumb"].poll_s) == (60, 5.0)
+    assert feeds.keys() == {feed.name for feed in FEEDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("PIPELINE_FEEDS__SP50__SHARDS", "PIPELINE_FEEDS__SP500__SHARDS"),
+        ("PIPELINE_FEEDS__SP500__SHARD", "PIPELINE_FEEDS__SP500__SHARDS"),
+        ("PIPELINE_STREAMS__SP500_SHARDS", "PIPELINE_FEEDS__SP500__SHARDS"),
+        ("PIPELINE_FEEDS__BITHUMB__POLLS", "PIPELINE_FEEDS__BITHUMB__POLL_S"),
+    ],
+)
+def test_a_misspelt_feed_or_setting_of_a_feed_is_an_error(name, suggestion, monkeypatch):
+    monkeypatch.setenv(name, "2")
+
+    with pytest.raises(ConfigurationError, match=f"did you mean {suggestion}"):
+        settings.load()
+
+
+def test_a_feed_has_no_setting_that_does_not_apply_to_it(monkeypatch):
+    """A venue with one connection has no number of connections."""
+    monkeypatch.setenv("PIPELINE_FEEDS__BITHUMB__SHARDS", "2")
+
+    with pytest.raises(ConfigurationError, match="PIPELINE_FEEDS__BITHUMB__SHARDS is not a set"):
+        settings.load()
