@@ -125,7 +125,7 @@ def parse(frame: bytes) -> Sequence[UpbitMessage | Refusal]:
             return (_tickers.decode(frame),)
     except UNDECODABLE as error:
         wrong_shape = isinstance(error, msgspec.ValidationError)
-        return (Refusal("wrong_shape" if wrong_shape else "not_json", str(error), frame),)
+        return (Refusal(Reason.WRONG_SHAPE if wrong_shape else Reason.NOT_JSON, str(error), frame),)
     if kind.status is not None:
         return ()
     return (Refusal(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", frame),)
