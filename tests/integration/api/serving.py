@@ -20,7 +20,6 @@ from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Record, Ticker, Trade
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.postgres.pages import LAYOUTS
 from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import LatestCache
 from ray_pipeline.stream.batch import BatchBuilder, Message
@@ -79,7 +78,8 @@ class Writer:
     """What a consumer writes for a feed, without Kafka before it."""
 
     def __init__(self, configured: Settings, name: str) -> None:
-        spec, self._layout = feed_named(name), LAYOUTS[name]
+        spec = feed_named(name)
+        self._layout = spec.layout
         self._store = StreamStore(configured.postgres_dsn(), spec, self._layout, topic=spec.topic)
         self._cache = LatestCache(configured.redis_url(), spec, ttl_s=3600, publishes_per_s=100)
         self._builder = BatchBuilder(
