@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ray_pipeline import settings
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.kubernetes.manifests.kafka_files import topics_yaml, users_yaml
 from ray_pipeline.providers.registry import all_providers
 
 ROOT = Path(__file__).parent.parent
 
-HEAD = """# Settings
+SETTINGS_HEAD = """# Settings
 
 Generated from `ray_pipeline/settings.py` by `make docs`; do not edit.
 
@@ -27,7 +28,7 @@ is an error that suggests the nearest known one. In YAML, sections nest:
 |---|---|---|---|
 """
 
-TAIL = """
+SETTINGS_TAIL = """
 Two more variables are no settings: `PIPELINE_CONFIG` names the YAML file, `PIPELINE_KAFKA_LIBS` the
 folder of Apache Kafka's jars. Ray reads variables of its own: `RAY_ADDRESS` names a cluster that
 `up` joins instead of starting one; for that cluster set `RAY_AUTH_MODE=token`, and `RAY_AUTH_TOKEN`
@@ -46,15 +47,40 @@ Every provider has `PIPELINE_<NAME>__REST_URL`, `PIPELINE_<NAME>__WS_URL` and
 """
 
 
-def page() -> str:
+DEAD_LETTERS_HEAD = """# Dead letters
+
+Generated from `ray_pipeline/dead_letter_reasons.py` by `make docs`; do not edit.
+
+A record that cannot be decoded, checked or stored is kept as a dead letter, with its bytes, its
+place in the topic and a reason. See [operations](operations.md#dead-letters) for the commands.
+
+| reason | meaning |
+|---|---|
+"""
+
+DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this error code |
+
+A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
+the error, such as `ValueError`, the error code of Postgres, or `unreadable` if reading the answer
+stopped early.
+"""
+
+
+def settings_page() -> str:
     """Return the page of settings."""
-    return "".join((HEAD, *_lines(), TAIL, PROVIDERS, *_provider_lines()))
+    return "".join((SETTINGS_HEAD, *_lines(), SETTINGS_TAIL, PROVIDERS, *_provider_lines()))
 
 
 def _provider_lines() -> Iterator[str]:
     for provider in all_providers():
         key_url = f"<{provider.key_url}>" if provider.needs_key else "needs no key"
         yield f"| `{provider.name}` | {provider.title} | {provider.free_plan} | {key_url} |\n"
+
+
+def dead_letters_page() -> str:
+    """Return the page of dead-letter reasons."""
+    rows = "".join(f"| `{reason}` | {reason.description} |\n" for reason in Reason)
+    return DEAD_LETTERS_HEAD + rows + DEAD_LETTERS_TAIL
 
 
 def _lines() -> Iterator[str]:
@@ -79,7 +105,8 @@ def files() -> dict[Path, str]:
     components = ROOT / "kuberay" / "components"
     kafka, alerts = components / "kafka", components / "monitoring" / "alerts.yaml"
     return {
-        ROOT / "docs" / "settings.md": page(),
+        ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "dead-letters.md": dead_letters_page(),
         kafka / "topics.yaml": topics_yaml(FEEDS),
         kafka / "users.yaml": users_yaml(FEEDS),
         alerts: _selected(alerts.read_text()),

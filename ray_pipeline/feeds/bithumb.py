@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
@@ -129,7 +130,7 @@ def parse_frame(frame: bytes | str) -> Sequence[RawTicker | Refusal]:
         return (Refusal(_reason(error), str(error), payload),)
     if kind.status is not None:
         return ()
-    return (Refusal("unknown_type", f"frame type {kind.type!r}", payload),)
+    return (Refusal(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", payload),)
 
 
 def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
@@ -152,7 +153,7 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
 
 
 def _reason(error: Exception) -> str:
-    return "wrong_shape" if isinstance(error, msgspec.ValidationError) else "not_json"
+    return Reason.WRONG_SHAPE if isinstance(error, msgspec.ValidationError) else Reason.NOT_JSON
 
 
 def markets(body: bytes) -> Iterator[Row]:
@@ -178,22 +179,22 @@ def ticker(raw: RawTicker, arrival: Arrival, seq: int) -> Ticker:
     """
     market = raw.code or raw.market
     if not market or "\x00" in market:
-        raise BadRecord("a ticker without a market", reason="bad_symbol")
+        raise BadRecord("a ticker without a market", reason=Reason.BAD_SYMBOL)
     try:
         trade_ms, timestamp_ms, traded_at = _times(raw, arrival.received_at)
         trade_date, trade_time = _texts(traded_at, UTC)
         trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     except (ValueError, OverflowError) as error:
-        raise BadRecord(str(error), reason="bad_time") from error
+        raise BadRecord(str(error), reason=Reason.BAD_TIME) from error
     if timestamp_ms > arrival.latest_ms:
         # It would stay the latest value until that time.
         ahead_ms = timestamp_ms - arrival.received_ms
-        raise BadRecord(f"dated {ahead_ms} ms ahead", reason="future_dated")
+        raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
     copied = {name: getattr(raw, name) for name in COPIED}
     for name, value in copied.items():
         # JSON cannot express infinity, so no price may be infinite.
         if isinstance(value, Decimal) and not value.is_finite():
-            raise BadRecord(f"no usable {name}", reason="bad_price")
+            raise BadRecord(f"no usable {name}", reason=Reason.BAD_PRICE)
     return Ticker(
         market=market,
         timestamp_field=timestamp_ms,

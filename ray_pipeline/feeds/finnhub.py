@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.protocol import Arrival, Complaint, PerSymbol, Refusal, VenueProtocol
@@ -87,7 +88,7 @@ def parse(frame: bytes | str) -> Sequence[Event]:
         return ()
     if message.type == "error":
         return [Complaint(message.msg or "no reason given")]
-    return [Refusal("unknown_type", f"frame type {message.type!r}", _bytes(frame))]
+    return [Refusal(Reason.UNKNOWN_TYPE, f"frame type {message.type!r}", _bytes(frame))]
 
 
 def _salvage(frame: bytes | str) -> Iterator[Event]:
@@ -99,16 +100,16 @@ def _salvage(frame: bytes | str) -> Iterator[Event]:
     try:
         message = _loose_frames.decode(frame)
     except msgspec.ValidationError as error:
-        yield Refusal("wrong_shape", str(error), _bytes(frame))
+        yield Refusal(Reason.WRONG_SHAPE, str(error), _bytes(frame))
         return
     except UNDECODABLE as error:
-        yield Refusal("not_json", str(error), _bytes(frame))
+        yield Refusal(Reason.NOT_JSON, str(error), _bytes(frame))
         return
     for raw in message.data:
         try:
             yield _prints.decode(raw)
         except UNDECODABLE as error:
-            yield Refusal("wrong_shape", str(error), bytes(raw))
+            yield Refusal(Reason.WRONG_SHAPE, str(error), bytes(raw))
 
 
 def _bytes(frame: bytes | str) -> bytes:
@@ -122,14 +123,14 @@ def trade_maker(source: str) -> Callable[[Print, Arrival, int], Trade]:
         if event.t > arrival.latest_ms:
             # It would stay the latest value until that time.
             ahead_ms = event.t - arrival.received_ms
-            raise BadRecord(f"dated {ahead_ms} ms ahead", reason="future_dated")
+            raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
         symbol = event.s
         if not symbol or "\x00" in symbol:
-            raise BadRecord("no usable symbol", reason="bad_symbol")
+            raise BadRecord("no usable symbol", reason=Reason.BAD_SYMBOL)
         if not event.p.is_finite():
-            raise BadRecord("no usable price", reason="bad_price")
+            raise BadRecord("no usable price", reason=Reason.BAD_PRICE)
         if event.v is not None and not event.v.is_finite():
-            raise BadRecord("no usable volume", reason="bad_volume")
+            raise BadRecord("no usable volume", reason=Reason.BAD_VOLUME)
         return Trade(
             symbol=symbol,
             price=event.p,

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.records import Record
 
@@ -71,7 +72,7 @@ def escape(text: str) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise BadRecord("text that Postgres cannot store", reason="bad_text")
+        raise BadRecord("text that Postgres cannot store", reason=Reason.BAD_TEXT)
     return text.translate(_ESCAPES)
 
 

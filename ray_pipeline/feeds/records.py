@@ -6,11 +6,13 @@ The field names are the wire format. Numbers are Decimal, so that 129.575 stays 
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Of every value; raise it when an older generation could not read the new values correctly.
+FORMAT_VERSION: Literal[1] = 1
 
 
 class Record(Protocol):
@@ -33,7 +35,7 @@ class Record(Protocol):
         """When the record was received; None: the broker's time."""
 
 
-class Identity(msgspec.Struct, frozen=True, gc=False):
+class RecordIdentity(msgspec.Struct, frozen=True, gc=False):
     """
     The identity of a record. A producer numbers its records from 1 in each epoch.
 
@@ -45,8 +47,10 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
-class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One trade of a stock."""
+class Trade(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
+    """One trade of a stock. The version is a tag: the decoder checks it at no cost."""
 
     symbol: str
     price: Decimal
@@ -62,7 +66,9 @@ class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_at: datetime | None = None  # when it was received; None: the broker's time
 
 
-class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Ticker(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
     """
     One market's ticker at a Korean exchange.
 
@@ -102,6 +108,10 @@ class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_at: datetime | None = None
 
 
+def _version() -> Literal[1]:
+    return FORMAT_VERSION
+
+
 class Gap(
     msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="kind", omit_defaults=True
 ):
@@ -116,6 +126,8 @@ class Gap(
     from_at: datetime | None = None
     to_at: datetime | None = None
     created_at: datetime | None = None
+    # From a factory, because a default would be omitted. The tag of notices is `kind`.
+    v: Literal[1] = msgspec.field(default_factory=_version)
 
 
 class Reject(
@@ -126,11 +138,12 @@ class Reject(
     epoch: int
     seq: int
     pod_index: int
-    reason: str  # a short stable word
+    reason: str  # see `dead_letter_reasons.Reason`
     detail: str
     payload: str  # at most REJECT_LIMIT_BYTES of it
     size_bytes: int  # of the whole payload
     created_at: datetime | None = None
+    v: Literal[1] = msgspec.field(default_factory=_version)
 
 
 # Kafka's default limit of a message is 1 MiB. A rejected frame must fit into a message.

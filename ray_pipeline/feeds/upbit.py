@@ -18,6 +18,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
@@ -124,10 +125,10 @@ def parse(frame: bytes) -> Sequence[UpbitMessage | Refusal]:
             return (_tickers.decode(frame),)
     except UNDECODABLE as error:
         wrong_shape = isinstance(error, msgspec.ValidationError)
-        return (Refusal("wrong_shape" if wrong_shape else "not_json", str(error), frame),)
+        return (Refusal(Reason.WRONG_SHAPE if wrong_shape else Reason.NOT_JSON, str(error), frame),)
     if kind.status is not None:
         return ()
-    return (Refusal("unknown_type", f"frame type {kind.type!r}", frame),)
+    return (Refusal(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", frame),)
 
 
 def ticker(raw: UpbitMessage, arrival: Arrival, seq: int) -> UpbitTicker:
@@ -138,15 +139,15 @@ def ticker(raw: UpbitMessage, arrival: Arrival, seq: int) -> UpbitTicker:
         BadRecord: If the market, a number or the time is unusable.
     """
     if not raw.code or "\x00" in raw.code:
-        raise BadRecord("a ticker without a market", reason="bad_symbol")
+        raise BadRecord("a ticker without a market", reason=Reason.BAD_SYMBOL)
     if raw.timestamp > arrival.latest_ms:
         # It would stay the latest value until that time.
         ahead_ms = raw.timestamp - arrival.received_ms
-        raise BadRecord(f"dated {ahead_ms} ms ahead", reason="future_dated")
+        raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
     numbers = {name: getattr(raw, name) for name in NUMBERS}
     for name, number in numbers.items():
         if number is not None and not number.is_finite():
-            raise BadRecord(f"no usable {name}", reason="bad_price")
+            raise BadRecord(f"no usable {name}", reason=Reason.BAD_PRICE)
     return UpbitTicker(
         market=raw.code,
         timestamp_ms=raw.timestamp,

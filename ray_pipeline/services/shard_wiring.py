@@ -13,7 +13,7 @@ from random import Random
 from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import feed_named
-from ray_pipeline.ownership import Ownership
+from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.calendars import market_hours
@@ -106,7 +106,7 @@ class _Wiring:
             generation=self._settings.ray.generation,
             ttl_s=self._streams.lease_ttl_s,
             random=self._random,
-            unfit=self._unhealthy,
+            obstacle=self._unhealthy,
         )
         return Producer(
             Identity(feed, self._shard, holder),
@@ -182,7 +182,7 @@ class _Wiring:
             topic=self._topic,
             shard=self._shard,
             epoch=epoch,
-            gate=gate,
+            may_send=gate,
             clock=CLOCK,
         )
 

@@ -14,7 +14,7 @@ from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.protocol import Arrival, Complaint, Refusal
 from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
-from ray_pipeline.stream.outbox_port import Outbox
+from ray_pipeline.stream.outbox_port import OutboxPort
 
 DETAIL_LIMIT = 1_000  # characters
 NOTHING: Collection[str] = ()
@@ -47,7 +47,7 @@ class Counts:
 class Desk:
     """Numbers notices and puts them into the outbox."""
 
-    def __init__(self, outbox: Outbox, origin: Origin) -> None:
+    def __init__(self, outbox: OutboxPort, origin: Origin) -> None:
         self.outbox = outbox
         self.origin = origin
         self.counts = Counts()

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.records import Gap, from_ms
 from ray_pipeline.timestamps import in_utc, nearest_of_ms
@@ -31,15 +32,15 @@ def check_number(number: Decimal, name: str) -> None:
         BadRecord: If it is larger than 10 ** MOST_DIGITS or smaller than its inverse.
     """
     if number and not -MOST_DIGITS < number.adjusted() < MOST_DIGITS:
-        raise BadRecord(f"{name} is out of any range", reason="bad_number")
+        raise BadRecord(f"{name} is out of any range", reason=Reason.BAD_NUMBER)
 
 
 def bad_event_time(event_ms: int, *, now_ms: int) -> BadRecord:
     """Return the error for a time outside the allowed range."""
     if event_ms > now_ms:
         # It would stay the latest value until that time.
-        return BadRecord(f"dated {event_ms - now_ms} ms ahead", reason="future_dated")
-    return BadRecord(f"dated {event_ms} ms after 1970", reason="bad_time")
+        return BadRecord(f"dated {event_ms - now_ms} ms ahead", reason=Reason.FUTURE_DATED)
+    return BadRecord(f"dated {event_ms} ms after 1970", reason=Reason.BAD_TIME)
 
 
 def storable_gap(gap: Gap, *, latest: datetime) -> Gap:

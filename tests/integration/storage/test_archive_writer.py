@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from ray_pipeline.actors.consumer import ConsumerService
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.codec import encode
 from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
-from ray_pipeline.feeds.sp500 import FEED as SP500
+from ray_pipeline.services.partition_consumer_wiring import build_consumer
 from ray_pipeline.settings import (
     ArchiveSettings,
     KafkaSettings,
@@ -105,12 +104,12 @@ async def archiving(settings: Settings, directory: Path) -> AsyncIterator[Archiv
 
 @contextlib.asynccontextmanager
 async def consuming(settings: Settings) -> AsyncIterator[None]:
-    service = ConsumerService(settings, SPEC, SP500.layout, partitions=[0, 1, 2])
+    service = build_consumer(settings, "sp500", partitions=[0, 1, 2])
     task = asyncio.create_task(service.run())
     try:
         yield
     finally:
-        await service.stop()
+        service.stop()
         await task
 
 
