@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.providers import FRED
-from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import day, decimal
+from ray_pipeline.providers import FRED
+from ray_pipeline.schedules.cron import Cron
 
 
 @dataclass(frozen=True, slots=True)
