@@ -28,11 +28,11 @@ from ray_pipeline.stream.rows import SP500
 TITLE = "API"
 TOKEN = "benchmark"
 SYMBOLS = [f"S{number}" for number in range(500)]
-WANTED = 10  # symbols a push client
+WANTED = 10  # symbols per push client
 CONNECTIONS = 32
 WARM_UP_S = 2.0
-PER_S = 2_000  # the aim
-CLIENTS = 1_000  # the aim
+PER_S = 2_000  # the goal
+CLIENTS = 1_000  # the goal
 RATES = (PER_S, None)
 ATTEMPTS = 3
 
@@ -41,14 +41,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Latest values that were asked for; `asked_per_s` None: as fast as the answers came."""
+    """Requests for latest values; `asked_per_s` None: as fast as they are answered."""
 
     asked_per_s: int | None
     answered_per_s: float
     p50_ms: float
     p99_ms: float
     core: float  # share of the API's core that it used
-    elsewhere: float  # share of the machine that was none of ours
+    elsewhere: float  # share of the machine that other processes used
 
     def markdown(self) -> str:
         """Return the row of the table."""
@@ -61,7 +61,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Updates that all clients should have heard, at a push interval."""
+    """Updates that all clients should receive, at a push interval."""
 
     interval_s: float
     clients: int
@@ -82,7 +82,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The API under test, alone on its core, and where Redis is."""
+    """The API under test, alone on its core, and the URL of Redis."""
 
     url: str
     pid: int
@@ -96,7 +96,7 @@ class Server:
 
 
 def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
-    """Measure requests at the aim and at the most, then the push at two intervals."""
+    """Measure requests at the goal and at the maximum, then the push at two intervals."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[1:] or cores)  # servers and clients inherit it
     try:
@@ -104,7 +104,7 @@ def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
             settings = {"PIPELINE_POSTGRES__DSN": dsn, "PIPELINE_REDIS__URL": redis_url}
             requests, pushes = [], []
             for interval_s in (1.0, 0.25):
-                own = settings | {
+                configured = settings | {
                     "PIPELINE_API__TOKEN": TOKEN,
                     "PIPELINE_API__PUSH_INTERVAL_S": str(interval_s),
                 }
@@ -116,13 +116,13 @@ def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
                     "0",
                     "--until-stdin-ends",
                 ]
-                with started(command, own, home=home) as process:
+                with started(command, configured, home=home) as process:
                     psutil.Process(process.pid).cpu_affinity(cores[:1])
                     assert process.stdout is not None
                     url = json.loads(process.stdout.readline())["url"]
                     server = Server(url, process.pid, redis_url)
                     if not requests:
-                        requests = [_requests_undisturbed(server, one, seconds) for one in RATES]
+                        requests = [_requests_undisturbed(server, rate, seconds) for rate in RATES]
                     pushes.append(_run(_push(server, interval_s=interval_s, seconds=seconds)))
     finally:
         os.sched_setaffinity(0, cores)
@@ -130,9 +130,9 @@ def measure(*, seconds: float) -> tuple[list[Requests], list[Push]]:
 
 
 def _requests_undisturbed(server: Server, per_s: int | None, seconds: float) -> Requests:
-    """Return the measurement, of a few, beside which the machine did least of anything else."""
-    found = [_run(_requests(server, per_s=per_s, seconds=seconds)) for _ in range(ATTEMPTS)]
-    return min(found, key=lambda one: one.elsewhere)
+    """Return the measurement with the least load by other processes, of several."""
+    measurements = [_run(_requests(server, per_s=per_s, seconds=seconds)) for _ in range(ATTEMPTS)]
+    return min(measurements, key=lambda measured: measured.elsewhere)
 
 
 @contextlib.contextmanager
@@ -140,21 +140,21 @@ def _stores() -> Iterator[tuple]:
     with temporary_home() as home, contextlib.ExitStack() as cleanup:
         postgres, valkey = PostgresServer(home / "postgres"), ValkeyServer(home / "valkey")
         for server in (postgres, valkey):
-            cleanup.callback(server.stop)  # before the start, which may be interrupted
+            cleanup.callback(server.stop)  # registered before the start, which may be interrupted
             server.start()
         asyncio.run(migrate(postgres.dsn))
         yield home, postgres.dsn, valkey.url
 
 
-def _run(work: Coroutine[object, object, T]) -> T:
-    return uvloop.run(work)
+def _run(measurement: Coroutine[object, object, T]) -> T:
+    return uvloop.run(measurement)
 
 
 # Requests ----------------------------------------------------------------------------------------
 
 
 class Caller(asyncio.Protocol):
-    """A keep-alive connection; it asks when it is told to and notes how long the answer took."""
+    """A keep-alive connection that records the latency of each answer."""
 
     def __init__(self, request: bytes, answered: Callable[["Caller"], None]) -> None:
         self._request = request
@@ -165,16 +165,17 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one but in name
+        # The transport of uvloop has the methods of asyncio's, but not its base class.
+        self._transport = cast(asyncio.Transport, transport)
 
     def ask(self, *, since_s: float) -> None:
-        """Send the request; it counts as waiting since then."""
+        """Send a request whose latency begins at this time."""
         assert self._transport is not None
         self.since_s = since_s
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Take an answer in, and check that it is one."""
+        """Receive an answer, and check its status."""
         self._heard += data
         head, end, body = self._heard.partition(b"\r\n\r\n")
         if not end:
@@ -188,14 +189,14 @@ class Caller(asyncio.Protocol):
         self._answered(self)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         assert self._transport is not None
         self._transport.close()
 
 
 @dataclass(slots=True)
 class Load:
-    """Who waits for an answer, who could ask, and what was due before anybody could."""
+    """The connections with a pending request, the idle ones, and the requests that wait for one."""
 
     taken_s: list[float] = field(default_factory=list)
     idle: list[Caller] = field(default_factory=list)
@@ -203,7 +204,7 @@ class Load:
     open_loop: bool = True
 
     def answered(self, caller: Caller) -> None:
-        """Note an answer, and ask the next question at once if one is due."""
+        """Record an answer, and send the next request at once if one is due."""
         now_s = time.perf_counter()
         self.taken_s.append(now_s - caller.since_s)
         if not self.open_loop:
@@ -234,12 +235,12 @@ async def _requests(server: Server, *, per_s: int | None, seconds: float) -> Req
     asking = asyncio.create_task(ask)
     say(f"api: {per_s or 'as many as possible'} requests a second for {seconds:g} s")
     used = Usage({"api": server.pid, "rest": os.getpid()})
-    # Looking at the processes takes this one a while: what is asked meanwhile is not counted.
+    # Sampling the processes blocks this one, so requests during that time are not counted.
     used.begin()
     await asyncio.sleep(WARM_UP_S)
     load.taken_s.clear()
     await asyncio.sleep(seconds)
-    taken = sorted(one * 1000 for one in load.taken_s)
+    taken = sorted(taken_s * 1000 for taken_s in load.taken_s)
     used.finish()
     whole_s = WARM_UP_S + seconds
     asking.cancel()
@@ -263,7 +264,7 @@ async def _at_once(callers: Sequence[Caller]) -> None:
 
 
 async def _steadily(load: Load, per_s: int) -> None:
-    """Ask at a rate, whatever the answers do; what nobody could ask waits, and the wait counts."""
+    """Send requests at a fixed rate; the time that a request waits for a connection counts."""
     next_s = time.perf_counter()
     while True:
         now_s = time.perf_counter()
@@ -281,7 +282,7 @@ async def _steadily(load: Load, per_s: int) -> None:
 
 @dataclass(slots=True)
 class Ear:
-    """What a client heard: when, by the number of the update."""
+    """When a client received each update, by its number."""
 
     heard_s: dict[int, float] = field(default_factory=dict)
 
@@ -308,7 +309,7 @@ async def _push(server: Server, *, interval_s: float, seconds: float) -> Push:
         used.begin()
         sent_s = await _update(cache, seconds=seconds)
         used.finish()
-        await asyncio.sleep(2 * interval_s + 1)  # the last one's way
+        await asyncio.sleep(2 * interval_s + 1)  # the last update needs this time to arrive
         for task in listening:
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)
@@ -359,20 +360,20 @@ async def _update(cache: LatestCache, *, seconds: float) -> dict[int, float]:
 def _entries(number: int) -> list[LatestValue]:
     """Return the values of every symbol; the volume is the number of the update."""
     at_ms = int(time.time() * 1000)
-    found = []
+    entries = []
     for symbol in sorted(SYMBOLS):
         trade = Trade(symbol, Decimal("129.575"), Decimal(number), at_ms, epoch=1, seq=number)
         value = SP500.value(trade)
         assert value is not None
-        found.append(LatestValue(symbol, at_ms, value))
-    return found
+        entries.append(LatestValue(symbol, at_ms, value))
+    return entries
 
 
 def section(requests: Sequence[Requests], pushes: Sequence[Push]) -> str:
     """Return the section of RESULTS.md."""
     return TEXT.format(
-        requests="\n".join(one.markdown() for one in requests),
-        pushes="\n".join(one.markdown() for one in pushes),
+        requests="\n".join(row.markdown() for row in requests),
+        pushes="\n".join(row.markdown() for row in pushes),
         connections=CONNECTIONS,
         wanted=WANTED,
         symbols=len(SYMBOLS),
@@ -384,27 +385,27 @@ def section(requests: Sequence[Requests], pushes: Sequence[Push]) -> str:
 
 TEXT = """\
 One process of `ray-pipeline api`, alone on one core; Redis, Postgres and all clients share the
-others.
+remaining cores.
 
-Latest values, `GET /v1/feeds/sp500/latest/SYMBOL`, over {connections} connections that are kept
-alive. At a given rate a request counts as waiting from the moment at which it was due. The aim is
-{per_s:,} a second with a p99 under 15 ms. Of {attempts} measurements this is the one that was
-disturbed least.
+Latest values: `GET /v1/feeds/sp500/latest/SYMBOL` over {connections} keep-alive connections. At a
+fixed rate, the latency of a request begins when it is due, even if no connection is free. The goal
+is {per_s:,} requests per second with a p99 below 15 ms. Of {attempts} measurements, this is the one
+with the least load by other processes.
 
-| asked per s | answered per s | p50, ms | p99, ms | of the core | others |
+| requested per s | answered per s | p50, ms | p99, ms | of the core | others |
 |---|---|---|---|---|---|
 {requests}
 
-The push, every one of {symbols} symbols changed once a second, {wanted} of them wanted by each
-client. The lag is from Redis' answer to the writer until the client has the message parsed, and so
-holds the push interval: the API reads Redis once an interval, and sends a client at most one
-message of values in that time. The aim is {clients:,} clients that hear each update. At an
-interval of a second, which is the default, two updates may fall between two readings; then the
-later counts.
+Push: each of {symbols} symbols changes once per second, and each client subscribes to {wanted} of
+them. The lag is the time from Redis' answer to the writer until the client has parsed the message.
+It includes the push interval, because the API reads Redis once per interval and sends at most one
+message of values to a client in that time. The goal is {clients:,} clients that receive each
+update. At the default interval of one second, two updates may occur between two reads; then the
+later one counts.
 
 | interval, s | clients | updates | missed, of all | p50, ms | p99, ms | of the core | others |
 |---|---|---|---|---|---|---|---|
 {pushes}
 
-"others" is the machine's CPU time that was used by anything but this.
+"others" is the share of the machine's CPU time that other processes used.
 """

@@ -1,7 +1,7 @@
 """
-The batch half: the limiter's grants, a sweep's speed, what storing costs, how late slots are.
+Measure the batch jobs: the limiter, the speed of a sweep, the cost of storing, late slots.
 
-Each measurement is a process of its own with a database of its own, and is repeated.
+Each measurement runs in its own process with its own database, and is repeated.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from benchmarks.servers import database, temporary_home
 from ray_pipeline.local.servers import PostgresServer
 
 KEYS = '{"finnhub": ["bench"]}'
-SPEED = "1000000"  # of the providers' clock: no quota is in the way
+SPEED = "1000000"  # of the providers' clock: no quota is exhausted
 PATIENCE_S = 300.0
 ANSWER_S = 0.02
 ROUNDS = 3
@@ -28,8 +28,8 @@ Numbers = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What the measurements share: a Postgres, and a simulator of every provider."""
+class BatchServers:
+    """What the measurements share: Postgres, and a simulator of every provider."""
 
     home: Path
     postgres: PostgresServer
@@ -37,7 +37,7 @@ class World:
     variables: Mapping[str, str]
 
     def answer_after(self, seconds: float) -> None:
-        """Let Finnhub take its time for every answer; 0: none."""
+        """Delay every answer of Finnhub by this time."""
         fault = {"provider": "finnhub", "fault": "slow", "seconds": seconds}
         if not seconds:
             fault = {"provider": "finnhub", "fault": "clear"}
@@ -46,7 +46,7 @@ class World:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[World]:
+def running() -> Iterator[BatchServers]:
     """Start the servers, and stop them."""
     with temporary_home() as home, contextlib.ExitStack() as cleanup:
         postgres = PostgresServer(home / "postgres")
@@ -55,36 +55,36 @@ def running() -> Iterator[World]:
         arguments = ["-m", "ray_pipeline.simulators", "rest", "--until-stdin-ends"]
         simulator = cleanup.enter_context(started(arguments, {}, home=home))
         assert simulator.stdout is not None
-        there = json.loads(simulator.stdout.readline())
-        yield World(home, postgres, there["control_url"], there["variables"])
+        addresses = json.loads(simulator.stdout.readline())
+        yield BatchServers(home, postgres, addresses["control_url"], addresses["variables"])
 
 
-def repeat(world: World, name: str, *, rounds: int = ROUNDS) -> list[Numbers]:
+def repeat(servers: BatchServers, name: str, *, rounds: int = ROUNDS) -> list[Numbers]:
     """Measure several times."""
-    return [measure(world, name, f"{name}_{number}") for number in range(rounds)]
+    return [measure(servers, name, f"{name}_{number}") for number in range(rounds)]
 
 
-def measure(world: World, name: str, suffix: str) -> Numbers:
+def measure(servers: BatchServers, name: str, suffix: str) -> Numbers:
     """Measure once, in a fresh database."""
     values = {
-        **world.variables,
-        "PIPELINE_HOME": str(world.home),
-        "PIPELINE_POSTGRES__DSN": database(world.postgres, f"bench_{suffix}"),
+        **servers.variables,
+        "PIPELINE_HOME": str(servers.home),
+        "PIPELINE_POSTGRES__DSN": database(servers.postgres, f"bench_{suffix}"),
         "PIPELINE_API_KEYS": KEYS,
         "PIPELINE_JOBS__SPEED": SPEED,
     }
-    with started(["-m", "benchmarks.batch_work", name], values, home=world.home) as process:
-        said, _ = process.communicate(timeout=PATIENCE_S)
+    with started(["-m", "benchmarks.batch_work", name], values, home=servers.home) as process:
+        output, _ = process.communicate(timeout=PATIENCE_S)
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, f"{sys.argv[0]} {name}")
-    numbers: Numbers = json.loads(said)
-    say(f"{name}: {said.strip()}")
+    numbers: Numbers = json.loads(output)
+    say(f"{name}: {output.strip()}")
     return numbers
 
 
 def spread(rounds: Sequence[Numbers], name: str, *, digits: int = 0) -> str:
-    """Return the median, and from where to where it went."""
-    values = [one[name] for one in rounds]
+    """Return the median, the minimum and the maximum as table cells."""
+    values = [numbers[name] for numbers in rounds]
     low, high = min(values), max(values)
     return f"{statistics.median(values):,.{digits}f} | {low:,.{digits}f} to {high:,.{digits}f}"
 
@@ -98,13 +98,13 @@ SLOTS = "Batch: forty jobs due in one minute"
 TITLES = [LIMITER, SWEEP, WIDE, SLOTS]
 
 
-def limiter(world: World) -> str:
-    """Return the section about grants."""
-    rounds = repeat(world, "limiter")
+def limiter(servers: BatchServers) -> str:
+    """Return the section about permits."""
+    rounds = repeat(servers, "limiter")
     rows = [
-        ("one caller, one grant a question", "one", "300 and more"),
-        ("eight callers, one grant a question", "many", ""),
-        ("eight callers, leases of 20", "leased", "5,000 and more"),
+        ("one caller, one permit per request", "one", "at least 300"),
+        ("eight callers, one permit per request", "many", ""),
+        ("eight callers, leases of 20", "leased", "at least 5,000"),
     ]
     return LIMITER_TEXT.format(
         rounds=len(rounds),
@@ -117,59 +117,62 @@ def limiter(world: World) -> str:
 
 
 LIMITER_TEXT = """\
-The limiter actor's class, without Ray, asked for Finnhub's calls (two windows); every grant is a
-row in Postgres, committed before the answer. {rounds} rounds of 5 s each.
+The class of the limiter actor, without Ray, grants permits for Finnhub's calls (two windows). Every
+permit is a row in Postgres that is committed before the answer. {rounds} rounds of 5 s each.
 
-| | grants/s, median | from, to | aim | p99 of a question, ms | from, to |
+| | permits/s, median | min to max | goal | p99 of a request, ms | min to max |
 |---|---|---|---|---|---|
 {table}
 
-The aim for the p99 is 20 ms. Eight callers wait for each other: the ledger answers one at a time.
+The goal for the p99 is 20 ms. Eight callers wait for each other, because the ledger answers one
+request at a time.
 """
 
 
-def sweep(world: World) -> str:
+def sweep(servers: BatchServers) -> str:
     """Return the section about a sweep."""
     rows: list[str] = []
     for title, seconds, aim in (
         (f"after {ANSWER_S * 1000:.0f} ms", ANSWER_S, "0.8"),
         ("at once", 0.0, ""),
     ):
-        world.answer_after(seconds)
+        servers.answer_after(seconds)
         rounds = [
-            measure(world, "sweep", f"sweep_{number}_{int(seconds * 1000)}")
+            measure(servers, "sweep", f"sweep_{number}_{int(seconds * 1000)}")
             for number in range(ROUNDS)
         ]
         rows.append(
             f"| {title} | {spread(rounds, 'ours')} | {spread(rounds, 'plain')} | "
             f"{spread(rounds, 'ratio', digits=2)} | {aim} | "
-            f"{max(one['peak_mib'] for one in rounds):.0f} |"
+            f"{max(numbers['peak_mib'] for numbers in rounds):.0f} |"
         )
-    world.answer_after(0.0)
+    servers.answer_after(0.0)
     return SWEEP_TEXT.format(rounds=ROUNDS, table="\n".join(rows))
 
 
 SWEEP_TEXT = """\
-`company_news` for 500 companies, 4,000 articles, with quotas that do not bind: every call is
-granted in the ledger first, every answer's rows and progress are one transaction with those that
-came with it. Against plain aiohttp that asks for the same URLs, eight at a time as we do, parses
-the JSON and keeps nothing. Calls/s, {rounds} rounds:
+`company_news` for 500 companies, 4,000 articles, with quotas that are never exhausted. Every call
+needs a permit from the ledger, and the rows and the progress of every answer are stored in one
+transaction with those of answers that arrived at the same time. It is compared with plain aiohttp
+that requests the same URLs, also eight at a time, parses the JSON and stores nothing. Calls/s,
+{rounds} rounds:
 
-| answers come | ours, median | from, to | aiohttp | from, to | ratio | from, to | aim | peak MiB |
+| answers | pipeline, median | min, max | aiohttp | min, max | ratio | min, max | goal | peak MiB |
 |---|---|---|---|---|---|---|---|---|
 {table}
 
-No provider answers at once; 20 ms would be a near one. Where answers do come at once, simulator,
-Postgres and we share two cores, and most of the time goes for storing eight rows an answer: the
-ratio is then far below 0.8. The peak is the sweep's process alone; one that runs as a Ray job has
-about 180 MiB. Larger answers: `tests/integration/jobs/test_large_answers.py` holds a process below
-250 MB, and 200 MB, plain or packed, are broken off after 8 MiB.
+No provider answers at once; 20 ms would be a nearby one. If answers arrive at once, simulator,
+Postgres and pipeline compete for two cores, and storing eight rows per answer takes most of the
+time, so the ratio is far below 0.8. The peak is that of the sweep's process; a process that runs as
+a Ray job needs about 180 MiB. For large answers, `tests/integration/batch/test_large_answers.py`
+shows that a process stays below 250 MB, and that an answer of 200 MB, compressed or not, is refused
+after 8 MiB.
 """
 
 
-def wide(world: World) -> str:
+def wide(servers: BatchServers) -> str:
     """Return the section about storing."""
-    rounds = repeat(world, "wide")
+    rounds = repeat(servers, "wide")
     return WIDE_TEXT.format(
         rounds=len(rounds),
         columns=int(rounds[0]["columns"]),
@@ -181,24 +184,24 @@ def wide(world: World) -> str:
 
 
 WIDE_TEXT = """\
-The widest table, {columns} columns, every one of them with a value; {rounds} rounds. The bare way
-is one COPY into a temporary table and one `INSERT ... ON CONFLICT DO UPDATE`, of ready values.
+The widest table with {columns} columns, each with a value; {rounds} rounds. The comparison is one
+COPY into a temporary table and one `INSERT ... ON CONFLICT DO UPDATE` of prepared values.
 
-| | median | from, to | aim |
+| | median | min to max | goal |
 |---|---|---|---|
-| ours, s | {ours} | |
+| pipeline, s | {ours} | |
 | bare COPY and upsert, s | {bare} | |
 | ratio | {ratio} | at most 1.5 |
-| ours, the same rows again (none is touched), s | {again} | |
+| pipeline, the same rows again (no row changes), s | {again} | |
 """
 
 
-def slots(world: World) -> str:
+def slots(servers: BatchServers) -> str:
     """Return the section about slots."""
-    rounds = repeat(world, "slots")
+    rounds = repeat(servers, "slots")
     return SLOTS_TEXT.format(
         rounds=len(rounds),
-        lost=int(sum(one["lost"] for one in rounds)),
+        lost=int(sum(numbers["lost"] for numbers in rounds)),
         table="\n".join(
             f"| {title} | {spread(rounds, name, digits=2)} |"
             for title, name in (("first", "first_s"), ("median", "median_s"), ("last", "most_s"))
@@ -207,11 +210,11 @@ def slots(world: World) -> str:
 
 
 SLOTS_TEXT = """\
-The scheduler looks once a second, as its actor does, claims each slot in Postgres and hands it to a
-submitter that only notes the time. {rounds} rounds of 40 jobs: **{lost} lost**, none submitted
-twice. Seconds after the full minute:
+The scheduler checks the slots once per second, as its actor does, claims each due slot in Postgres
+and passes it to a submitter that only records the time. {rounds} rounds of 40 jobs: **{lost}
+lost**, no job submitted twice. Seconds after the full minute:
 
-| start | median | from, to |
+| start | median | min to max |
 |---|---|---|
 {table}
 """

@@ -1,7 +1,7 @@
 """
-One measurement of the batch half, in a process of its own: `batch_work.py NAME`, JSON on stdout.
+One measurement of the batch jobs, in a process of its own: `batch_work.py NAME`, JSON on stdout.
 
-The settings come from the environment; the database has the schema and nothing else.
+The settings come from the environment; the database has the schema and no rows.
 """
 
 import asyncio
@@ -42,16 +42,16 @@ SLOT = datetime(2026, 11, 2, 6, tzinfo=UTC)
 ROWS = 100_000
 DUE = 40
 PATIENCE_S = 150.0
-TICK_S = 1.0  # as the actor's
+TICK_S = 1.0  # the default of the actor
 
 Numbers = dict[str, float]
 
 
-# Grants ------------------------------------------------------------------------------------------
+# Permits -----------------------------------------------------------------------------------------
 
 
 async def limiter(settings: Settings) -> Numbers:
-    """Single grants one after the other and from eight callers, then leases of twenty."""
+    """Request single permits from one caller and from eight, then leases of twenty permits."""
     actor = LimiterActor(settings)
 
     async def ask(calls: int) -> int:
@@ -72,7 +72,7 @@ async def limiter(settings: Settings) -> Numbers:
 
 
 async def _for_a_while(ask: Callable[[], Awaitable[int]], *, callers: int) -> tuple[float, float]:
-    """Return grants per second, and the p99 of a question in ms."""
+    """Return permits per second, and the p99 of a request in ms."""
     taken_s: list[float] = []
     granted: list[int] = []
     begun_s = time.perf_counter()
@@ -91,7 +91,7 @@ async def _for_a_while(ask: Callable[[], Awaitable[int]], *, callers: int) -> tu
 
 
 async def sweep(settings: Settings) -> Numbers:
-    """A sweep over 500 companies, and the same calls by aiohttp alone; once each to warm up."""
+    """Run a sweep over 500 companies, and the same calls by aiohttp alone, after a warm-up."""
     spec = job("company_news")
     await _add_companies(settings)
     companies = tuple({"symbol": f"S{number:03}"} for number in range(1, COMPANIES + 1))
@@ -120,7 +120,7 @@ async def _add_companies(settings: Settings) -> None:
 
 
 async def _plainly(requests: Sequence[tuple[str, Mapping[str, str]]]) -> float:
-    """Return requests per second: the same calls, as many at a time, the answers parsed."""
+    """Return requests per second for the same calls with the same concurrency."""
     waiting = iter(requests)
 
     async def caller(client: aiohttp.ClientSession) -> None:
@@ -139,7 +139,7 @@ async def _plainly(requests: Sequence[tuple[str, Mapping[str, str]]]) -> float:
 
 
 async def wide(settings: Settings) -> Numbers:
-    """100,000 rows of the widest table: ours, and a bare COPY plus upsert of the same rows."""
+    """Store 100,000 rows of the widest table, by the pipeline and by COPY and an upsert."""
     table = max((one for spec in all_jobs() for one in spec.tables), key=lambda t: len(t.columns))
     truncate = sql.SQL("TRUNCATE {}").format(sql.Identifier(table.name))
     async with session(settings.postgres_dsn(), name="bench") as connection:
@@ -161,7 +161,9 @@ async def wide(settings: Settings) -> Numbers:
                 assert await upsert(connection, table, part, types=types) == (0, 0)
         again_s = time.perf_counter() - again_s
         await connection.execute(truncate)
-        bare_s = (bare_s + await _bare(connection, table, rows)) / 2  # one before us, one after
+        bare_s = (
+            bare_s + await _bare(connection, table, rows)
+        ) / 2  # once before the pipeline, once after
     return {
         "columns": len(table.columns), "ours_s": ours_s, "bare_s": bare_s,
         "ratio": ours_s / bare_s, "again_s": again_s,
@@ -169,7 +171,7 @@ async def wide(settings: Settings) -> Numbers:
 
 
 async def _bare(connection: Connection, table: Table, rows: Sequence[object]) -> float:
-    """Store the rows as a script of ten lines would; what it copies is made before."""
+    """Store the rows as a short script would; the copied values are prepared before."""
     values = [table.values(row) for row in rows]
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     excluded = sql.SQL(", ").join(
@@ -232,14 +234,14 @@ def _value(kind: str, number: int, *, is_key: bool) -> object:
 
 
 class Recorder:
-    """Takes what is submitted, and says at once that it is done, as a quick run would."""
+    """Accepts a run and reports its success at once, as a quick run would."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.late_s: dict[str, float] = {}
 
     async def submit(self, job: str, slot: datetime, *, attempt: int) -> None:
-        """Note how late the slot is."""
+        """Record the delay of the slot."""
         if job in self.late_s or attempt != 1:
             raise RuntimeError(f"{job} was submitted twice")
         self.late_s[job] = (datetime.now(UTC) - slot).total_seconds()
@@ -251,7 +253,7 @@ class Recorder:
 
 
 async def slots(settings: Settings) -> Numbers:
-    """Forty jobs that are due in the next full minute: how late each is started."""
+    """Measure the delay of forty jobs that are due in the next full minute."""
     specs = [
         replace(job("cpi"), name=f"bench_{number:02}", schedule=Cron("* * * * *"))
         for number in range(DUE)
@@ -275,7 +277,7 @@ async def slots(settings: Settings) -> Numbers:
 
 
 def _peak_mib() -> float:
-    """Return the largest size of this process so far."""
+    """Return the peak memory of this process."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 

@@ -21,15 +21,15 @@ BACK_OFF = 0.9
 @dataclass(frozen=True, slots=True)
 class Step:
     """
-    A while at one rate.
+    A measurement at one rate.
 
     Attributes:
-        asked_per_s: What the simulator was asked to send.
+        asked_per_s: The configured rate of the simulator.
         sent_per_s, stored_per_s: What it sent, and what Postgres committed in the same time.
-        lag_s: Mean of what was sent and not stored, in seconds of sending.
-        growth_s: By how much that was more in the second half than in the first.
-        load: Share of the machine's CPU time that was used; 1 is all of it.
-        elsewhere: The part of that share which was none of ours.
+        lag_s: Mean number of sent records that are not stored, in seconds of sending.
+        growth_s: The growth of the lag from the first half to the second.
+        load: The used share of the machine's CPU time, from 0 to 1.
+        elsewhere: The share that processes outside the measurement used.
         cpu_s: CPU seconds per million records, by stage.
     """
 
@@ -45,7 +45,7 @@ class Step:
 
     @property
     def sustained(self) -> bool:
-        """Whether it was sent as asked, with a lag that did not grow."""
+        """Whether the requested rate was sent and the lag did not grow."""
         return self.sent_per_s >= LEAST_SHARE * self.asked_per_s and self.growth_s <= FLAT_S
 
     def markdown(self) -> str:
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What was measured: all rates that were tried, the last one held for long."""
+    """The result: all rates that were tried; the last one was held for longer."""
 
     steps: Sequence[Step]
     lost: int
@@ -95,7 +95,7 @@ def _climb(line: Line, steps: list[Step], step_per_s: int) -> int:
 
 
 def _hold(line: Line, per_s: int, seconds: float) -> Step:
-    """Send at a rate and look at what is sent and not yet stored."""
+    """Send at a rate, and sample the number of sent and of stored records."""
     line.set_rate(per_s)
     time.sleep(SETTLE_S)
     used = Usage(line.pids)
@@ -104,7 +104,7 @@ def _hold(line: Line, per_s: int, seconds: float) -> Step:
     lags = []
     while time.monotonic() - begun_s < seconds:
         time.sleep(SAMPLE_S)
-        # In this order: what is stored meanwhile counts as lag, not the other way.
+        # In this order, records that are stored between the two calls cannot make the lag negative.
         before = line.stored()
         lags.append(line.sent() - before)
     sent, stored = line.sent() - sent, line.stored() - stored
@@ -133,7 +133,7 @@ def section(result: Chain) -> str:
     return TEXT.format(
         per_s=per_s,
         seconds=held.seconds,
-        verdict="" if held.sustained else " It was not sustained: even less was tried in vain.",
+        verdict="" if held.sustained else " It was not sustained, and no lower rate was either.",
         lost=result.lost,
         steps="\n".join(step.markdown() for step in result.steps),
         cpu="\n".join(f"| {name} | {spent:.1f} |" for name, spent in held.cpu_s.items()),
@@ -144,18 +144,19 @@ def section(result: Chain) -> str:
 
 TEXT = """\
 One connection through simulator, producer, Apache Kafka, consumer, Postgres and Redis:
-**{per_s:,.0f} records a second** for {seconds:.0f} s, {lost} lost.{verdict} The rate is
-raised while {least:.0%} of what is asked for is sent and the lag, which is what was sent and is not
-in Postgres, does not grow from one half of the time to the other by more than {flat_ms:.0f} ms.
+**{per_s:,.0f} records per second** for {seconds:.0f} s, {lost} lost.{verdict} A rate
+counts as sustained if at least {least:.0%} of the requested records are sent, and if the lag
+(records that are sent but not stored) grows by at most {flat_ms:.0f} ms from the first half of the
+time to the second. The rate is raised until it is not sustained.
 
-| asked per s | s | sent per s | stored per s | lag, ms | growth, ms | busy | others | sustained |
+| requested/s | s | sent/s | stored/s | lag, ms | growth, ms | busy | others | sustained |
 |---|---|---|---|---|---|---|---|---|
 {steps}
 
-"busy" is the machine's CPU time that was used, "others" what of it was used by anything else: a
-rate that fails while others work says little.
+"busy" is the used share of the machine's CPU time, and "others" the share that other processes
+used. A failed rate proves little if other processes were busy.
 
-CPU while the last rate was held, in seconds per million records, children included:
+CPU time at the last rate, in seconds per million records, including child processes:
 
 | stage | CPU s |
 |---|---|

@@ -1,9 +1,9 @@
 """
-This pipeline's consumer, alone in a process, until standard input ends: `consume.py [SAMPLES]`.
+Run this pipeline's consumer in a process until standard input ends: `consume.py [SAMPLES]`.
 
-With a file to write samples to, its ports are watched: when a poll returned, when a batch was
-committed, when entries were written. Each costs a clock and a list's append per batch; what belongs
-to which record is found out after the end.
+With a file for samples, it records when a poll returned, when a batch was committed and when
+entries were written. This costs one clock reading and one list append per batch; the times are
+assigned to records after the end.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from ray_pipeline.stream.cache import LatestValue
 
 class Sample(msgspec.Struct, array_like=True):
     """
-    One record's way, Unix times in seconds.
+    The times of one record in the chain, Unix times in seconds.
 
     Attributes:
-        sent_s: By the simulator's stamp, which is cut to the millisecond.
-        received_s: When our producer had its frame.
-        published_s: When Kafka's client in the producer had it, cut to the millisecond.
-        polled_s: When our consumer had it from the broker.
-        committed_s: When Postgres had answered the commit.
-        visible_s: When Redis had answered the write; None if it never came there.
+        sent_s: The time of the simulator, truncated to milliseconds.
+        received_s: When the producer had received its frame.
+        published_s: When the producer passed it to Kafka's client, truncated to milliseconds.
+        polled_s: When the consumer had received it from the broker.
+        committed_s: When Postgres had confirmed the commit.
+        visible_s: When Redis had confirmed the write; None if it was not written.
     """
 
     sent_s: float
@@ -50,7 +50,7 @@ class Sample(msgspec.Struct, array_like=True):
 
 @dataclass(slots=True)
 class Probe:
-    """What the ports did, in order; `written` has when a write began and when it was answered."""
+    """The recorded times in order; `written` has the begin and the end of each write."""
 
     polled: list[tuple[float, Sequence[Message]]] = field(default_factory=list)
     committed: list[tuple[float, Sequence[RecordRow[Any]]]] = field(default_factory=list)
@@ -72,11 +72,11 @@ class Probe:
             for item in items:
                 record = item.record
                 at_s = polled_s[item.message.partition, item.message.offset]
-                # The first write that began after the poll and holds this value or a newer one.
-                mine = writes.get(record.symbol, [])
+                # The first write that began after the poll and contains this value or a newer one.
+                of_symbol = writes.get(record.symbol, [])
                 index = reached.get(record.symbol, 0)
-                while index < len(mine) and (
-                    mine[index][0] < at_s or mine[index][2] < record.timestamp_ms
+                while index < len(of_symbol) and (
+                    of_symbol[index][0] < at_s or of_symbol[index][2] < record.timestamp_ms
                 ):
                     index += 1
                 reached[record.symbol] = index
@@ -86,12 +86,12 @@ class Probe:
                     item.message.timestamp_ms / 1000,
                     at_s,
                     committed_s,
-                    mine[index][1] if index < len(mine) else None,
+                    of_symbol[index][1] if index < len(of_symbol) else None,
                 )
 
 
 def watch(probe: Probe) -> None:
-    """Let the consumers of this process use ports that tell `probe` what they did."""
+    """Replace the ports of the consumers in this process by ones that report to `probe`."""
 
     class WatchedLog(KafkaLog):
         async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[Message]:
@@ -117,7 +117,7 @@ def watch(probe: Probe) -> None:
 
 
 async def main(probe: Probe | None) -> None:
-    """StreamStore the S&P 500 trades, and say `ready` when it does."""
+    """Store the S&P 500 trades; print `ready` when the consumer runs."""
     if probe is not None:
         watch(probe)
     configured = settings.load()

@@ -1,6 +1,7 @@
 """
-Consumers of one topic, one after the other, on the same broker and databases, each in a process of
-its own: this pipeline's, a row-at-a-time one, and Quix Streams with its PostgreSQL and Redis sinks.
+Compare consumers of one topic on the same broker and databases, one after the other, each in a
+process of its own: this pipeline, a row-at-a-time consumer, and Quix Streams with its PostgreSQL
+and Redis sinks.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ TABLES = {"quix": "quix_trades"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contestant's result; `rates` are rows per second, one a repetition."""
+    """The result of one consumer; `rates` are rows per second, one per repetition."""
 
     name: str
     trades: int
@@ -56,7 +57,7 @@ def measure(
     without_quix: bool,
     repeat: int,
 ) -> list[Row]:
-    """Let every contestant empty a topic, and all of them again, so that each meets each noise."""
+    """Let every consumer empty a topic in each round, so that noise affects all of them."""
     rounds = [
         list(
             _round(
@@ -92,7 +93,7 @@ def _round(
 
 
 def _together(rows: Sequence[Row]) -> Row:
-    """Return one contestant's repetitions as one row: what was lost once is lost."""
+    """Return the repetitions of one consumer as one row; losses are added up."""
     return replace(
         rows[0],
         rates=tuple(rate for row in rows for rate in row.rates),
@@ -112,7 +113,7 @@ def contest(
     per_s: int,
     note: str = "",
 ) -> Row:
-    """Fill a topic of its own, let one consumer empty it, and count what arrived."""
+    """Fill a new topic, let one consumer empty it, and count the stored rows."""
     number = time.monotonic_ns()
     dsn = servers.database(f"bench_{number}")
     with redis.Redis.from_url(servers.valkey.url) as client:
@@ -150,7 +151,7 @@ def watch(process: "subprocess.Popen[str]", trades: int) -> tuple[float, float]:
 
 
 def count(dsn: str, trades: int, *, table: str) -> tuple[int, int]:
-    """Return how many trades are missing, and how many rows are there twice."""
+    """Return the numbers of missing and of duplicated rows."""
     with psycopg.connect(dsn) as connection:
         rows, distinct = connection.execute(
             f"SELECT count(*), count(DISTINCT (pod_index, epoch, seq)) FROM {table}"
@@ -166,12 +167,12 @@ def section(rows: Sequence[Row]) -> str:
 TEXT = """\
 From the first poll of a full topic to the last commit in Postgres and the last write in Redis.
 
-| consumer | trades | rows/s, median | from, to | lost | duplicated | peak MiB | |
+| consumer | trades | rows/s, median | min to max | lost | duplicated | peak MiB | |
 |---|---|---|---|---|---|---|---|
 {table}
 
-The aim is 70,000 rows/s and more, 120,000 at best. Broker, Postgres, Valkey and consumer share two
-cores, so whatever else runs on the machine shows at once; the consumer's own work (decoding, COPY
-text, bars: about 9 µs a record) takes one core. A thousand trades a second over 500 symbols means
-nearly one bar of a second for every two trades, which is what the second row pays for.
+The goal is at least 70,000 rows/s, and 120,000 at best. Broker, Postgres, Valkey and consumer share
+two cores, so any other process on the machine lowers the result. The consumer's own work (decoding,
+COPY text, bars: about 9 µs per record) takes one core. A thousand trades per second over 500
+symbols produce nearly one one-second bar for every two trades, which makes the second row slower.
 """

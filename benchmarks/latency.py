@@ -18,7 +18,7 @@ WARM_UP_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From the sending of a record to one point of its way, in ms."""
+    """The time from the sending of a record to one stage of the chain, in ms."""
 
     name: str
     p50_ms: float
@@ -37,11 +37,11 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Latency:
     """
-    What was measured.
+    The result of the measurement.
 
     Attributes:
-        load: Share of the machine's CPU time that was used; 1 is all of it.
-        elsewhere: The part of that share which was none of ours.
+        load: The used share of the machine's CPU time, from 0 to 1.
+        elsewhere: The share that processes outside the measurement used.
     """
 
     per_s: float
@@ -54,7 +54,7 @@ class Latency:
 
 
 def measure(servers: Servers, *, per_s: int, seconds: float) -> Latency:
-    """Run the chain at a rate, and follow the records that were sent within `seconds`."""
+    """Run the chain at a rate, and follow the records that are sent within `seconds`."""
     path = servers.home / "samples.json"
     with flowing(servers, per_s=per_s, samples=path) as line:
         say(f"latency: {per_s:,} records a second, {WARM_UP_S:g} s to warm up")
@@ -81,14 +81,22 @@ def _within(path: Path, from_s: float, to_s: float) -> list[Sample]:
 def summarise(
     samples: Sequence[Sample], *, seconds: float, lost: int, load: float, elsewhere: float
 ) -> Latency:
-    """Return the quantiles. A record whose value never came to Redis counts as lost."""
+    """Return the quantiles. A record without a value in Redis counts as lost."""
     visible = [sample for sample in samples if sample.visible_s is not None]
     spans = (
-        _span("read by our producer", [one.received_s - one.sent_s for one in samples]),
-        _span("on its way to the broker", [one.published_s - one.sent_s for one in samples]),
-        _span("read by our consumer", [one.polled_s - one.sent_s for one in samples]),
-        _span("in Redis", [one.visible_s - one.sent_s for one in visible if one.visible_s], 20),
-        _span("committed in Postgres", [one.committed_s - one.sent_s for one in samples], 40),
+        _span("read by our producer", [sample.received_s - sample.sent_s for sample in samples]),
+        _span(
+            "on its way to the broker", [sample.published_s - sample.sent_s for sample in samples]
+        ),
+        _span("read by our consumer", [sample.polled_s - sample.sent_s for sample in samples]),
+        _span(
+            "in Redis",
+            [sample.visible_s - sample.sent_s for sample in visible if sample.visible_s],
+            20,
+        ),
+        _span(
+            "committed in Postgres", [sample.committed_s - sample.sent_s for sample in samples], 40
+        ),
     )
     missing = lost + len(samples) - len(visible)
     return Latency(len(samples) / seconds, seconds, len(samples), missing, spans, load, elsewhere)
@@ -122,15 +130,15 @@ Finnhub simulator, socket, producer, Apache Kafka, consumer, Postgres and Redis,
 its own. {records:,} records at {per_s:,.0f} a second for {seconds:g} s, after a warm-up;
 {lost} did not arrive. Milliseconds since the simulator sent the record:
 
-| | p50 | p99 | most | aim (p99) |
+| | p50 | p99 | max | goal (p99) |
 |---|---|---|---|---|
 {table}
 
-The simulator stamps a trade just before it writes it to the socket, and cuts the stamp to whole
-milliseconds, so every figure is up to 1 ms too high. The end is when the consumer has the answer of
-Redis or Postgres in hand. Of several trades of a symbol in one write Redis gets the newest; the
-others count as visible with it.
+The simulator puts a time on each trade just before it writes it to the socket, and truncates it to
+milliseconds, so every value is up to 1 ms too high. The end is the time at which the consumer has
+received the answer of Redis or Postgres. If one write has several trades of a symbol, Redis
+receives the newest; the older ones count as visible at the same time.
 
-The machine was busy for {load:.0%} of its CPU time, {elsewhere:.0%}
-with anything else than this.
+The machine used {load:.0%} of its CPU time; processes outside this
+measurement used {elsewhere:.0%}.
 """

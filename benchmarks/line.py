@@ -1,7 +1,7 @@
 """
-The whole chain, each part a process: simulator, producer, broker, consumer, Postgres and Redis.
+The whole chain, each part in a process: simulator, producer, broker, consumer, Postgres, Redis.
 
-One connection, one shard, as a producer actor has it; without Ray, which carries no records.
+It has one connection and one shard, as a producer actor has. Ray is left out: it moves no records.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A chain that runs."""
+    """A running chain."""
 
     control_url: str
     consumer: "subprocess.Popen[str]"
@@ -41,7 +41,7 @@ class Line:
     connection: psycopg.Connection[tuple[int]]
 
     def set_rate(self, per_s: int) -> None:
-        """Let the simulator send so many records a second."""
+        """Set the records per second of the simulator."""
         body = json.dumps({"rate": per_s}).encode()
         _ask(f"{self.control_url}/rate", body)
 
@@ -54,7 +54,7 @@ class Line:
         return self._count(STORED)
 
     def drain(self) -> int:
-        """Send nothing more, wait until everything is stored; return how many rows are missing."""
+        """Stop sending, wait until all records are stored; return the number of missing rows."""
         self.set_rate(0)
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: self.stored() >= self.sent(), "everything is stored", DRAIN_S)
@@ -67,7 +67,7 @@ class Line:
 
 @contextlib.contextmanager
 def flowing(servers: Servers, *, per_s: int, samples: Path | None = None) -> Iterator[Line]:
-    """Run a chain on these servers for the length of a block, from its first stored record on."""
+    """Run a chain on these servers during a block, which begins after the first stored record."""
     dsn = servers.database(f"bench_{time.monotonic_ns()}")
     common = {**servers.settings(dsn), **SETTINGS}
     consume = ["-m", "benchmarks.consume", *([str(samples)] if samples else [])]
@@ -75,12 +75,12 @@ def flowing(servers: Servers, *, per_s: int, samples: Path | None = None) -> Ite
                 "--until-stdin-ends"]  # fmt: skip
     with contextlib.ExitStack() as cleanup:
         connection = cleanup.enter_context(psycopg.connect(dsn, autocommit=True))
-        # Ended in reverse: the producer first, the consumer, which then has everything, last.
+        # They end in reverse order: first the producer, last the consumer, which then has all.
         consumer = cleanup.enter_context(started(consume, common, home=servers.home))
         _first_line(consumer)
         simulator = cleanup.enter_context(started(simulate, {}, home=servers.home))
-        found = json.loads(_first_line(simulator))
-        common["PIPELINE_FINNHUB__WS_URL"] = found["url"]
+        addresses = json.loads(_first_line(simulator))
+        common["PIPELINE_FINNHUB__WS_URL"] = addresses["url"]
         producer = cleanup.enter_context(
             started(["-m", "benchmarks.produce"], common, home=servers.home)
         )
@@ -92,22 +92,22 @@ def flowing(servers: Servers, *, per_s: int, samples: Path | None = None) -> Ite
             "Postgres": _pid(servers.postgres),
             "Redis": _pid(servers.valkey),
         }
-        line = Line(found["control_url"], consumer, pids, connection)
+        line = Line(addresses["control_url"], consumer, pids, connection)
         wait_for(lambda: line.stored() > 0, "the first record is stored", START_S)
         yield line
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+def wait_for(condition: Callable[[], bool], condition_name: str, timeout_s: float) -> None:
     """
     Wait until a condition holds.
 
     Raises:
-        TimeoutError: If it does not in time.
+        TimeoutError: If it does not hold in time.
     """
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"not within {timeout_s:g} s: {what}")
+            raise TimeoutError(f"not within {timeout_s:g} s: {condition_name}")
         time.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""Memory of every actor while the demo runs: what it begins with, and whether it grows."""
+"""Memory of every actor while the demo runs: its size at the beginning, and its growth."""
 
 import contextlib
 import subprocess
@@ -24,7 +24,7 @@ WARM_UP_S = 60.0
 MINUTE_S = 60.0
 START_S = 180.0
 END_S = 120.0
-# Who holds what; the second part of a holder is its process.
+# Holders by resource; the second part of a holder is its process.
 HOLDERS = """
     SELECT split_part(holder, '/', 2)::int, 'Producer ' || feed || '/' || lpad(shard::text, 2, '0')
     FROM producer_epochs
@@ -35,7 +35,7 @@ HOLDERS = """
 
 @dataclass(frozen=True, slots=True)
 class ActorMemory:
-    """One actor's process, in MiB; the slope is NaN where it did not live long enough."""
+    """The process of one actor, in MiB; the slope is NaN if it did not run long enough."""
 
     name: str
     first_minute_mib: float
@@ -53,7 +53,7 @@ class ActorMemory:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What was measured; `clean` is what the audit at the demo's end says."""
+    """The result; `clean` is the verdict of the audit at the end of the demo."""
 
     seconds: float
     clean: bool
@@ -69,7 +69,7 @@ class _Watched:
 
     def summary(self) -> ActorMemory:
         begin_s, end_s = self.samples[0][0], self.samples[-1][0]
-        warm = [one for one in self.samples if one[0] >= begin_s + WARM_UP_S]
+        warm = [sample for sample in self.samples if sample[0] >= begin_s + WARM_UP_S]
         first = [mib for at_s, mib in self.samples if at_s < begin_s + MINUTE_S]
         last = [mib for at_s, mib in self.samples if at_s > end_s - MINUTE_S]
         try:
@@ -97,15 +97,17 @@ def measure(*, seconds: float) -> Memory:
         clean = process.returncode == 0
         if not watched:
             raise RuntimeError((home / "demo.log").read_text()[-2_000:])
-    actors = sorted((one.summary() for one in watched.values()), key=lambda one: one.name)
+    actors = sorted(
+        (process.summary() for process in watched.values()), key=lambda actor: actor.name
+    )
     return Memory(seconds, clean, actors)
 
 
 @contextlib.contextmanager
 def _demo(home: Path, seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the demo for the length of a block, and leave nothing of it behind."""
+    """Run the demo during a block, and delete its files afterwards."""
     script = Path(sys.executable).with_name("ray-pipeline")
-    # Ray's files go to the system's temporary directory otherwise, and stay there.
+    # Otherwise Ray would write into the system's temporary directory and leave its files there.
     values = {"PIPELINE_HOME": str(home), "TMPDIR": str(home)}
     with (home / "demo.log").open("wb") as log:
         process = subprocess.Popen(
@@ -120,16 +122,16 @@ def _demo(home: Path, seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask the demo to end, and make sure that it and all it started are gone."""
+    """Shut the demo down, and make sure that its processes have ended."""
     family = _family(process)
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
-    _, left = psutil.wait_procs(family, timeout=10)
-    for one in left:
+    _, survivors = psutil.wait_procs(family, timeout=10)
+    for survivor in survivors:
         with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
+            survivor.kill()
     process.wait()
 
 
@@ -142,19 +144,19 @@ def _family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 
 def _sample(process: "subprocess.Popen[bytes]", watched: dict[int, _Watched]) -> None:
-    """Take the memory of every process whose title is an actor's: ray::ProducerActor.status."""
-    for one in _family(process):
+    """Sample the memory of every process with the title of an actor: ray::ProducerActor.status."""
+    for member in _family(process):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            title = "".join(one.cmdline()[:1]).strip()
+            title = "".join(member.cmdline()[:1]).strip()
             name = title.removeprefix("ray::").split(".")[0]
             if title.startswith("ray::") and name.endswith("Actor"):
-                mib = one.memory_info().rss / 2**20
-                known = watched.setdefault(one.pid, _Watched(name.removesuffix("Actor")))
-                known.samples.append((time.monotonic(), mib))
+                mib = member.memory_info().rss / 2**20
+                actor = watched.setdefault(member.pid, _Watched(name.removesuffix("Actor")))
+                actor.samples.append((time.monotonic(), mib))
 
 
 def _name(home: Path, watched: Mapping[int, _Watched]) -> None:
-    """Give processes the names of what they hold, as far as Postgres knows."""
+    """Name processes after the leases that they hold in Postgres."""
     if dsn := stack.env(home).get("PIPELINE_POSTGRES__DSN"):
         with contextlib.suppress(psycopg.Error), psycopg.connect(dsn) as connection:
             for pid, name in connection.execute(HOLDERS):
@@ -173,14 +175,14 @@ def section(result: Memory) -> str:
 
 
 TEXT = """\
-`ray-pipeline demo --for {seconds:g}`, {per_s} simulated records a second; its audit at the end was
-{audit}. Resident memory of each actor's process in MiB, every 5 s; the slope is by least squares,
-after a minute of warm-up.
+`ray-pipeline demo --for {seconds:g}` with {per_s} simulated records per second; its audit at the
+end was {audit}. The table has the resident memory of each actor's process in MiB, sampled every
+5 s. The slope is a least-squares fit after a warm-up of one minute.
 
 | actor | first minute | last minute | slope, MiB/h |
 |---|---|---|---|
 {table}
 
-Pages that Ray's processes share count in each of them. A growth of 1 MiB within ten minutes is
-6 MiB/h: only hours tell a leak from warming up.
+Pages that Ray's processes share are counted in each process. A growth of 1 MiB within ten minutes
+is 6 MiB/h; only a run of hours distinguishes a leak from the warm-up.
 """

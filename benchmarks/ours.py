@@ -1,4 +1,4 @@
-"""This pipeline's consumer, alone in a process: exactly once, both stores, bars."""
+"""This pipeline's consumer in a process of its own: exactly once, both stores, bars."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from ray_pipeline.services.partition_consumer_wiring import build_consumer, tune
 
 
 async def main(trades: int) -> None:
-    """Store all trades, and say when it began and ended."""
+    """Store all trades, and print the times of the begin and the end."""
     tune_garbage_collector()
     service = build_consumer(settings.load(), "sp500", partitions=[0, 1, 2])
     running = asyncio.create_task(service.run())

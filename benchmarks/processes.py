@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts: ended whatever happens, and what CPU they took."""
+"""Processes that a benchmark starts and always ends, and their CPU time."""
 
 import contextlib
 import os
@@ -17,12 +17,12 @@ KEPT = "PIPELINE_KAFKA_LIBS"
 
 
 def say(text: str) -> None:
-    """Tell progress."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process: ours without our own settings, and `values`."""
+    """Return this process's environment without the pipeline's settings, plus `values`."""
     ours = {
         name: value
         for name, value in os.environ.items()
@@ -36,10 +36,10 @@ def started(
     arguments: Sequence[str], values: Mapping[str, str], *, home: Path
 ) -> Iterator["subprocess.Popen[str]"]:
     """
-    Run `python ARGUMENTS` for the length of a block; it ends when its standard input does.
+    Run `python ARGUMENTS` during a block; the process ends when its standard input ends.
 
-    It has a session of its own: Ctrl-C reaches the benchmark only, which ends everything in order.
-    It runs in `home`, where no `.env` file of ours is read.
+    It has its own session, so Ctrl-C reaches only the benchmark, which ends its processes in order.
+    It runs in `home`, so it does not read the `.env` file of the checkout.
     """
     process = subprocess.Popen(
         [sys.executable, *arguments], env=environment(values), cwd=home, text=True,
@@ -52,7 +52,7 @@ def started(
 
 
 def end(process: "subprocess.Popen[str]") -> None:
-    """End a process by its standard input, and by force if it does not listen."""
+    """Close the standard input of a process, and kill it if it does not end."""
     for ask in (lambda: _close_input(process), process.terminate, process.kill):
         ask()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -69,19 +69,19 @@ def _close_input(process: "subprocess.Popen[str]") -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a process and its children so far, those that ended included."""
+    """Return the CPU seconds of a process and its children so far, including ended children."""
     total = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        for one in [root, *root.children(recursive=True)]:
+        for process in [root, *root.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                times = one.cpu_times()
+                times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
 def busy_s() -> float:
-    """Return the CPU seconds that the whole machine has worked so far."""
+    """Return the CPU seconds that the whole machine has used so far."""
     times = psutil.cpu_times()
     return times.user + times.nice + times.system + times.irq + times.softirq + times.steal
 

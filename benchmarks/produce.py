@@ -1,4 +1,4 @@
-"""This pipeline's producer of one shard, alone in a process, until standard input ends."""
+"""Run this pipeline's producer of one shard in a process until standard input ends."""
 
 import asyncio
 import sys

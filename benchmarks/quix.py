@@ -1,4 +1,4 @@
-"""Quix Streams with its PostgreSQL and Redis sinks, a checkpoint a second or 5,000 messages."""
+"""Quix Streams with its PostgreSQL and Redis sinks, a checkpoint per second or 5,000 messages."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ TABLE = "quix_trades"
 
 
 def main(trades: int) -> None:
-    """Store all trades, and say when it began and ended."""
+    """Store all trades, and print the times of the begin and the end."""
     postgres = conninfo_to_dict(os.environ["PIPELINE_POSTGRES__DSN"])
     valkey = parse_url(os.environ["PIPELINE_REDIS__URL"])
     app = Application(
@@ -63,13 +63,13 @@ def main(trades: int) -> None:
 
 
 def tell_when_stored(trades: int) -> None:
-    """Say when the last row is there. Quix commits by itself, and does not say when."""
+    """Print when the last row is stored. Quix commits itself and reports no time."""
     with psycopg.connect(os.environ["PIPELINE_POSTGRES__DSN"], autocommit=True) as connection:
-        found = 0
-        while found < trades:
+        stored = 0
+        while stored < trades:
             time.sleep(0.2)
             with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-                (found,) = connection.execute(f"SELECT count(*) FROM {TABLE}").fetchone()
+                (stored,) = connection.execute(f"SELECT count(*) FROM {TABLE}").fetchone()
     print(json.dumps({"done_s": time.time()}), flush=True)
 
 

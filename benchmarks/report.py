@@ -1,4 +1,4 @@
-"""RESULTS.md: one section a benchmark. What was not run this time stays as it was."""
+"""RESULTS.md: one section per benchmark. Sections that are not measured again are kept."""
 
 import platform
 from collections.abc import Mapping
@@ -9,13 +9,14 @@ import psutil
 
 HEAD = """# Measurements
 
-Everything on one machine: simulator, broker, databases, our processes. Each section says when and
-where it was made; `make bench ARGS="--only NAME"` makes one anew and keeps the others.
+All processes of a measurement run on one machine: simulator, broker, databases and the pipeline.
+Each section states when and where it was measured. `make bench ARGS="--only NAME"` repeats one
+section and keeps the others.
 """
 
 
 def machine() -> str:
-    """Describe where and when it was measured."""
+    """Describe the machine and the date of the measurement."""
     memory = psutil.virtual_memory().total / 2**30
     return (
         f"{psutil.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, "
@@ -24,9 +25,9 @@ def machine() -> str:
 
 
 def write(path: Path, sections: Mapping[str, str], *, order: list[str]) -> None:
-    """Put sections, by title, into the file, in this order. Others in it stay."""
-    there = read(path.read_text()) if path.exists() else {}
-    merged = there | dict(sections)
+    """Write sections into the file in this order; keep its other sections."""
+    previous = read(path.read_text()) if path.exists() else {}
+    merged = previous | dict(sections)
     titles = [title for title in order if title in merged]
     titles += [title for title in merged if title not in order]
     path.write_text(HEAD + "".join(f"\n## {title}\n\n{merged[title]}\n" for title in titles))

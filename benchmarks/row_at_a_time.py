@@ -1,4 +1,4 @@
-"""A consumer as the earlier system had them: one message, one commit, two writes in Redis."""
+"""A naive consumer: for each message one commit and two writes in Redis."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ LIFE_S = 432_000
 
 
 async def main(trades: int) -> None:
-    """Store all trades, and say when it began and ended."""
+    """Store all trades, and print the times of the begin and the end."""
     connection = psycopg.connect(os.environ["PIPELINE_POSTGRES__DSN"])
     connection.execute("SELECT make_month_partition('sp500_websocket_trades', now()::timestamp)")
     connection.commit()

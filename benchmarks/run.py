@@ -1,18 +1,18 @@
 """
 Measure, and write RESULTS.md: `make bench`, or `python benchmarks/run.py --only latency,chain`.
 
-consumer   consumers of one full topic: ours, a row-at-a-time one, Quix Streams
-latency    from the provider's socket to Redis and Postgres, at a steady rate
+consumer   consumers of one full topic: this pipeline, a row-at-a-time one, Quix Streams
+latency    from the provider's socket to Redis and Postgres, at a constant rate
 chain      the highest rate that the whole chain sustains, and its CPU by stage
 memory     the actors of the demo over time
-api        one API process: latest values a second, and the push to a thousand clients
-limiter    grants of the batch jobs' limiter
-sweep      a batch job over 500 companies, against plain aiohttp
-wide       storing 100,000 rows, against a bare COPY and upsert
-slots      how late forty jobs of one minute are started
+api        one API process: requests per second, and the push to a thousand clients
+limiter    permits of the batch jobs' limiter
+sweep      a batch job over 500 companies, compared with plain aiohttp
+wide       storing 100,000 rows, compared with COPY and an upsert
+slots      the delay of forty jobs that are due in one minute
 
-A section is written as soon as it is measured; those that are not run stay as they are. Everything
-that is started is ended, also on failure, Ctrl-C and SIGTERM.
+A section is written as soon as it is measured; sections that are not measured are kept. All started
+processes are ended, also after a failure, Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -71,10 +71,10 @@ def run_api(options: argparse.Namespace) -> tuple[str, str]:
     return api.TITLE, api.section(*api.measure(seconds=options.api_s))
 
 
-def run_batch(title: str, section: Callable[[batch.World], str]) -> tuple[str, str]:
+def run_batch(title: str, section: Callable[[batch.BatchServers], str]) -> tuple[str, str]:
     """Measure a part of the batch half."""
-    with batch.running() as world:
-        return title, section(world)
+    with batch.running() as servers:
+        return title, section(servers)
 
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], tuple[str, str]]] = {
@@ -124,22 +124,24 @@ def arguments() -> argparse.Namespace:
 
 
 def interrupted(number: int, _: FrameType | None) -> NoReturn:
-    """End in order; a second Ctrl-C must not leave servers behind."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
-    say("ending what was started")
+    """Shut down in order; a second Ctrl-C must not leave servers running."""
+    for repeated in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(repeated, signal.SIG_IGN)
+    say("ending all processes")
     raise SystemExit(128 + number)
 
 
 def main() -> None:
-    """Run what was asked for, and write each section when it is done."""
+    """Run the requested measurements, and write each section when it is measured."""
     options = arguments()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
-    made = f"{report.machine()}. Made by `make bench ARGS={shlex.quote(shlex.join(sys.argv[1:]))}`."
+    origin = (
+        f"{report.machine()}. Made by `make bench ARGS={shlex.quote(shlex.join(sys.argv[1:]))}`."
+    )
     for name in options.only:
         title, text = SECTIONS[name](options)
-        report.write(options.out, {title: f"{made}\n\n{text}"}, order=ORDER)
+        report.write(options.out, {title: f"{origin}\n\n{text}"}, order=ORDER)
         say(f"{title}: written to {options.out.name}")
 
 

@@ -15,7 +15,7 @@ from ray_pipeline.storage.migrations import migrate
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """What all contestants share."""
+    """The servers that all measurements share."""
 
     home: Path
     postgres: PostgresServer
@@ -23,11 +23,11 @@ class Servers:
     kafka: KafkaServer
 
     def database(self, name: str) -> str:
-        """Make an empty database with the schema and return its connection string."""
+        """Create an empty database with the schema and return its connection string."""
         return database(self.postgres, name)
 
     def settings(self, dsn: str) -> dict[str, str]:
-        """Return the settings that point at them."""
+        """Return the settings that point at these servers."""
         return {
             "PIPELINE_HOME": str(self.home),
             "PIPELINE_POSTGRES__DSN": dsn,
@@ -38,7 +38,7 @@ class Servers:
 
 
 def database(postgres: PostgresServer, name: str) -> str:
-    """Make an empty database with the schema and return its connection string."""
+    """Create an empty database with the schema and return its connection string."""
     with psycopg.connect(postgres.database("postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     dsn = postgres.database(name)
@@ -48,7 +48,7 @@ def database(postgres: PostgresServer, name: str) -> str:
 
 @contextlib.contextmanager
 def temporary_home() -> Iterator[Path]:
-    """Make a directory that Postgres' user may enter, and remove it."""
+    """Create a directory that Postgres' user can enter, and delete it after the block."""
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         home.chmod(0o755)
@@ -66,6 +66,6 @@ def running() -> Iterator[Servers]:
             KafkaServer(home / "kafka", java_options=("-Xmx512m",)),
         )
         for server in (servers.postgres, servers.valkey, servers.kafka):
-            cleanup.callback(server.stop)  # before the start, which may be interrupted
+            cleanup.callback(server.stop)  # registered before the start, which may be interrupted
             server.start()
         yield servers

@@ -1,4 +1,4 @@
-"""Fill a topic with trades: the same for every contestant."""
+"""Fill a topic with the same trades for every consumer."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ SHARD_SYMBOLS = 50
 
 
 def fill(bootstrap: str, *, prefix: str, trades: int, symbols: int, per_s: int) -> None:
-    """Make the topic and put `trades` into it, `per_s` of them to a second of event time."""
+    """Create the topic with `trades` trades, `per_s` of them per second of event time."""
     asyncio.run(_fill(bootstrap, prefix + TOPIC, trades, symbols=symbols, per_s=per_s))
 
 
@@ -50,7 +50,7 @@ async def _fill(bootstrap: str, topic: str, trades: int, *, symbols: int, per_s:
             trade_conditions=["1", "12"],
             pod_name=f"sp500-{shard:02d}",
             source=FINNHUB_SP500_SOURCE,
-            # Trades of one frame share the moment in which they were received.
+            # Trades of one frame were received at the same time.
             created_at=now + timedelta(milliseconds=index // 5),
         )
         futures.append(

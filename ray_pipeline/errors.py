@@ -1,4 +1,4 @@
-"""Every error raised on purpose. The class says what to do, the text says what went wrong."""
+"""Every error that the pipeline raises. The class says what to do, the text what went wrong."""
 
 from enum import Enum
 from typing import Any, ClassVar
@@ -7,19 +7,19 @@ from typing import Any, ClassVar
 class Disposition(Enum):
     """What a caller should do about an error."""
 
-    RETRY = "retry"  # the other side is away: the same call will work later
-    WAIT = "wait"  # the other side asked for a pause
-    PARK = "park"  # the data is bad: set it aside with its reason and go on
-    STOP = "stop"  # somebody else owns the work now
+    RETRY = "retry"  # a dependency is unavailable: the same call will work later
+    WAIT = "wait"  # a dependency requires a pause
+    PARK = "park"  # the data is bad: store it with the reason and continue
+    STOP = "stop"  # another process owns the resource now
     GIVE_UP = "give_up"  # a person has to change something
 
 
 class PipelineError(Exception):
     """
-    Base class of every error the pipeline raises on purpose.
+    Base class of every error that the pipeline raises.
 
     Attributes:
-        fix: What a person can do about it, one sentence; empty where the text says it.
+        fix: How a person can solve the problem, one sentence; empty if the text says it.
     """
 
     disposition: ClassVar[Disposition] = Disposition.GIVE_UP
@@ -43,11 +43,11 @@ class ConfigurationError(PipelineError):
 
 
 class MissingDependency(PipelineError):
-    """A program or package that was asked for is not installed."""
+    """A required program or package is not installed."""
 
 
 class ServerError(PipelineError):
-    """An embedded server did not start, or died."""
+    """An embedded server did not start, or ended unexpectedly."""
 
 
 class PortTaken(ServerError):
@@ -55,7 +55,7 @@ class PortTaken(ServerError):
 
 
 class Unavailable(PipelineError):
-    """A dependency is away. Nothing is lost by waiting."""
+    """A dependency is unavailable. Waiting loses no data."""
 
     disposition = Disposition.RETRY
 
@@ -65,7 +65,7 @@ class BrokerUnavailable(Unavailable):
 
 
 class LogReplaced(BrokerUnavailable):
-    """The broker lost what it had: its log no longer holds the records that come next."""
+    """The broker lost data: its log no longer contains the next records."""
 
 
 class DatabaseUnavailable(Unavailable):
@@ -85,7 +85,7 @@ class FeedRefused(PipelineError):
     A provider refused the connection or the subscription.
 
     Attributes:
-        retry_after_s: Seconds the provider asked us to wait, 0 when it did not say.
+        retry_after_s: Seconds to wait before the next attempt; 0 if the provider gave none.
     """
 
     disposition = Disposition.WAIT
@@ -96,7 +96,7 @@ class FeedRefused(PipelineError):
 
 
 class BadRecord(PipelineError):
-    """Data that cannot be what it claims to be. The reason is a short stable word."""
+    """Data that cannot be decoded or is invalid. The reason is a short stable word."""
 
     disposition = Disposition.PARK
 
@@ -107,10 +107,10 @@ class BadRecord(PipelineError):
 
 class RecordTooLarge(PipelineError):
     """
-    The broker will never take a record.
+    The broker will never accept a record.
 
     Attributes:
-        index: Which one of those that were sent, from 0.
+        index: Its position among the records of the call, from 0.
     """
 
     disposition = Disposition.PARK
@@ -121,7 +121,7 @@ class RecordTooLarge(PipelineError):
 
 
 class SpoolFull(PipelineError):
-    """The disk, or what a spool may use of it, is used up; nothing of the call was kept."""
+    """The disk or the size limit of a spool is used up; no record of the call was stored."""
 
     disposition = Disposition.WAIT
 
@@ -141,16 +141,16 @@ class ProviderUnavailable(Unavailable):
 
 
 class RedirectRefused(ProviderUnavailable):
-    """A redirect that was not followed, because keys must not go where it leads."""
+    """A redirect that was not followed, because its target must not receive keys."""
 
     disposition = Disposition.GIVE_UP
 
 
 class AnswerTooLarge(ProviderUnavailable):
-    """A provider's answer is larger than what was to be taken; the rest of it was not read."""
+    """A provider's answer exceeds the size limit; its remaining bytes were not read."""
 
 
 class Overlap(PipelineError):
-    """Another run of the same job is at work; this one would ask everything twice."""
+    """Another run of the same job is in progress; this one would repeat its requests."""
 
     disposition = Disposition.WAIT

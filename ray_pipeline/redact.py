@@ -1,17 +1,27 @@
 """
-Keep secrets out of every text: out of what a provider sends, and out of what is logged or stored.
+Replace secrets in every text that a provider sends and that is logged or stored.
 
 A secret is recognised in each form in which other programs write it:
 
-- as it is, and with any of its characters escaped for a URL (`%2F`, `%2f`, `+` for a space, also
+- literally, and with any of its characters escaped for a URL (`%2F`, `%2f`, `+` for a space, also
   escaped twice), for JSON (`\\u002f`, `\\/`, `\\"`), for Python (`\\x2f`) or for HTML (`&amp;`,
   `&#38;`, `&#x26;`);
-- in base64, both alphabets, with or without padding, alone or inside of a longer text, such as
-  the `user:key` of Basic authentication.
+- in base64, both alphabets, with or without padding, alone or inside a longer text, such as the
+  `user:key` of Basic authentication.
 
-A secret shorter than `SHORTEST` is left alone. One shorter than `WHOLE_WORD_BELOW` is replaced as
-a whole word only, and in base64 only where it stands alone: Alpha Vantage's key `demo` must not
-change the word "demographic".
+A secret shorter than `SHORTEST` is not replaced. A secret shorter than `WHOLE_WORD_BELOW` is
+replaced only if it is a whole word, and in base64 only if it is encoded alone: Alpha Vantage's key
+`demo` must not change the word "demographic".
+
+The search has three steps, because nearly every text contains no secret:
+
+1. Look for needles: plain substrings, one of which is in every text that contains the secret in an
+   unescaped or base64 form. `str.__contains__` is about a hundred times as fast as a pattern.
+2. If the text contains an escape sign, search for any escaped character of any secret. Most texts
+   with a percent sign or a backslash do not escape a character that is in a secret.
+3. Only then search for the pattern of a secret. It has an alternative for each escape of each
+   character. Its compilation takes milliseconds, so it is left to the first search (the `re`
+   module caches it); most patterns are never compiled.
 """
 
 import base64
@@ -23,11 +33,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MASK = "***"
-SHORTEST = 4  # characters; a shorter "secret" would take ordinary words out of every text
+SHORTEST = 4  # characters; a shorter "secret" would match ordinary words
 WHOLE_WORD_BELOW = 8  # characters
 
-# Escaped twice, or more often: "%252F". A backslash may itself be escaped for a URL. Runs are
-# bounded and possessive, so that a text of nothing but backslashes costs no more than another.
+# Escaped twice, or more often: "%252F". A backslash may itself be escaped for a URL. Repetitions
+# are bounded and possessive (no backtracking), so a text that consists of backslashes does not take
+# quadratic time.
 _AGAIN = "(?:25){0,3}"
 _A_BACKSLASH = rf"(?:\\|%{_AGAIN}5[cC])"
 _MORE_BACKSLASHES = _A_BACKSLASH + "{0,7}+"
@@ -37,19 +48,19 @@ _PADDING = rf"(?:=|%{_AGAIN}3[dD]|\\{{1,8}}u003[dD]){{0,2}}"
 _BEHIND_ESCAPE = r"(?<=%[0-9A-Fa-f]{2})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})"
 _WORD_BEGINS, _WORD_ENDS = rf"(?:(?<!\w)|{_BEHIND_ESCAPE})", r"(?!\w)"
 _ESCAPE_SIGNS = ("%", "\\", "&")
-_SHORT_ESCAPES = "bfnrtu"  # what JSON has behind a backslash, and is a letter
-_BESIDE_NUMBER = frozenset("0123456789.-+eE:,[]{} \t\r\n")  # in JSON; beside a string is a quote
+_SHORT_ESCAPES = "bfnrtu"  # the letters that JSON allows after a backslash
+_NEXT_TO_NUMBER = frozenset("0123456789.-+eE:,[]{} \t\r\n")  # in JSON; a string has a quote there
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Redactor:
     """
-    Replaces a set of secrets; made by `redactor`. Its repr, as that of its parts, shows none.
+    Replaces a set of secrets; created by `redactor`. Its repr and its parts' show no secret.
 
     Attributes:
-        secrets: How each of them is found, the longest first.
-        escape: A regular expression for any character of any of them, escaped.
-        signs: One of these is in all data that has a secret in any form; as Latin-1.
+        secrets: How to find each secret, the longest first: a secret can contain another one.
+        escape: A regular expression for any escaped character of any secret.
+        signs: Substrings, one of which is in all data with a secret in any form; as Latin-1.
     """
 
     secrets: tuple["_Secret", ...]
@@ -57,15 +68,16 @@ class Redactor:
     signs: tuple[str, ...]
 
     def text(self, text: str) -> str:
-        """Return the text with every secret replaced. JSON stays JSON."""
+        """Return the text with every secret replaced. Valid JSON stays valid."""
         escaped = bool(self.secrets) and _has_escape(text, self.escape)
         for secret in self.secrets:
             text = secret.replaced(text, escaped=escaped)
         return text
 
     def data(self, data: bytes) -> bytes:
-        """Return UTF-8 with every secret replaced; bytes that are not UTF-8 stay as they are."""
-        # The hot path, once a frame: looking into a str is three times as fast as into bytes.
+        """Return UTF-8 with every secret replaced; bytes that are not UTF-8 are not changed."""
+        # The hot path, once per frame: a search in a str is three times as fast as in bytes. As
+        # Latin-1, every byte becomes one character, so nothing can fail to decode.
         view = data.decode("latin-1")
         for sign in self.signs:
             if sign in view:
@@ -74,7 +86,7 @@ class Redactor:
 
 
 def redactor(secrets: Iterable[str]) -> Redactor:
-    """Return what replaces these secrets, and each part of a user:password pair among them."""
+    """Return a redactor for these secrets, and for each part of a user:password pair."""
     return _redactor(tuple(sorted(set(_parts(secrets)), key=lambda part: (-len(part), part))))
 
 
@@ -91,12 +103,12 @@ def _redactor(parts: tuple[str, ...]) -> Redactor:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with every secret replaced; for many texts, make a `redactor` once."""
+    """Return the text with every secret replaced; for many texts, use one `redactor`."""
     return redactor(secrets).text(text)
 
 
 def fingerprint(key: str) -> str:
-    """Return a name for a key that does not tell the key; the empty one for no key."""
+    """Return a name for a key that does not reveal the key; an empty key has an empty name."""
     return hashlib.sha256(key.encode()).hexdigest()[:10] if key else ""
 
 
@@ -107,7 +119,7 @@ def _parts(secrets: Iterable[str]) -> Iterator[str]:
                 yield part
 
 
-# How one secret is found ------------------------------------------------------------------------
+# How a secret is found --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -116,8 +128,8 @@ class _Form:
     One form of a secret.
 
     Attributes:
-        needle: What is in every text with this form, unless characters are escaped.
-        pattern: A regular expression. Compiling takes milliseconds, and few are ever needed.
+        needle: A substring of every text with this form, unless characters are escaped.
+        pattern: A regular expression, not compiled yet.
     """
 
     needle: str
@@ -127,10 +139,10 @@ class _Form:
 @dataclass(frozen=True, slots=True, repr=False)
 class _Secret:
     """
-    One secret. What is cheap is looked for first: the patterns take a hundred times as long.
+    One secret.
 
     Attributes:
-        escape: A regular expression for any character of the secret, escaped.
+        escape: A regular expression for any escaped character of the secret.
         plain: The secret, with or without escapes.
         encoded: Its base64 forms.
     """
@@ -153,17 +165,17 @@ def _has_escape(text: str, pattern: str) -> bool:
 
 
 def _mask(match: re.Match[str]) -> str:
-    """Return what takes the place of a secret: a digit inside of a number, which stays one."""
+    """Return the replacement of a secret: the mask, but a digit inside a JSON number."""
     text, before, after = match.string, match.start() - 1, match.end()
-    beside = text[max(before, 0) : before + 1] + text[after : after + 1]
-    return "1" if match[0].isdigit() and _BESIDE_NUMBER.issuperset(beside) else MASK
+    neighbours = text[max(before, 0) : before + 1] + text[after : after + 1]
+    return "1" if match[0].isdigit() and _NEXT_TO_NUMBER.issuperset(neighbours) else MASK
 
 
 def _secret(secret: str) -> _Secret:
     short = len(secret) < WHOLE_WORD_BELOW
-    # Backslashes in a row are taken together: an escaped one is two or more.
-    first, *others = re.findall(r"\\+|[^\\]", secret, re.DOTALL)
-    plain = f"(?:{_leading(first)}){''.join(f'(?:{_any_form(run)})' for run in others)}"
+    # Consecutive backslashes form one run: each of them may be escaped as two or more.
+    first, *runs = re.findall(r"\\+|[^\\]", secret, re.DOTALL)
+    plain = f"(?:{_leading(first)}){''.join(f'(?:{_any_form(run)})' for run in runs)}"
     return _Secret(
         _escapes("".join(dict.fromkeys(secret))),
         _Form(
@@ -175,16 +187,22 @@ def _secret(secret: str) -> _Secret:
 
 
 def _leading(run: str) -> str:
-    """Return a pattern for the first character; half an escape must not stay before the mask."""
+    """
+    Return a pattern for the first character, including an escape that ends with it.
+
+    In the JSON text "\\nfoo", a backslash precedes the secret "nfoo". If it remained, the
+    text would contain "\\***", which is not valid JSON.
+    """
     escape_letter = rf"|\\{_MORE_BACKSLASHES}{run}" if run in _SHORT_ESCAPES else ""
     return _any_form(run) + escape_letter
 
 
 def _any_form(run: str) -> str:
     """
-    Return a pattern for a character, or for backslashes in a row, escaped or not.
+    Return a pattern for a character, or for consecutive backslashes, escaped or not.
 
-    Each alternative begins with a character: the engine skips every place without one of these.
+    Each alternative begins with a literal character, so the engine can skip to the positions that
+    have one of them.
     """
     if run[0] == "\\":
         count = len(run)
@@ -196,7 +214,7 @@ def _any_form(run: str) -> str:
 
 
 def _escapes(characters: str) -> str:
-    """Return a pattern for any one of these characters, escaped."""
+    """Return a pattern for an escape of any of these characters."""
     for_url = "|".join(_for_url(character) for character in characters)
     for_json = "|".join(_for_json(character) for character in characters)
     for_html = f"(?:amp;){{0,3}}(?:{'|'.join(_for_html(character) for character in characters)});?"
@@ -209,12 +227,12 @@ def _escapes(characters: str) -> str:
 
 
 def _for_url(character: str) -> str:
-    """Return a pattern for what follows the first percent sign."""
+    """Return a pattern for the part after the first percent sign."""
     return f"%{_AGAIN}".join(_hex(octet, 2) for octet in _octets(character))
 
 
 def _for_json(character: str) -> str:
-    """Return a pattern for what follows the backslashes, in JSON or in Python."""
+    """Return a pattern for the part after the backslashes, in JSON or in Python."""
     units = character.encode("utf-16-be", "surrogatepass")
     in_json = [f"u{_hex(units[at] * 256 + units[at + 1], 4)}" for at in range(0, len(units), 2)]
     in_python = [f"x{_hex(octet, 2)}" for octet in _octets(character)]
@@ -225,14 +243,14 @@ def _for_json(character: str) -> str:
 
 
 def _behind_backslash(character: str) -> tuple[str, ...]:
-    """Return patterns for a character that has only a backslash before it, such as a quote."""
+    """Return patterns for a character that is escaped by a backslash alone, such as a quote."""
     if character.isalnum() or character == "\\":
         return ()
     return re.escape(character), f"%{_AGAIN}{_for_url(character)}"
 
 
 def _for_html(character: str) -> str:
-    """Return a pattern for what follows the ampersand."""
+    """Return a pattern for the part after the ampersand."""
     number = ord(character)
     names = (re.escape(name) for name in _entity_names().get(character, ()))
     return "|".join((f"#0{{0,5}}{number}", f"#[xX]0{{0,5}}{_hex(number, 1)}", *names))
@@ -252,7 +270,7 @@ def _octets(text: str) -> bytes:
 
 
 def _hex(number: int, width: int) -> str:
-    """Return a pattern for a number in hexadecimal, in capitals or not."""
+    """Return a pattern for a number in hexadecimal, in upper or lower case."""
     digits = f"{number:0{width}x}"
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
 
@@ -262,10 +280,11 @@ def _hex(number: int, width: int) -> str:
 
 def _inside_base64(secret: str) -> Iterator[_Form]:
     """
-    Yield the forms of a secret anywhere in a longer text.
+    Yield the forms of a secret anywhere in a longer encoded text.
 
-    Three bytes make four characters, so there are three forms: by how many bytes stand before,
-    modulo three. Characters that the text before or behind has a part in are not compared.
+    Base64 encodes three bytes as four characters, so a secret has three forms, depending on the
+    number of bytes before it, modulo three. A character at either end may also encode bits of the
+    text before or after the secret; the pattern accepts any character there.
     """
     octets = _octets(secret)
     for before, first in ((0, 0), (1, 2), (2, 3)):
@@ -292,7 +311,7 @@ def _both_alphabets(octets: bytes) -> list[str]:
 
 
 def _base64_form(encoded: str, *, before: str, after: str) -> _Form:
-    # Nobody escapes letters and digits; "+", "/" and "=" are escaped for URLs, "/" for JSON.
+    # Encoders escape "+", "/" and "=" for URLs and "/" for JSON, but never letters and digits.
     pattern = "".join(char if char.isalnum() else f"(?:{_any_form(char)})" for char in encoded)
     needle = max(re.findall("[A-Za-z0-9]*", encoded), key=len)
     return _Form(needle, before + pattern + after)

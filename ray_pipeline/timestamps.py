@@ -1,9 +1,9 @@
 """
-Arithmetic on times that may lie at the ends of Python's calendar.
+Arithmetic on times near the limits of Python's calendar.
 
-Tables that other programs write may hold any time. The readers replace a time that Python has no
-value for with EARLIEST or LATEST; the functions here never leave that range, where `datetime`
-itself raises OverflowError or ValueError.
+Tables that other programs write may contain any time, also one that Python cannot represent.
+Readers replace such a time by EARLIEST or LATEST. The functions here return a time in this range
+where `datetime` itself raises OverflowError or ValueError.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ _MS = timedelta(milliseconds=1)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return a time in UTC, or the nearest end of the calendar; a naive time is UTC already."""
+    """Return a time in UTC, or the nearest limit of the calendar; a naive time is UTC already."""
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:
@@ -26,7 +26,7 @@ def in_utc(moment: datetime) -> datetime:
 
 
 def shifted(moment: datetime, by: timedelta) -> datetime:
-    """Return `moment + by`, or the end of the calendar that it would pass; `moment` is in UTC."""
+    """Return `moment + by`, or the limit of the calendar that it exceeds; `moment` is in UTC."""
     try:
         return moment + by
     except OverflowError:
@@ -34,7 +34,7 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 def nearest_of_ms(timestamp_ms: int) -> datetime:
-    """Return the time of milliseconds since the epoch, or the nearest end of the calendar."""
+    """Return the time of milliseconds since the epoch, or the nearest limit of the calendar."""
     try:
         return _EPOCH + timestamp_ms * _MS
     except OverflowError:
@@ -42,7 +42,7 @@ def nearest_of_ms(timestamp_ms: int) -> datetime:
 
 
 def nearest_of_unix(seconds: float) -> datetime:
-    """Return the time of seconds since the epoch, or the nearest end of the calendar."""
+    """Return the time of seconds since the epoch, or the nearest limit of the calendar."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Servers for the tests: one of each kind per test process, started when first asked for."""
+"""Servers for the tests: one of each kind per test process, started at its first use."""
 
 import asyncio
 import itertools
@@ -13,11 +13,11 @@ import redis
 
 from ray_pipeline.local.servers import KafkaServer, PostgresServer, TansuServer, ValkeyServer
 
-# The tests' own Ray clusters need a token too, and never one of the user's.
+# The Ray clusters of the tests need a token too, but must not use the user's token.
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
-# Nor may the tests find the user's settings, but for where Kafka's jars are.
+# The tests must not read the user's settings, except the folder of Kafka's jars.
 for _name in [name for name in os.environ if name.startswith("PIPELINE_")]:
     if _name != "PIPELINE_KAFKA_LIBS":
         del os.environ[_name]
@@ -33,7 +33,7 @@ def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_server(servers_dir: Path) -> Iterator[PostgresServer]:
-    """A PostgreSQL that all tests of this process share."""
+    """PostgreSQL, shared by all tests of this process."""
     server = PostgresServer(servers_dir / "postgres", durable=False)
     server.start()
     yield server
@@ -42,7 +42,7 @@ def postgres_server(servers_dir: Path) -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def redis_server(servers_dir: Path) -> Iterator[ValkeyServer]:
-    """A Valkey that all tests of this process share."""
+    """Valkey, shared by all tests of this process."""
     server = ValkeyServer(servers_dir / "valkey", durable=False)
     server.start()
     yield server
@@ -51,7 +51,7 @@ def redis_server(servers_dir: Path) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def kafka_server(servers_dir: Path) -> Iterator[KafkaServer]:
-    """An Apache Kafka that all tests of this process share."""
+    """Apache Kafka, shared by all tests of this process."""
     server = KafkaServer(servers_dir / "kafka")
     server.start()
     yield server
@@ -60,7 +60,7 @@ def kafka_server(servers_dir: Path) -> Iterator[KafkaServer]:
 
 @pytest.fixture(scope="session")
 def tansu_server(servers_dir: Path) -> Iterator[TansuServer]:
-    """A Tansu that all tests of this process share."""
+    """Tansu, shared by all tests of this process."""
     server = TansuServer(servers_dir / "tansu")
     server.start()
     yield server
@@ -69,7 +69,7 @@ def tansu_server(servers_dir: Path) -> Iterator[TansuServer]:
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: PostgresServer) -> str:
-    """The name of a database with the schema, to be copied."""
+    """The name of a database with the schema, from which tests copy theirs."""
     name = "template_migrated"
     with psycopg.connect(postgres_server.database("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -78,7 +78,7 @@ def migrated_template(postgres_server: PostgresServer) -> str:
 
 
 def _migrate(dsn: str) -> None:
-    # Imported late: a test of the servers alone needs no schema.
+    # Imported late, because tests of the servers alone need no schema.
     from ray_pipeline.storage.migrations import migrate
 
     asyncio.run(migrate(dsn))
@@ -94,13 +94,13 @@ def _database(server: PostgresServer, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_dsn(postgres_server: PostgresServer) -> Iterator[str]:
-    """A database of this test's own, without tables."""
+    """A database for this test only, without tables."""
     yield from _database(postgres_server, "template0")
 
 
 @pytest.fixture
 def postgres_dsn(postgres_server: PostgresServer, migrated_template: str) -> Iterator[str]:
-    """A database of this test's own, with the schema."""
+    """A database for this test only, with the schema."""
     yield from _database(postgres_server, migrated_template)
 
 
@@ -114,25 +114,25 @@ def redis_url(redis_server: ValkeyServer) -> str:
 
 @pytest.fixture
 def kafka_bootstrap(kafka_server: KafkaServer) -> str:
-    """Where the shared Apache Kafka is; its topics are told apart by `topic_prefix`."""
+    """The address of the shared Apache Kafka; each test uses topics with its `topic_prefix`."""
     return kafka_server.bootstrap_servers
 
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """A prefix that makes topics this test's own."""
+    """A prefix of topics for this test only."""
     return f"t{os.getpid()}-{next(_numbers)}-"
 
 
 @pytest.fixture
 def servers(servers_dir: Path) -> Callable[[str], Path]:
-    """A maker of directories for servers that a test starts, and stops, itself."""
+    """Returns directories for servers that a test starts and stops itself."""
     return lambda name: servers_dir / f"{name}-{next(_numbers)}"
 
 
 @pytest.fixture
 def own_postgres(servers: Callable[[str], Path]) -> Iterator[PostgresServer]:
-    """A PostgreSQL that this test may break; its database has the schema."""
+    """A PostgreSQL for this test only, which may break it; its database has the schema."""
     server = PostgresServer(servers("postgres"))
     server.start()
     _migrate(server.dsn)
@@ -142,7 +142,7 @@ def own_postgres(servers: Callable[[str], Path]) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def own_redis(servers: Callable[[str], Path]) -> Iterator[ValkeyServer]:
-    """A Valkey that this test may break."""
+    """A Valkey for this test only, which may break it."""
     server = ValkeyServer(servers("valkey"))
     server.start()
     yield server
@@ -151,7 +151,7 @@ def own_redis(servers: Callable[[str], Path]) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def own_tansu(servers: Callable[[str], Path]) -> Iterator[TansuServer]:
-    """A Tansu that this test may break."""
+    """A Tansu for this test only, which may break it."""
     server = TansuServer(servers("tansu"))
     server.start()
     yield server
@@ -160,7 +160,7 @@ def own_tansu(servers: Callable[[str], Path]) -> Iterator[TansuServer]:
 
 @pytest.fixture
 def own_kafka(servers: Callable[[str], Path]) -> Iterator[KafkaServer]:
-    """An Apache Kafka that this test may break."""
+    """An Apache Kafka for this test only, which may break it."""
     server = KafkaServer(servers("kafka"))
     server.start()
     yield server

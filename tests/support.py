@@ -1,4 +1,4 @@
-"""What tests share: waiting for a condition, with a deadline."""
+"""Wait for a condition, with a deadline."""
 
 import asyncio
 import time
@@ -15,26 +15,26 @@ PAYLOADS = Path(__file__).resolve().parents[2] / "shared" / "payloads"
 async def eventually(
     probe: Callable[[], T | Awaitable[T]], *, timeout_s: float = 20.0, what: str = "the condition"
 ) -> T:
-    """Return the probe's first true result; fail after `timeout_s` saying what did not come."""
+    """Return the first true result of the probe; after `timeout_s`, fail with the text `what`."""
     deadline_s = time.monotonic() + timeout_s
     while True:
-        found = probe()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
-            return found
+        result = probe()
+        if isinstance(result, Awaitable):
+            result = await result
+        if result:
+            return result
         if time.monotonic() > deadline_s:
-            raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {found!r})")
+            raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {result!r})")
         await asyncio.sleep(POLL_S)
 
 
 def eventually_sync(
     probe: Callable[[], T], *, timeout_s: float = 20.0, what: str = "the condition"
 ) -> T:
-    """As `eventually`, outside an event loop."""
+    """The same as `eventually`, outside an event loop."""
     deadline_s = time.monotonic() + timeout_s
-    while not (found := probe()):
+    while not (result := probe()):
         if time.monotonic() > deadline_s:
-            raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {found!r})")
+            raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {result!r})")
         time.sleep(POLL_S)
-    return found
+    return result

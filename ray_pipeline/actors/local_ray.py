@@ -20,7 +20,8 @@ from ray_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Ray's own modules, without types. Ray's release is pinned, and the tests of clusters use all this.
+# Ray's internal modules, which have no types. Ray's version is pinned, and the cluster tests cover
+# every use of them.
 _raylet: Any = importlib.import_module("ray._raylet")
 _constants: Any = importlib.import_module("ray._private.ray_constants")
 
@@ -33,13 +34,13 @@ KILL_S = 10.0
 @dataclass(frozen=True, slots=True)
 class LocalRay:
     """
-    A running cluster of one node. This process is in it.
+    A running cluster of one node, which this process has joined.
 
     Attributes:
         node: Ray's head node.
-        ports: Of the dashboard and of Ray's own metrics, held as long as the cluster lives.
+        ports: The ports of the dashboard and of Ray's own metrics, held while the cluster runs.
         dashboard: The URL of the dashboard and of the Jobs API.
-        environment: What other programs on this machine need to use the cluster.
+        environment: The variables with which other programs on this machine use the cluster.
     """
 
     node: Any
@@ -59,7 +60,7 @@ def start(settings: Settings, *, home: Path) -> LocalRay:
     Start a cluster and join it.
 
     It listens on the loopback interface only, and every request needs the token of the home. Its
-    processes end with this one, also if this one is killed.
+    processes end when this one ends, even if it is killed.
 
     Raises:
         ServerError: If it does not start.
@@ -84,15 +85,15 @@ def start(settings: Settings, *, home: Path) -> LocalRay:
 
 def use_environment(variables: Mapping[str, str]) -> Callable[[], None]:
     """
-    Let the Ray library of this process follow these variables, and return how to undo it.
+    Apply these variables to the Ray library of this process; return a function that undoes it.
 
-    Ray reads its environment when it is imported, which may be long ago in a notebook.
+    Ray reads its environment when it is imported, which a notebook may have done long before.
     """
     names = {*TOKEN_VARIABLES, *variables}
-    before = {name: os.environ[name] for name in names if name in os.environ}
+    previous = {name: os.environ[name] for name in names if name in os.environ}
 
     def undo() -> None:
-        _replace_environment(names, before)
+        _replace_environment(names, previous)
 
     _replace_environment(names, variables)
     return undo
@@ -102,7 +103,7 @@ def _replace_environment(names: set[str], variables: Mapping[str, str]) -> None:
     for name in names:
         os.environ.pop(name, None)
     os.environ.update(variables)
-    # What Ray has read before is forgotten: the mode, the token, and which address a node gets.
+    # Reset what Ray read earlier: the mode of authentication, the token, and a node's address.
     _raylet.Config.initialize("")
     _raylet.AuthenticationTokenLoader.instance().reset_cache()
     _constants.ENABLE_RAY_CLUSTER = _constants.env_bool(
@@ -111,12 +112,12 @@ def _replace_environment(names: set[str], variables: Mapping[str, str]) -> None:
 
 
 def _start_head(settings: Settings, home: Path) -> tuple[Any, Reservation]:
-    # Not `ray.init()`, which cannot choose the port of the job agent: the agent of a second cluster
-    # on the machine would not start, and no job would run there. Not `ray start` either, which
-    # takes a process more and opens a port for Ray Client.
+    # Not `ray.init()`, which cannot set the port of the job agent: the agent of a second cluster on
+    # the machine would not start, and no job would run there. Not `ray start` either, which needs
+    # one more process and opens a port for Ray Client.
     directory = ray_access.temp_dir(home)
     for attempt in range(1, START_ATTEMPTS + 1):
-        # Held as long as the cluster lives: Ray does not say when it has taken the last one.
+        # Held while the cluster runs, because Ray does not report when it has bound the last one.
         reservation = reserve(3, preferred=(DASHBOARD_PORT,))
         try:
             return _head(settings, directory, reservation.ports), reservation
@@ -140,11 +141,11 @@ def _head(settings: Settings, directory: Path, ports: tuple[int, ...]) -> Any:
         "dashboard_host": HOST,
         "dashboard_port": dashboard_port,
         "temp_dir": str(directory),
-        # 0: the server itself binds any free port.
+        # 0: the server binds any free port itself, so no other program can take it first.
         "gcs_server_port": 0,
         "dashboard_agent_listen_port": 0,
     }
-    # For these two ports Ray has no parameters.
+    # Ray has no parameters for these two ports, only variables.
     os.environ["AUTOSCALER_METRIC_PORT"] = str(autoscaler_port)
     os.environ["DASHBOARD_METRIC_PORT"] = str(dashboard_metrics_port)
     try:
@@ -154,7 +155,7 @@ def _head(settings: Settings, directory: Path, ports: tuple[int, ...]) -> Any:
 
 
 def _kill_unfinished(directory: Path) -> None:
-    """Kill what a failed start left behind; nobody has a handle on it."""
+    """Kill the processes of a failed start, to which Ray returns no handle."""
     processes = [
         process
         for process in psutil.Process().children(recursive=True)

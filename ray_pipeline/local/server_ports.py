@@ -1,4 +1,4 @@
-"""The ports of one server, over its starts."""
+"""The ports of one server, which stay the same from one start to the next."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,10 +8,12 @@ from ray_pipeline.local.ports import Reservation, reserve
 
 class ServerPorts:
     """
-    One set of ports. A server holds it while it starts, and again after it was killed.
+    The set of ports of one server, held while it starts and after it was killed.
+
+    While the server runs, nothing is held: its own listening sockets keep the ports.
 
     Attributes:
-        numbers: The ports, the one that clients use first; 0 where none is chosen yet.
+        numbers: The ports, the one for clients first; 0 for a port that is not chosen yet.
     """
 
     def __init__(self, *numbers: int) -> None:
@@ -20,9 +22,9 @@ class ServerPorts:
 
     def hold(self) -> None:
         """
-        Choose the ports and hold them; a port that is chosen already is replaced if it is taken.
+        Hold the ports; choose those that are 0, and replace those that another program uses.
 
-        It does nothing while the ports are held.
+        If the ports are held already, do nothing.
 
         Raises:
             ServerError: If there are not enough free ports.
@@ -32,7 +34,7 @@ class ServerPorts:
             self.numbers = self._reservation.ports
 
     def release(self) -> None:
-        """Let the ports go; they are chosen again at the next start if they are free."""
+        """Release the ports; `hold` chooses the same ones again if they are free."""
         if self._reservation is not None:
             self._reservation.release()
             self._reservation = None
@@ -41,6 +43,8 @@ class ServerPorts:
     def held(self) -> Iterator[None]:
         """
         Hold the ports before the block; release them only if the block raises.
+
+        After a success they stay held, because the server binds them later.
 
         Raises:
             ServerError: If there are not enough free ports.

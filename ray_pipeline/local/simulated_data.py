@@ -1,20 +1,20 @@
-"""Simulated rows among real ones: a warning, because no row says which it is."""
+"""The warning before simulated and real rows mix, because no row says which it is."""
 
 from pathlib import Path
 
-FILE = "simulated"  # in a home whose databases have simulated rows
+FILE = "simulated"  # this file marks a home that has simulated rows in its database
 
 
 def warning(home: Path, *, simulated: bool, embedded: bool) -> str | None:
     """
-    Return what a person should know before rows are stored, None where nothing mixes.
+    Return the warning for a run, or None if simulated and real rows do not mix.
 
-    A home where simulated rows go remembers it.
+    If this run stores simulated rows in the home, mark the home.
 
     Args:
         home: The home, which exists.
         simulated: Whether this run simulates any feed.
-        embedded: Whether its Postgres is that of the home.
+        embedded: Whether it stores rows in the Postgres of the home.
     """
     marker = home / FILE
     if simulated and embedded:

@@ -1,22 +1,27 @@
-"""The embedded servers together: up, found again, down. Everything lives in one directory."""
+"""
+The embedded servers of one home: start them, find the running ones, stop them.
+
+Every start is recorded in the home's state.json, so any later program finds the same servers.
+"""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ray_pipeline.local.embedded_server import EmbeddedServer
 from ray_pipeline.local.servers import (
+    SERVERS,
     KafkaServer,
     PostgresServer,
-    Server,
     TansuServer,
     ValkeyServer,
 )
 from ray_pipeline.local.start import wait_ready
-from ray_pipeline.local.state import Known, locked, read_state, write_state
+from ray_pipeline.local.state import ServerRecord, locked, read_state, write_state
 
 Broker = Literal["tansu", "kafka"]
 Need = Literal["postgres", "redis", "kafka"]
@@ -24,13 +29,13 @@ Progress = Callable[[str], None]
 ALL: frozenset[Need] = frozenset({"postgres", "redis", "kafka"})
 BROKERS: tuple[Broker, ...] = ("tansu", "kafka")
 STOP_ORDER = ("kafka", "tansu", "valkey", "postgres")
-KEPT = "kept"  # a file that says: these servers were started for their own sake
-ANSWER_S = 10.0  # a running server that says nothing for so long is started anew
+KEPT = "kept"  # if this file exists, the servers keep running when a pipeline ends
+ANSWER_S = 10.0  # a running server that does not answer for this long is restarted
 
 
 @dataclass(frozen=True, slots=True)
 class LocalServers:
-    """Where the embedded servers are; None for one that was not needed."""
+    """Where the embedded servers are; None for a server that was not requested."""
 
     postgres_dsn: str | None = None
     redis_url: str | None = None
@@ -38,12 +43,13 @@ class LocalServers:
     broker: Broker | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return the settings that point at them."""
+        """Return the settings that point at these servers."""
         named = {
             "PIPELINE_POSTGRES__DSN": self.postgres_dsn,
             "PIPELINE_REDIS__URL": self.redis_url,
             "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers,
-            # Tansu knows no idempotent producer; the records' own numbers tell repeats apart.
+            # Tansu does not support idempotent producers. Consumers recognise a repeated record by
+            # its sequence number.
             "PIPELINE_KAFKA__IDEMPOTENCE": "false" if self.broker == "tansu" else None,
         }
         return {name: value for name, value in named.items() if value is not None}
@@ -57,165 +63,145 @@ def home() -> Path:
     return Path(data) / "ray-pipeline"
 
 
-def claim(where: Path) -> AbstractContextManager[None]:
+def claim(home: Path) -> AbstractContextManager[None]:
     """
-    Hold a home for one pipeline, until the context is left or the process dies.
+    Reserve a home for one pipeline, until the context ends or the process dies.
 
     Raises:
-        ServerError: If another pipeline holds it; the text has its pid.
+        ServerError: If another pipeline uses it; the text has its pid.
     """
-    return locked(where, "stack", doing="running a pipeline")
+    return locked(home, "stack", doing="running a pipeline")
 
 
 def up(
-    where: Path,
+    home: Path,
     *,
     broker: Broker | None = None,
     need: frozenset[Need] = ALL,
     on_progress: Progress = lambda _: None,
 ) -> LocalServers:
     """
-    Start what is needed and does not run; what runs and answers is used as it is.
+    Start the needed servers that are not running; use a running server that answers as it is.
 
     Args:
-        where: The home: the directory that holds data, logs and state.
-        broker: Which broker; None for the one that was used here last, Tansu at first. Another
-            one that runs here is stopped.
+        home: The directory that holds data, logs and state.
+        broker: Which broker; None for the one that was used here last, at first Tansu. If the
+            other one is running here, it is stopped.
         need: Which servers.
-        on_progress: Told what happens, a line at a time.
+        on_progress: Called with one line per event.
 
     Raises:
         ServerError: If a server does not start, or another process is starting or stopping them.
         MissingDependency: If a server is not installed.
     """
-    with _changing(where):
-        chosen = broker or _last_broker(read_state(where))
-        kinds = _kinds(need, chosen)
+    with _changing(home):
+        broker = broker or ("kafka" if "kafka" in read_state(home) else "tansu")
         if "kafka" in need:
-            _stop(where, [kind for kind in BROKERS if kind != chosen], on_progress)
-            _forget(where, [kind for kind in BROKERS if kind != chosen])
-        return _described(_start(where, kinds, on_progress))
+            unused = [kind for kind in BROKERS if kind != broker]
+            _stop(home, unused, on_progress)
+            records = read_state(home)
+            write_state(home, {kind: records[kind] for kind in records if kind not in unused})
+        # The slowest first: all are spawned before the first wait, so they start in parallel.
+        kinds = {"kafka": broker, "postgres": "postgres", "redis": "valkey"}
+        needed = [kind for name, kind in kinds.items() if name in need]
+        return _described(_start(home, needed, on_progress))
 
 
-def down(where: Path, *, on_progress: Progress = lambda _: None) -> None:
+def down(home: Path, *, on_progress: Progress = lambda _: None) -> None:
     """
-    Stop what runs, the broker first and Postgres last. Data stay, except a memory-only broker's.
+    Stop the running servers, the broker first and Postgres last. Data stays, except Tansu's.
 
     Raises:
         ServerError: If another process is starting or stopping them, or one does not end.
     """
-    if where.exists():
-        with _changing(where):
-            _stop(where, STOP_ORDER, on_progress)
-            (where / KEPT).unlink(missing_ok=True)
+    if home.exists():
+        with _changing(home):
+            _stop(home, STOP_ORDER, on_progress)
+            (home / KEPT).unlink(missing_ok=True)
 
 
-def keep(where: Path) -> None:
-    """Leave the servers of a home running when a pipeline that uses them ends, until `down`."""
-    (where / KEPT).touch()
+def keep(home: Path) -> None:
+    """Let the servers of a home run until `down`, also after the pipeline that uses them ends."""
+    (home / KEPT).touch()
 
 
-def kept(where: Path) -> bool:
-    """Say whether somebody asked for the servers of a home to go on."""
-    return (where / KEPT).exists()
+def kept(home: Path) -> bool:
+    """Return whether `keep` was called since the last `down`."""
+    return (home / KEPT).exists()
 
 
-def running(where: Path) -> LocalServers:
+def running(home: Path) -> LocalServers:
     """Return the servers of a home that are alive."""
-    known = read_state(where).values()
-    return _described(_server(where, one) for one in known if one.alive)
+    records = read_state(home).items()
+    return _described(_server(home, kind, record) for kind, record in records if record.alive)
 
 
-def env(where: Path) -> dict[str, str]:
+def env(home: Path) -> dict[str, str]:
     """Return the settings that point at the running servers of a home."""
-    return running(where).environment()
+    return running(home).environment()
 
 
-def log_file(where: Path, kind: str) -> Path:
-    """Return where a server of a home writes its log."""
-    return where / "logs" / f"{kind}.log"
+def log_file(home: Path, kind: str) -> Path:
+    """Return the log of a server of a home."""
+    return home / "logs" / f"{kind}.log"
 
 
-def _changing(where: Path) -> AbstractContextManager[None]:
-    return locked(where, "servers", doing="starting or stopping servers")
+def _changing(home: Path) -> AbstractContextManager[None]:
+    return locked(home, "servers", doing="starting or stopping servers")
 
 
-def _last_broker(known: dict[str, Known]) -> Broker:
-    return "kafka" if "kafka" in known else "tansu"
-
-
-def _kinds(need: frozenset[Need], broker: Broker) -> Iterator[str]:
-    # The slowest first: they start beside each other.
-    named = {"kafka": broker, "postgres": "postgres", "redis": "valkey"}
-    return (kind for name, kind in named.items() if name in need)
-
-
-def _start(where: Path, kinds: Iterable[str], on_progress: Progress) -> Sequence[Server]:
+def _start(home: Path, kinds: Iterable[str], on_progress: Progress) -> Sequence[EmbeddedServer]:
     servers = {}
     with ExitStack() as cleanup:
         for kind in kinds:
-            servers[kind] = _find_or_spawn(where, kind, on_progress)
+            servers[kind] = _find_or_spawn(home, kind, on_progress)
             cleanup.callback(servers[kind].ports.release)
-        for kind, server in servers.items():
-            remember = partial(_remember, where, kind, server)
-            wait_ready(server, on_progress=on_progress, on_spawn=remember)
+        for server in servers.values():
+            wait_ready(server, on_progress=on_progress, on_spawn=partial(_record, home, server))
     return list(servers.values())
 
 
-def _find_or_spawn(where: Path, kind: str, on_progress: Progress) -> Server:
-    known = read_state(where)
-    server = _server(where, known.get(kind) or Known(kind, port=0, pid=0, started_s=0.0))
+def _find_or_spawn(home: Path, kind: str, on_progress: Progress) -> EmbeddedServer:
+    server = _server(home, kind, read_state(home).get(kind))
     if server.process.running and server.process.answers(server.ping, timeout_s=ANSWER_S):
-        on_progress(f"{server.process.name} is running at port {server.port}")
+        on_progress(f"{server.name} is running at port {server.port}")
         return server
-    server.process.kill()
+    server.process.kill()  # an unresponsive process would keep the port and lock the data
     with server.ports.held():
-        on_progress(f"starting {server.process.name} at port {server.port}")
+        on_progress(f"starting {server.name} at port {server.port}")
         server.spawn()
-        # Before it is ready: a process that is written down is never lost.
-        _remember(where, kind, server)
+        # Before the server is ready: if this program is killed while it waits, the next one still
+        # finds the process.
+        _record(home, server)
     return server
 
 
-def _remember(where: Path, kind: str, server: Server) -> None:
-    write_state(where, read_state(where) | {kind: _known(kind, server)})
+def _record(home: Path, server: EmbeddedServer) -> None:
+    identity = server.process.identity
+    assert identity is not None, "a server that was just spawned has a process"
+    record = ServerRecord(server.port, identity.pid, identity.started_s)
+    write_state(home, read_state(home) | {server.kind: record})
 
 
-def _stop(where: Path, kinds: Sequence[str], on_progress: Progress) -> None:
-    known = read_state(where)
+def _stop(home: Path, kinds: Sequence[str], on_progress: Progress) -> None:
+    records = read_state(home)
     for kind in kinds:
-        if kind in known and known[kind].alive:
-            server = _server(where, known[kind])
-            on_progress(f"stopping {server.process.name}")
+        if kind in records and records[kind].alive:
+            server = _server(home, kind, records[kind])
+            on_progress(f"stopping {server.name}")
             server.stop()
 
 
-def _forget(where: Path, kinds: Sequence[str]) -> None:
-    write_state(where, {k: known for k, known in read_state(where).items() if k not in kinds})
-
-
-def _server(where: Path, known: Known) -> Server:
-    makers: dict[str, type[Server]] = {
-        "postgres": PostgresServer,
-        "valkey": ValkeyServer,
-        "tansu": TansuServer,
-        "kafka": KafkaServer,
-    }
-    return makers[known.kind](
-        where / known.kind,
-        port=known.port,
-        log=log_file(where, known.kind),
-        identity=known.identity if known.pid else None,
+def _server(home: Path, kind: str, record: ServerRecord | None) -> EmbeddedServer:
+    return SERVERS[kind](
+        home / kind,
+        port=record.port if record else 0,
+        log=log_file(home, kind),
+        identity=record.identity if record else None,
     )
 
 
-def _known(kind: str, server: Server) -> Known:
-    identity = server.process.identity
-    assert identity is not None, "a server that was just spawned has a process"
-    return Known(kind, server.port, pid=identity.pid, started_s=identity.started_s)
-
-
-def _described(servers: Iterable[Server]) -> LocalServers:
+def _described(servers: Iterable[EmbeddedServer]) -> LocalServers:
     described = LocalServers()
     for server in servers:
         match server:

@@ -14,7 +14,7 @@ RESTARTS = 4
 
 
 class Startable(Protocol):
-    """What a start needs to know of a server."""
+    """The part of a server that a start uses."""
 
     ports: ServerPorts
     process: ServerProcess
@@ -33,7 +33,7 @@ def start(server: Startable) -> None:
     Raises:
         MissingDependency: If a program or package is not installed.
         ServerError: If the server does not start.
-        PortTaken: If its ports were taken at each of `RESTARTS` restarts too.
+        PortTaken: If its ports were also taken at each of `RESTARTS` restarts.
     """
     server.spawn()
     wait_ready(server, on_progress=log.warning)
@@ -48,14 +48,18 @@ def wait_ready(
     """
     Wait until a server that was spawned answers.
 
+    A held port is safe from other reservations, but not from a program that ignores them. The loss
+    of a port shows only when the server fails to bind it, so the start is repeated then: ports that
+    are still free stay the same, the others are replaced.
+
     Args:
         server: The server.
-        on_progress: Told about every restart.
-        on_spawn: Called after every restart: the process and the ports are others.
+        on_progress: Called with a message after every restart.
+        on_spawn: Called after every restart, which changes the process and some ports.
 
     Raises:
         ServerError: If the server does not start.
-        PortTaken: If its ports were taken at each of `RESTARTS` restarts too.
+        PortTaken: If its ports were also taken at each of `RESTARTS` restarts.
     """
     for _ in range(RESTARTS):
         try:
@@ -64,16 +68,12 @@ def wait_ready(
             before = server.ports.numbers
             server.spawn()
             on_spawn()
-            on_progress(_restarted(server, before))
+            on_progress(
+                f"another program took a port of {server.process.name}: starting it again at "
+                f"{_join(server.ports.numbers)} instead of {_join(before)}"
+            )
     return server.wait_ready()
 
 
-def _restarted(server: Startable, before: tuple[int, ...]) -> str:
-    return (
-        f"another program took a port of {server.process.name}: "
-        f"starting it again at {_listed(server.ports.numbers)} instead of {_listed(before)}"
-    )
-
-
-def _listed(ports: tuple[int, ...]) -> str:
+def _join(ports: tuple[int, ...]) -> str:
     return ", ".join(str(port) for port in ports)

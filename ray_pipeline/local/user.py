@@ -1,9 +1,9 @@
 """
-The user that PostgreSQL runs as. It refuses to run as root; as anybody else it just runs.
+The user that PostgreSQL runs as, because it refuses to run as root.
 
-As root, the server becomes an ordinary user. That user may have no way into root's home, where
-the data or the programs may lie. Instead of opening those folders to everybody, the server keeps
-one capability: to pass through folders it does not own.
+If root starts it, the server changes to an ordinary user. This user may not be allowed to enter
+root's home, which may contain the data or the programs. Opening those folders would expose them to
+all users. Instead, the server keeps one capability of root: to enter folders it does not own.
 """
 
 import os
@@ -15,21 +15,21 @@ from pathlib import Path
 from ray_pipeline.errors import MissingDependency, ServerError
 
 CANDIDATES = ("postgres", "nobody")
-# In order of preference: the second one allows more, but is what containers are usually left with.
-PASSING = {"dac_read_search": 2, "dac_override": 1}  # name -> number, capabilities(7)
+# In order of preference: the second capability allows more, but containers usually keep only it.
+ENTER_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}  # name -> number, capabilities(7)
 BOUNDING_SET = "CapBnd:"
-# Without it access(2), by which initdb looks for the server's program, ignores the capability.
+# initdb finds the server's program with access(2), which ignores the capability without this bit.
 KEEP_FOR_ACCESS = "--securebits=+no_setuid_fixup"
 
 
 def is_root() -> bool:
-    """Say whether we are root, as PostgreSQL sees it."""
+    """Return whether PostgreSQL would refuse to run as the current user."""
     return os.geteuid() == 0
 
 
 def server_user(data: Path) -> pwd.struct_passwd:
     """
-    Return the user for a server on `data`: who owns it already, else the first one there is.
+    Return the user for a server on `data`: its owner, or the first candidate that exists.
 
     Raises:
         ServerError: If the machine has no such user.
@@ -42,23 +42,23 @@ def server_user(data: Path) -> pwd.struct_passwd:
         except KeyError:
             continue
     raise ServerError(
-        "PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as",
+        "PostgreSQL does not run as root, and neither user `postgres` nor `nobody` exists",
         fix="useradd --system postgres, or run ray-pipeline as an ordinary user",
     )
 
 
 def as_user(user: pwd.struct_passwd, command: Sequence[str], *, paths: Sequence[Path]) -> list[str]:
     """
-    Return `command`, to be run by root, such that it becomes `user` and reaches all of `paths`.
+    Return a command for root that runs `command` as `user`, who can reach all of `paths`.
 
     Raises:
-        MissingDependency: If `setpriv` is absent.
-        ServerError: If `user` could not reach a path.
+        MissingDependency: If `setpriv` is not installed.
+        ServerError: If `user` cannot reach a path.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise MissingDependency(
-            "PostgreSQL does not run as root, and setpriv, which changes the user, is absent",
+            "PostgreSQL does not run as root, and setpriv, which changes the user, is missing",
             fix="install util-linux, or run ray-pipeline as an ordinary user",
         )
     identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
@@ -69,12 +69,12 @@ def _capabilities(paths: Sequence[Path]) -> list[str]:
     closed = [path for path in paths if not _reachable(path)]
     if not closed:
         return []
-    for name, number in PASSING.items():
+    for name, number in ENTER_CAPABILITIES.items():
         if _bounding_set() >> number & 1:
             return [KEEP_FOR_ACCESS, f"--inh-caps=-all,+{name}", f"--ambient-caps=-all,+{name}"]
     raise ServerError(
         f"PostgreSQL does not run as root, and no other user can reach {closed[0]}",
-        fix="put it below folders that others may pass, or run ray-pipeline as an ordinary user",
+        fix="move it to a folder that every user can enter, or run ray-pipeline as another user",
     )
 
 

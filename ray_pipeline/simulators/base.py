@@ -1,25 +1,26 @@
-"""What the simulators share: connections, counters, faults, the control endpoint, the pace."""
+"""What the simulators share: connections, counters, pace, faults and the control endpoint."""
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Self
 
 from aiohttp import WSMsgType, web
 
-from ray_pipeline.simulators.recording import Frame
+from ray_pipeline.redact import fingerprint
+from ray_pipeline.simulators.prices import Pace, Walk
+from ray_pipeline.simulators.recording import Frame, Replay, read
 from ray_pipeline.storage.listener import listen
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.005
-PING_S = 10.0
 HUGE_BYTES = 10_000_000
 ABORTED = 1006
 SEND_TIMEOUT_S = 30.0
@@ -28,17 +29,17 @@ SEND_TIMEOUT_S = 30.0
 @dataclass(frozen=True, slots=True)
 class Options:
     """
-    What a simulator does.
+    The configuration of a simulator.
 
     Attributes:
-        host, port, control_port: Where it listens; 0 picks a free port.
+        host, port, control_port: Where it listens; port 0 picks a free one.
         rate: Records per second over all subscribed symbols together.
         seed: The same seed gives the same prices.
-        symbols: What may be subscribed to; None for anything.
-        replay: Recorded files to send instead of generated data, once.
-        speed: 1 is as recorded, 10 ten times as fast, 0 as fast as the socket takes it.
-        wait_symbols: How many symbols must be subscribed before a replay begins; None for all that
-            are in the files.
+        symbols: The symbols that exist; None for any.
+        replay: Recorded files to send once, instead of generated data.
+        speed: Of the replay: 1 as recorded, 10 ten times as fast, 0 as fast as the socket allows.
+        wait_symbols: How many symbols must be subscribed before a replay begins; None for all
+            symbols in the files.
         ping_s: Seconds between pings.
     """
 
@@ -51,12 +52,12 @@ class Options:
     replay: tuple[Path, ...] = ()
     speed: float = 1.0
     wait_symbols: int | None = None
-    ping_s: float = PING_S
+    ping_s: float = 10.0
 
 
 @dataclass(slots=True)
 class Stats:
-    """What a simulator has done. `sent` counts records that were written to a subscriber."""
+    """Counters of a simulator. `sent` counts records that were written to a subscriber."""
 
     connections: int = 0
     accepted: int = 0
@@ -87,7 +88,7 @@ class Connection:
     last_text: str = ""
 
     def abort(self) -> None:
-        """Cut the TCP connection without a word."""
+        """Cut the TCP connection without a closing handshake."""
         transport = self.request.transport
         if transport is not None:
             transport.abort()
@@ -95,7 +96,7 @@ class Connection:
 
 @dataclass(slots=True)
 class Faults:
-    """What is switched on."""
+    """The faults that are switched on; see `docs/simulators.md`."""
 
     silent: bool = False
     pings: bool = True
@@ -106,13 +107,15 @@ class Faults:
     refuse_after_s: float = 0.0
 
 
-def fingerprint(key: str) -> str:
-    """Return a name for a key that does not tell the key."""
-    return hashlib.sha256(key.encode()).hexdigest()[:8]
-
-
 class Simulator:
-    """A server with faults on request; subclasses know one provider's protocol."""
+    """
+    A provider's server with faults on request; subclasses implement one provider's protocol.
+
+    One task sends all data. Every `TICK_S` it sends the records that have become due since the last
+    tick, either generated ones or those of a replay. The handlers of the sockets only change what
+    is subscribed. The control endpoint closes connections and sends faulty frames at once; all
+    other faults are flags that the next tick, or the next handler, reads.
+    """
 
     binary = False
 
@@ -121,57 +124,68 @@ class Simulator:
         self.clock = clock
         self.faults = Faults()
         self.random = Random(options.seed)
-        self.rate = options.rate
+        self.walk = Walk(options.seed)
+        self.pace = Pace(options.rate, now_s=time.monotonic())
+        self.replay = Replay(
+            read(options.replay), speed=options.speed, wait_symbols=options.wait_symbols
+        )
         self.connections: list[Connection] = []
-        self.frames: list[Frame] = []
-        self._position = 0
-        self._stats = Stats()
-        self._runners: list[web.AppRunner] = []
-        self._task: asyncio.Task[None] | None = None
         self.port = self.control_port = 0
         self._paused = False
+        self._stats = Stats()
+        self._servers = contextlib.AsyncExitStack()
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def control_url(self) -> str:
-        """Where faults are asked for."""
+        """Base URL of the endpoint that switches faults."""
         return f"http://{self.options.host}:{self.control_port}/control"
 
     def stats(self) -> Stats:
-        """Return what has been done so far."""
+        """Return the counters so far."""
         stats = self._stats
         stats.connections = len(self.connections)
-        stats.symbols_by_key = {fingerprint(one.key): list(one.symbols) for one in self.connections}
-        stats.replay_sent, stats.replay_total = self._position, len(self.frames)
+        stats.symbols_by_key = {
+            fingerprint(connection.key): list(connection.symbols) for connection in self.connections
+        }
+        stats.replay_sent, stats.replay_total = self.replay.sent, len(self.replay.frames)
         return stats
 
-    # What a provider's simulator says ----------------------------------------------------------
+    # A provider's protocol ----------------------------------------------------------------------
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's endpoints."""
         raise NotImplementedError
 
     async def on_text(self, connection: Connection, text: str) -> None:
-        """Answer what a client sent."""
+        """Handle a frame from a client."""
         raise NotImplementedError
 
-    def generate(self, symbols: list[str], count: int) -> Iterable[Frame]:
-        """Return frames with `count` records of these symbols."""
+    async def send_generated(self, due: int) -> None:
+        """Send `due` generated records to the subscribers, by `send_frame`."""
         raise NotImplementedError
 
     def fault_frame(self, kind: str, connection: Connection, size_bytes: int) -> str:
-        """Return a frame that a client must survive."""
+        """Return a faulty frame that a client must survive."""
         raise NotImplementedError
 
     def ping_text(self) -> str | None:
-        """Return the provider's application ping, None where it has none."""
+        """Return the provider's application ping, or None if its protocol does not define one."""
         return None
 
-    # Running -----------------------------------------------------------------------------------
+    # Running ------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> "Simulator":
-        """Listen."""
-        self.port = await self._listen(self.routes(), self.options.port)
-        self.control_port = await self._listen(self._control_routes(), self.options.control_port)
+    async def __aenter__(self) -> Self:
+        """Listen and begin to send."""
+        servers, host = self._servers, self.options.host
+        self.port = await serve_routes(servers, self.routes(), host=host, port=self.options.port)
+        control = [
+            web.get("/control/stats", self._answer_stats),
+            web.post("/control/{action}", self._answer_action),
+        ]
+        self.control_port = await serve_routes(
+            servers, control, host=host, port=self.options.control_port
+        )
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -182,27 +196,16 @@ class Simulator:
             await asyncio.gather(self._task, return_exceptions=True)
         for connection in list(self.connections):
             connection.abort()
-        for runner in self._runners:
-            await runner.cleanup()
-
-    async def _listen(self, routes: list[web.RouteDef], port: int) -> int:
-        app = web.Application()
-        app.add_routes(routes)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        self._runners.append(runner)
-        await runner.setup()
-        listener = listen(self.options.host, port)
-        await web.SockSite(runner, listener).start()
-        return int(listener.getsockname()[1])
+        await self._servers.aclose()
 
     async def serve_socket(self, request: web.Request, key: str) -> web.StreamResponse:
-        """Take one client until it goes."""
+        """Accept one client and handle its frames until it disconnects."""
         if refusal := self._refusal():
             return refusal
         socket = web.WebSocketResponse(max_msg_size=2**22, autoping=True, compress=False)
         await socket.prepare(request)
         connection = Connection(socket, request, key)
-        await self._replace(key)
+        await self._close_connections_of(key)
         self.connections.append(connection)
         self._stats.accepted += 1
         try:
@@ -211,7 +214,7 @@ class Simulator:
                     text = message.data if isinstance(message.data, str) else message.data.decode()
                     await self.on_text(connection, text)
         except (ConnectionError, UnicodeDecodeError) as error:
-            log.debug("a client went: %s", error)
+            log.debug("a client disconnected: %s", error)
         finally:
             if connection in self.connections:
                 self.connections.remove(connection)
@@ -226,30 +229,47 @@ class Simulator:
         headers = {"Retry-After": f"{faults.refuse_after_s:g}"} if faults.refuse_after_s else {}
         return web.Response(status=faults.refuse_status, headers=headers, text="refused")
 
-    async def _replace(self, key: str) -> None:
-        """A second connection with a key ends the first, as the provider does."""
-        for other in [one for one in self.connections if key and one.key == key]:
-            self.connections.remove(other)
+    async def _close_connections_of(self, key: str) -> None:
+        # A second connection with a key ends the first, as the provider does.
+        for connection in self._connections_of(key) if key else ():
+            self.connections.remove(connection)
             with contextlib.suppress(ConnectionError):
-                await other.socket.close(code=1008, message=b"replaced by a newer connection")
+                await connection.socket.close(code=1008, message=b"replaced by a newer connection")
 
     async def _run(self) -> None:
-        pinged_s = time.monotonic()
+        next_ping_s = time.monotonic() + self.options.ping_s
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                if self.frames:
-                    await self._replay()
-                elif not self._paused:
-                    await self._generate()
-                if time.monotonic() - pinged_s >= self.options.ping_s:
-                    pinged_s = time.monotonic()
+                if not self._paused:
+                    await self._send_due()
+                if time.monotonic() >= next_ping_s:
+                    next_ping_s = time.monotonic() + self.options.ping_s
                     await self._ping()
             except (ConnectionError, RuntimeError) as error:
-                log.debug("a client went while sending: %s", error)
+                log.debug("a client disconnected during a send: %s", error)
 
-    async def _generate(self) -> None:
-        raise NotImplementedError
+    async def _send_due(self) -> None:
+        if not self.replay.frames:
+            # During a silence the due records are dropped, so no burst follows it.
+            due = self.pace.due(now_s=time.monotonic())
+            if not self.faults.silent:
+                await self.send_generated(due)
+        elif not self.faults.silent:
+            subscribed = {symbol for client in self.connections for symbol in client.symbols}
+            while frame := self.replay.due(subscribed, now_s=time.monotonic()):
+                if not await self._deliver(frame):
+                    return  # without a subscriber it stays the next one
+                self.replay.sent += 1
+
+    async def _deliver(self, frame: Frame) -> bool:
+        """Send a recorded frame; return whether a client was there to receive it."""
+        for connection in list(self.connections):
+            if not frame.symbols:  # a control frame is for every client
+                await self.send(connection, frame.text)
+            elif not frame.symbols.isdisjoint(connection.symbols):
+                return await self.send_frame(connection, frame)
+        return bool(self.connections) and not frame.symbols
 
     async def _ping(self) -> None:
         text = self.ping_text()
@@ -260,11 +280,11 @@ class Simulator:
                 self._stats.pings += 1
 
     async def send(self, connection: Connection, text: str) -> bool:
-        """Send one frame; False if the client is gone."""
+        """Send one frame; return False if the client has disconnected."""
         if connection.socket.closed or connection not in self.connections:
             return False
         try:
-            # Not `wait_for`: in Python 3.11 it forgets a cancellation that comes as a send ends.
+            # Not `wait_for`: in Python 3.11 it ignores a cancellation that arrives as a send ends.
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 if self.binary:
                     await connection.socket.send_bytes(text.encode())
@@ -275,7 +295,7 @@ class Simulator:
         return True
 
     async def send_frame(self, connection: Connection, frame: Frame) -> bool:
-        """Send data and count it."""
+        """Send a frame with data and count its records."""
         if not await self.send(connection, frame.text):
             return False
         connection.last_text = frame.text
@@ -283,87 +303,39 @@ class Simulator:
         stats.frames += 1
         stats.sent += frame.trades
         for symbol in frame.symbols:
-            share = frame.trades if len(frame.symbols) == 1 else frame.text.count(f'"{symbol}"')
-            stats.sent_by_symbol[symbol] = stats.sent_by_symbol.get(symbol, 0) + share
+            # Frames carry the number of records, not of each symbol. To count names in the text is
+            # much faster than to parse it.
+            count = frame.trades if len(frame.symbols) == 1 else frame.text.count(f'"{symbol}"')
+            stats.sent_by_symbol[symbol] = stats.sent_by_symbol.get(symbol, 0) + count
         return True
 
-    # Replay ------------------------------------------------------------------------------------
-
-    async def _replay(self) -> None:
-        """Send what is due of the recording. A frame nobody listens to waits for a listener."""
-        if self._position >= len(self.frames) or self.faults.silent or self._paused:
-            return
-        if self._position == 0 and not self._all_subscribed():
-            return
-        if self._position == 0:
-            self._begun_s = time.monotonic()
-            self._first_ms = next((f.at_ms for f in self.frames if f.at_ms), 0)
-        while self._position < len(self.frames):
-            frame = self.frames[self._position]
-            if not self._is_due(frame) or not await self._deliver(frame):
-                return
-            self._position += 1
-
-    _begun_s = 0.0
-    _first_ms = 0
-
-    def _is_due(self, frame: Frame) -> bool:
-        if self.options.speed <= 0 or not frame.at_ms:
-            return True
-        played_ms = (time.monotonic() - self._begun_s) * 1000 * self.options.speed
-        return frame.at_ms - self._first_ms <= played_ms
-
-    async def _deliver(self, frame: Frame) -> bool:
-        if not frame.symbols:
-            for connection in list(self.connections):
-                await self.send(connection, frame.text)
-            return bool(self.connections)
-        for connection in list(self.connections):
-            if not frame.symbols.isdisjoint(connection.symbols):
-                return await self.send_frame(connection, frame)
-        return False
-
-    def _all_subscribed(self) -> bool:
-        wanted = {symbol for frame in self.frames for symbol in frame.symbols}
-        subscribed = {symbol for one in self.connections for symbol in one.symbols}
-        if self.options.wait_symbols is not None:
-            return len(wanted & subscribed) >= self.options.wait_symbols
-        return wanted <= subscribed
-
-    # Control -----------------------------------------------------------------------------------
-
-    def _control_routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/control/stats", self._answer_stats),
-            web.post("/control/{action}", self._answer_action),
-        ]
+    # Control ------------------------------------------------------------------------------------
 
     async def _answer_stats(self, _: web.Request) -> web.Response:
         stats = self.stats()
-        names = stats.__slots__
-        return web.json_response(
-            {**{name: getattr(stats, name) for name in names}, "replayed": stats.replayed}
-        )
+        return web.json_response({**asdict(stats), "replayed": stats.replayed})
 
     async def _answer_action(self, request: web.Request) -> web.Response:
-        action = getattr(self, f"do_{request.match_info['action']}", None)
+        # Every method do_NAME is the action NAME; the fields of the body are its arguments.
+        name = request.match_info["action"]
+        action = getattr(self, f"do_{name}", None)
         if action is None:
-            known = sorted(name[3:] for name in dir(self) if name.startswith("do_"))
-            return web.json_response({"error": f"no such fault; there are {known}"}, status=404)
+            actions = sorted(method[3:] for method in dir(self) if method.startswith("do_"))
+            return web.json_response({"error": f"no such fault; there are {actions}"}, status=404)
         try:
-            body = await request.json() if request.can_read_body else {}
-            await action(**body)
+            await action(**(await request.json() if request.can_read_body else {}))
         except (ValueError, TypeError) as error:
             return web.json_response({"error": str(error)}, status=400)
         self._stats.faults += 1
-        return web.json_response({"done": request.match_info["action"]})
+        return web.json_response({"done": name})
 
-    def _chosen(self, key: str | None) -> list[Connection]:
-        return [one for one in self.connections if key is None or one.key == key]
+    def _connections_of(self, key: str | None) -> list[Connection]:
+        """Return the connections with a key; all of them for None."""
+        return [connection for connection in self.connections if key in (None, connection.key)]
 
-    async def do_close(self, code: int = 1006, key: str | None = None) -> None:
-        """Close connections with a code; 1006 cuts them without a word."""
-        for connection in self._chosen(key):
+    async def do_close(self, code: int = ABORTED, key: str | None = None) -> None:
+        """Close connections with a code; 1006 cuts them without a closing handshake."""
+        for connection in self._connections_of(key):
             self.connections.remove(connection)
             if code == ABORTED:
                 connection.abort()
@@ -371,36 +343,36 @@ class Simulator:
                 await connection.socket.close(code=code)
 
     async def do_silence(self, on: bool = True, pings: bool = False) -> None:
-        """Send no data while sockets stay open; with `pings` those go on."""
+        """Send no data while sockets stay open; with `pings`, keep sending pings."""
         self.faults.silent = on
         self.faults.pings = pings or not on
 
     async def do_drop(self, symbol: str, on: bool = True) -> None:
-        """Send nothing more of one symbol."""
+        """Stop sending one symbol."""
         (self.faults.dropped.add if on else self.faults.dropped.discard)(symbol)
 
     async def do_ignore_subscribe(self, symbol: str, on: bool = True) -> None:
-        """Do not hear subscriptions to one symbol."""
+        """Ignore subscriptions to one symbol."""
         (self.faults.ignored.add if on else self.faults.ignored.discard)(symbol)
 
     async def do_refuse(
         self, status: int = 429, retry_after_s: float = 0.0, count: int = 1
     ) -> None:
-        """Refuse the next connections."""
+        """Refuse the next `count` connections."""
         self.faults.refuse_status = status
         self.faults.refuse_after_s = retry_after_s
         self.faults.refuse_count = count
 
     async def do_rate(self, rate: float) -> None:
         """Change the records per second."""
-        self.rate = rate
+        self.pace.rate = rate
 
     async def do_pause(self) -> None:
-        """Send nothing until resumed."""
+        """Send no data until `do_resume`."""
         self._paused = True
 
     async def do_resume(self) -> None:
-        """Go on."""
+        """Continue after `do_pause`."""
         self._paused = False
 
     async def do_frame(
@@ -410,10 +382,24 @@ class Simulator:
         size_bytes: int = HUGE_BYTES,
         key: str | None = None,
     ) -> None:
-        """Send a frame that a client must survive, to every connection or one key's."""
-        for connection in self._chosen(key):
+        """Send a faulty frame to every connection, or to the one with a key."""
+        for connection in self._connections_of(key):
             frame = text if kind == "raw" else self.fault_frame(kind, connection, size_bytes)
             await self.send(connection, frame)
+
+
+async def serve_routes(
+    servers: contextlib.AsyncExitStack, routes: Iterable[web.RouteDef], *, host: str, port: int
+) -> int:
+    """Serve `routes` until `servers` is closed, and return the port."""
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    servers.push_async_callback(runner.cleanup)
+    await runner.setup()
+    listener = listen(host, port)
+    await web.SockSite(runner, listener).start()
+    return int(listener.getsockname()[1])
 
 
 def as_json(value: object) -> str:

@@ -9,8 +9,7 @@ from decimal import Decimal
 from aiohttp import web
 
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
-from ray_pipeline.simulators.prices import Pace, Walk
-from ray_pipeline.simulators.recording import Frame, read
+from ray_pipeline.simulators.recording import Frame
 
 BithumbOptions = Options
 
@@ -32,17 +31,8 @@ class BithumbSimulator(Simulator):
 
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(options, clock=clock)
-        self._walk = Walk(options.seed)
-        self._pace = Pace(options.rate, now_s=time.monotonic())
-        self.frames = read(options.replay)
-        recorded = sorted({symbol for frame in self.frames for symbol in frame.symbols})
-        self._markets = options.symbols or tuple(recorded) or MARKETS
+        self._markets = options.symbols or tuple(sorted(self.replay.symbols)) or MARKETS
         self._last: dict[str, dict[str, object]] = {}
-
-    async def __aenter__(self) -> "BithumbSimulator":
-        """Listen."""
-        await super().__aenter__()
-        return self
 
     @property
     def ws_url(self) -> str:
@@ -79,14 +69,11 @@ class BithumbSimulator(Simulator):
             code for code in codes if code in self._markets and code not in self.faults.ignored
         ]
         connection.symbols = dict.fromkeys(known)
-        for code in known if not self.frames and not self.faults.silent else ():
+        for code in known if not self.replay.frames and not self.faults.silent else ():
             await self.send_frame(connection, self._frame(code, "SNAPSHOT"))
 
-    async def _generate(self) -> None:
-        self._pace.rate = self.rate
-        due = self._pace.due(now_s=time.monotonic())
-        if self.faults.silent:
-            return
+    async def send_generated(self, due: int) -> None:
+        """Send `due` tickers to each connection."""
         for connection in list(self.connections):
             symbols = [code for code in connection.symbols if code not in self.faults.dropped]
             for frame in self.generate(symbols, due):
@@ -121,7 +108,7 @@ class BithumbSimulator(Simulator):
     def _next(self, code: str) -> dict[str, object]:
         """Return the market's next values, with true times."""
         now_ms = int(self.clock() * 1000)
-        quote = self._walk.next(code)
+        quote = self.walk.next(code)
         price = float(quote.price) * 100
         before = self._last.get(code, {})
         opening = float(str(before.get("opening_price", price)))

@@ -1,14 +1,13 @@
 """Finnhub's WebSocket: one connection a key, at most 50 symbols, trades in text frames."""
 
 import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
-from ray_pipeline.simulators.prices import Pace, Quote, Walk, chunks
-from ray_pipeline.simulators.recording import Frame, read
+from ray_pipeline.simulators.prices import Quote, chunks
+from ray_pipeline.simulators.recording import Frame
 
 FinnhubOptions = Options
 
@@ -21,17 +20,6 @@ ONE_CONDITION = '["1"]'
 
 class FinnhubSimulator(Simulator):
     """`async with FinnhubSimulator(FinnhubOptions()) as server: server.url`."""
-
-    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(options, clock=clock)
-        self._walk = Walk(options.seed)
-        self._pace = Pace(options.rate, now_s=time.monotonic())
-        self.frames = read(options.replay)
-
-    async def __aenter__(self) -> "FinnhubSimulator":
-        """Listen."""
-        await super().__aenter__()
-        return self
 
     @property
     def url(self) -> str:
@@ -78,12 +66,11 @@ class FinnhubSimulator(Simulator):
         """Return Finnhub's ping, an application frame."""
         return '{"type":"ping"}'
 
-    async def _generate(self) -> None:
-        self._pace.rate = self.rate
+    async def send_generated(self, due: int) -> None:
+        """Divide the trades among the connections by their number of symbols."""
         live = [(one, self._sending(one)) for one in list(self.connections)]
         total = sum(len(symbols) for _, symbols in live)
-        due = self._pace.due(now_s=time.monotonic())
-        if self.faults.silent or not total:
+        if not total:
             return
         # A share that is not whole goes to one of the connections, by chance and weight.
         weights = [len(symbols) for _, symbols in live]
@@ -102,7 +89,7 @@ class FinnhubSimulator(Simulator):
         for size in chunks(count, self.random) if symbols else ():
             # One symbol a frame, as recorded; many more trades than symbols share a frame less.
             symbol = self.random.choice(symbols)
-            quotes = [self._walk.next(symbol) for _ in range(size)]
+            quotes = [self.walk.next(symbol) for _ in range(size)]
             yield self._frame(quotes, int(self.clock() * 1000))
 
     @staticmethod

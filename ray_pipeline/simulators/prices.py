@@ -1,4 +1,4 @@
-"""Prices that walk at random, the same for the same seed."""
+"""Random prices that are reproducible by their seed, and the pace of sending them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,25 +42,31 @@ class Walk:
 
 
 class Pace:
-    """Says how many records are due, by the clock; what was missed is caught up."""
+    """
+    Computes how many records are due, from the time that has passed since the last call.
+
+    A timer that fires every few milliseconds is late by a varying amount. To send a fixed number at
+    each call would lose these delays, and the rate would be too low. The time that has passed
+    includes them, and fractions of a record are carried over to the next call.
+    """
 
     def __init__(self, rate: float, *, now_s: float) -> None:
         self.rate = rate
         self._at_s = now_s
-        self._owed = 0.0
+        self._due = 0.0
 
     def due(self, *, now_s: float) -> int:
         """Return how many records are due since the last call."""
-        # After a pause of the process there is no flood: at most a second's worth.
-        self._owed += min(now_s - self._at_s, 1.0) * self.rate
+        # At most the records of one second, so a pause of the process is not followed by a burst.
+        self._due += min(now_s - self._at_s, 1.0) * self.rate
         self._at_s = now_s
-        whole = int(self._owed)
-        self._owed -= whole
+        whole = int(self._due)
+        self._due -= whole
         return whole
 
 
 def chunks(count: int, random: Random) -> Iterator[int]:
-    """Split a number of trades into frames: one to ten a frame, more when there are many."""
+    """Yield sizes of frames for `count` trades: one to ten each, or 50 if there are many."""
     while count > 0:
         size = min(count, random.randint(1, 10) if count < 200 else 50)
         yield size

@@ -1,10 +1,10 @@
-"""Recorded frames (.jsonl) and trade files (.csv, .zip) as one sequence of frames with times."""
+"""Recorded frames (.jsonl) and trade files (.csv, .zip) as timed frames, and their replay."""
 
 import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -15,10 +15,12 @@ from ray_pipeline.errors import ConfigurationError
 
 NEW_YORK = ZoneInfo("America/New_York")
 PRICE_SCALE = Decimal(10_000)
-FRAME_MS = 100  # trades this close together share a frame, as the provider's do
+FRAME_MS = 100  # trades within this time share a frame, as the provider's do
 FRAME_TRADES = 100
 TICK_COLUMNS = 6
-SYMBOL = re.compile(r"[A-Z][A-Z0-9.-]*")  # in a file's name, where other words are in lower case
+SYMBOL = re.compile(
+    r"[A-Z][A-Z0-9.-]*"
+)  # in a file's name, in which all other words are in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,10 @@ class Frame:
     One recorded frame.
 
     Attributes:
-        at_ms: When it was sent, ms since the epoch; 0 where the recording does not say.
-        symbols: Whose data it holds; empty for a control frame.
-        text: What is sent, byte for byte where it was recorded.
-        trades: How many records are in it.
+        at_ms: When it was sent, ms since the epoch; 0 if the recording does not contain a time.
+        symbols: The symbols of its records; empty for a control frame.
+        text: The frame, byte for byte if it was recorded.
+        trades: The number of its records.
     """
 
     at_ms: int
@@ -39,15 +41,59 @@ class Frame:
     trades: int
 
 
+class Replay:
+    """
+    Recorded frames and the position among them, which survives reconnects.
+
+    Attributes:
+        frames: The frames in the order of sending.
+        symbols: All symbols in the frames.
+        sent: How many frames have been sent; also the index of the next one.
+    """
+
+    def __init__(
+        self, frames: Sequence[Frame], *, speed: float = 1.0, wait_symbols: int | None = None
+    ) -> None:
+        self.frames = frames
+        self.symbols = frozenset(symbol for frame in frames for symbol in frame.symbols)
+        self.sent = 0
+        self._speed = speed
+        self._symbols_to_begin = len(self.symbols) if wait_symbols is None else wait_symbols
+        self._first_ms = next((frame.at_ms for frame in frames if frame.at_ms), 0)
+        self._begun_s = 0.0
+
+    def due(self, subscribed: Set[str], *, now_s: float) -> Frame | None:
+        """
+        Return the next frame if its time has come, otherwise None; the caller increments `sent`.
+
+        Args:
+            subscribed: The symbols that are subscribed now.
+            now_s: Any monotonic clock.
+        """
+        if self.sent >= len(self.frames):
+            return None
+        if self.sent == 0:
+            # A replay that began with the first subscription would lose the frames of all symbols
+            # that are subscribed a moment later.
+            if len(self.symbols & subscribed) < self._symbols_to_begin:
+                return None
+            self._begun_s = now_s
+        frame = self.frames[self.sent]
+        replayed_ms = (now_s - self._begun_s) * 1000 * self._speed
+        if self._speed > 0 and frame.at_ms and frame.at_ms - self._first_ms > replayed_ms:
+            return None
+        return frame
+
+
 def read(paths: Iterable[Path]) -> list[Frame]:
     """
-    Return the frames of all files, by time; those of one file stay in their order.
+    Return the frames of all files, by time; frames of one file keep their order.
 
     Raises:
-        ConfigurationError: If a file cannot be read, or is of no known kind.
+        ConfigurationError: If a file cannot be read, or its kind is not supported.
     """
     frames = [frame for path in paths for frame in _read(path)]
-    # A stable sort: frames without a time of their own come first, as they were given.
+    # The sort is stable: frames without a time come first, in the order of the files.
     return sorted(frames, key=lambda frame: frame.at_ms)
 
 
@@ -74,7 +120,7 @@ def _read_zip(path: Path) -> Iterator[Frame]:
 
 
 def _symbol_and_day(name: str) -> tuple[str, datetime]:
-    """Read "us_trades_20131007_open_BRK.B.csv" or "AIG_20131007_trade.zip"."""
+    """Parse "us_trades_20131007_open_BRK.B.csv" or "AIG_20131007_trade.zip"."""
     day = re.search(r"(\d{8})", name)
     words = [word for word in Path(name).stem.split("_") if SYMBOL.fullmatch(word)]
     if day is None or not words:
@@ -83,17 +129,17 @@ def _symbol_and_day(name: str) -> tuple[str, datetime]:
 
 
 def read_frames(text: str) -> Iterator[Frame]:
-    """Yield one frame a line, byte for byte; its time is its newest record's."""
+    """Yield one frame per line, byte for byte; its time is that of its newest record."""
     last_ms = 0
     for line in io.StringIO(text):
         frame = line.rstrip("\n")
         if frame:
-            last_ms, symbols, trades = _facts(frame, last_ms)
+            last_ms, symbols, trades = _parse(frame, last_ms)
             yield Frame(last_ms, symbols, frame, trades)
 
 
-def _facts(frame: str, last_ms: int) -> tuple[int, frozenset[str], int]:
-    """Return time, symbols and number of records of a frame; none of a rubbish one."""
+def _parse(frame: str, last_ms: int) -> tuple[int, frozenset[str], int]:
+    """Return time, symbols and number of records of a frame; no symbols if it is malformed."""
     try:
         message = json.loads(frame)
         if message.get("type") == "trade" and "data" in message:
@@ -104,17 +150,17 @@ def _facts(frame: str, last_ms: int) -> tuple[int, frozenset[str], int]:
             at_ms = int(message.get("timestamp", last_ms))
             return max(last_ms, at_ms), frozenset({message["code"]}), 1
     except (ValueError, TypeError, KeyError, AttributeError):
-        # Recorded because a client has to survive it, so it is sent as it is.
+        # A malformed frame was recorded because clients must survive it: it is sent unchanged.
         pass
     return last_ms, frozenset(), 0
 
 
 def read_ticks(text: str, symbol: str, day: datetime) -> Iterator[Frame]:
     """
-    Yield frames of a trade file without a header: milliseconds since midnight in New York, price
-    times 10,000, volume, exchange, sale condition in hex, suspicious flag.
+    Yield frames of a trade file without a header.
 
-    Every row is a trade of its own, the identical ones too.
+    Its columns are: milliseconds since midnight in New York, price times 10,000, volume, exchange,
+    sale condition in hex, suspicious flag. Identical rows are separate trades.
     """
     midnight = datetime.combine(day.date(), time(), NEW_YORK)
     trades: list[str] = []
@@ -148,7 +194,7 @@ def _frame(at_ms: int, symbol: str, trades: list[str]) -> Frame:
 
 def epoch_ms(midnight: datetime, since_midnight_ms: int) -> int:
     """Return ms since the epoch of a time of day in New York."""
-    # Wall-clock time, which counts from midnight on a day without a clock change in session hours.
+    # Wall-clock arithmetic: it is right because New York changes its clocks outside session hours.
     moment = midnight + timedelta(milliseconds=since_midnight_ms)
     return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 

@@ -11,6 +11,7 @@ import json
 import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.simulators import refusal_texts
+from ray_pipeline.simulators.base import serve_routes
 from ray_pipeline.simulators.bodies import Body, generate
 from ray_pipeline.simulators.recorded import Recording, find, read_recordings
-from ray_pipeline.storage.listener import listen
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class RestSimulator:
         self._recordings: list[Recording] = (
             read_recordings(self.options.payloads) if self.options.payloads else []
         )
-        self._runners: list[web.AppRunner] = []
+        self._servers = AsyncExitStack()
 
     @property
     def control_url(self) -> str:
@@ -126,25 +127,16 @@ class RestSimulator:
                 web.post(f"/{one.name}/{{path:.*}}", self._handler(one)),
             )
         ]
-        self.port = await self._listen(routes, self.options.port)
+        servers, host = self._servers, self.options.host
+        self.port = await serve_routes(servers, routes, host=host, port=self.options.port)
         control = [web.get("/control", self._show), web.post("/control", self._control)]
-        self.control_port = await self._listen(control, self.options.control_port)
+        control_port = self.options.control_port
+        self.control_port = await serve_routes(servers, control, host=host, port=control_port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop."""
-        for runner in self._runners:
-            await runner.cleanup()
-
-    async def _listen(self, routes: list[web.RouteDef], port: int) -> int:
-        app = web.Application()
-        app.add_routes(routes)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        self._runners.append(runner)
-        await runner.setup()
-        listener = listen(self.options.host, port)
-        await web.SockSite(runner, listener).start()
-        return int(listener.getsockname()[1])
+        await self._servers.aclose()
 
     # Answers -----------------------------------------------------------------------------------
 

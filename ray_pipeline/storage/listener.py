@@ -1,4 +1,4 @@
-"""A listening socket, bound by this process: its port cannot go to anybody else in between."""
+"""A listening socket that this process binds itself, so no other program can take its port."""
 
 import socket
 
@@ -9,10 +9,10 @@ BACKLOG = 2048
 
 def listen(host: str, port: int) -> socket.socket:
     """
-    Return a socket that listens at `host` and `port`; 0 lets the system pick a free port.
+    Return a socket that listens at `host` and `port`; port 0 picks a free one.
 
     Raises:
-        ServerError: If nobody can listen there, for example because another program does.
+        ServerError: If the address cannot be bound, for example because another program uses it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -20,6 +20,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ServerError(
             f"cannot listen at {host} port {port}: {error.strerror or error}",
-            fix="end the program that listens there, or name another host or port (0: any port "
-            "that is free)",
+            fix="end the program that listens there, or name another host or port (0: any free "
+            "port)",
         ) from error

@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def start(tmp_path_factory):
-    """A starter of runs that cleans up after itself."""
+    """Starts runs, and cleans up after the test."""
     yield from _starter(tmp_path_factory)
 
 
@@ -46,7 +46,7 @@ def _starter(tmp_path_factory):
 
 @pytest.fixture
 def provider():
-    """Simulators that let each key have one connection, and the settings that lead there."""
+    """Simulators that allow one connection per key, and the settings that point at them."""
     with simulator("finnhub") as finnhub, simulator("bithumb") as bithumb:
         yield {
             "PIPELINE_FINNHUB__WS_URL": finnhub["url"],
@@ -57,14 +57,14 @@ def provider():
 
 @pytest.fixture
 def batch_provider():
-    """A simulator of all REST providers, and the settings that lead there."""
+    """A simulator of all REST providers, and the settings that point at it."""
     with simulator("rest") as rest:
         yield rest["variables"]
 
 
 @contextlib.contextmanager
 def simulator(name: str):
-    """Run a simulator; yield what it says of itself."""
+    """Run a simulator; yield the addresses that it prints."""
     command = [sys.executable, "-m", "ray_pipeline.simulators", name, "--until-stdin-ends"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -75,7 +75,7 @@ def simulator(name: str):
 
 @pytest.fixture(scope="session")
 def lasting_servers(tmp_path_factory):
-    """Postgres, Redis and Apache Kafka for all tests that bring Ray clusters of their own."""
+    """Postgres, Redis and Apache Kafka for all tests that start Ray clusters of their own."""
     base = tmp_path_factory.mktemp("servers")
     for parent in (base, *base.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o011)
@@ -89,7 +89,7 @@ def lasting_servers(tmp_path_factory):
 
 @pytest.fixture
 def stores(lasting_servers):
-    """A database, topics and an empty Redis of this test's own, and the settings to them."""
+    """A database, topics and an empty Redis for this test only, and the settings for them."""
     run, env = lasting_servers
     name = f"test_{next(_numbers)}"
     usual = env["PIPELINE_POSTGRES__DSN"]

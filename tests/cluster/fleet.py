@@ -1,4 +1,4 @@
-"""The streaming actors of a cluster: `python -m tests.cluster.fleet start|stop`, then it leaves."""
+"""Start or stop the streaming actors of a cluster: `python -m tests.cluster.fleet start|stop`."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ DRAIN_S = 10.0
 
 
 async def main(verb: str) -> None:
-    """Start what is missing; with `stop`, end the producers in order."""
+    """Start the missing actors; with `stop`, shut down the producers."""
     settings = load()
     await migrate(settings.postgres_dsn())
     await ensure_topics(settings)

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on one machine: each a process group that can be killed alone."""
+"""A Ray cluster of several nodes on one machine, each a process group that can be killed alone."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.support import eventually_sync
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 OBJECT_STORE_BYTES = str(80 * 2**20)
-# A node that does not answer is dead after some five seconds, not after a minute.
+# Declare a node that does not answer dead after about five seconds, not after a minute.
 DETECTION = {
     "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "1000",
@@ -32,7 +32,7 @@ class Node:
         self._log = log
         command = [
             *RAY, "start", "--block", "--node-ip-address", "127.0.0.1",
-            # 0: any free port. The usual ones are the same on every node of this machine.
+            # 0: any free port. The default ports would be the same for every node of this machine.
             "--dashboard-agent-listen-port", "0",
             "--min-worker-port", "0", "--max-worker-port", "0",
             "--object-store-memory", OBJECT_STORE_BYTES, "--disable-usage-stats", *options,
@@ -66,7 +66,7 @@ class Node:
         return raylet
 
     def kill(self) -> None:
-        """As a power cut."""
+        """Kill all processes of the node, as a power cut would."""
         mine = self.processes()
         for process in mine:
             try:
@@ -89,10 +89,10 @@ class Node:
 
 
 class Cluster:
-    """A head that runs nothing, keeps what it knows in Redis, and can be started again."""
+    """A head that runs no actors, keeps its state in Redis, and can be restarted."""
 
     def __init__(self, *, redis_url: str, environment: dict[str, str]) -> None:
-        # Short: the path of a socket has at most 107 characters.
+        # A short path: the path of a socket has at most 107 characters.
         self._base = Path(tempfile.mkdtemp(prefix="rp-"))
         ports = reserve(2)
         self._port, self._dashboard_port = ports.ports
@@ -107,7 +107,7 @@ class Cluster:
             self.head = self.start_head()
 
     def start_head(self) -> Node:
-        # A head that was killed left its address; on a machine of its own it would be alone there.
+        # A killed head leaves its address in a file, which all nodes of this machine share.
         (self._base / "ray_current_cluster").unlink(missing_ok=True)
         self.head = self._start(
             "--head", "--port", str(self._port), "--num-cpus", "0",
@@ -136,5 +136,5 @@ class Cluster:
 def _name(process: psutil.Process) -> str:
     try:
         return process.name()
-    except psutil.NoSuchProcess:  # workers come and go
+    except psutil.NoSuchProcess:  # workers start and end all the time
         return ""

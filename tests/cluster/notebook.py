@@ -1,4 +1,4 @@
-"""The shipped notebook, run from top to bottom against a live pipeline."""
+"""Run the shipped notebook from top to bottom against a running pipeline."""
 
 import os
 import re
@@ -13,14 +13,14 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explore.ipynb"
 
 
 def explore(run: Run, monkeypatch) -> None:
-    """Execute it; it must show frames and plots, and pause and resume a live producer."""
+    """Execute it; it must show frames and plots, and pause and resume a running producer."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are stripped"
     for name in list(os.environ):
         if name.startswith("PIPELINE_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIPELINE_HOME", str(run.home))
-    # The kernel announces a debugger that nobody asked for.
+    # The kernel prints a message about its debugger.
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(run.home))

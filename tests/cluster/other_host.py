@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-# Of the range for documentation (RFC 5737): no real host has them.
+# From the range for documentation (RFC 5737), which no real host uses.
 HERE, THERE = "198.51.100.1", "198.51.100.2"
-# Say of each port what becomes of a request to run a command there.
+# Request each port to run a command, and print the results.
 SUBMIT = """
 import http.client, json, sys, urllib.error, urllib.request
 answers = {}
@@ -29,7 +29,7 @@ print(json.dumps(answers))
 
 
 def possible() -> bool:
-    """Say whether this user may make network namespaces."""
+    """Return whether this user may create network namespaces."""
     if shutil.which("ip") is None:
         return False
     tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
@@ -37,7 +37,7 @@ def possible() -> bool:
 
 
 class OtherHost:
-    """The namespace, while the context is open."""
+    """Create the namespace; delete it when the context ends."""
 
     def __init__(self, number: int) -> None:
         self._name = f"rp-{number}"
@@ -57,7 +57,7 @@ class OtherHost:
         _ip(f"netns del {self._name}")
 
     def submit(self, ports: Iterable[int]) -> dict[int, str]:
-        """Return by port what became of a job for this host: an HTTP status or an error's name."""
+        """Submit a job to each port; return its HTTP status or the name of the error, by port."""
         done = subprocess.run(
             ["ip", "netns", "exec", self._name, sys.executable, "-c", SUBMIT, HERE,
              json.dumps(sorted(ports))],

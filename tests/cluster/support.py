@@ -1,4 +1,4 @@
-"""What the cluster's tests share: a run of `ray-pipeline`, with a process group and a home."""
+"""A run of `ray-pipeline` in a process group and a home of its own."""
 
 import json
 import os
@@ -29,7 +29,7 @@ class Run:
         self, home: Path, *arguments: str, environment: dict[str, str] | None = None
     ) -> None:
         self.home = home
-        self.database: str | None = None  # in place of the home's usual one
+        self.database: str | None = None  # instead of the default one of the home
         self._dsn: str | None = None
         self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.log"
         inherited = {
@@ -42,7 +42,7 @@ class Run:
             "PIPELINE_HOME": str(home),
             "PIPELINE_STREAMS__SP500_SHARDS": "2",
             "PIPELINE_STREAMS__LEASE_TTL_S": "3",
-            # Forty Ray jobs beside what is tested would be most of the machine's work.
+            # Forty Ray jobs would use most of the machine while the test runs.
             "PIPELINE_JOBS__ENABLED": "false",
             **(environment or {}),
         }
@@ -66,7 +66,7 @@ class Run:
             raise AssertionError(f"did not end:\n{self.text()[-3000:]}") from None
 
     def kill_everything(self) -> None:
-        """Kill -9 of the command, of Ray, of every server: a power cut."""
+        """Kill the command, Ray and every server (`kill -9`), as a power cut would."""
         parent = psutil.Process(self.process.pid)
         mine = [parent, *parent.children(recursive=True), *servers(self.home)]
         for process in mine:
@@ -89,7 +89,7 @@ class Run:
             with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=5) as connection:
                 return connection.execute(query).fetchall()
         except (psycopg.Error, KeyError):
-            self._dsn = None  # another start, another port
+            self._dsn = None  # a restart may change the port
             return []
 
     def stored(self) -> int:
@@ -101,7 +101,7 @@ class Run:
         )
 
     def interrupt(self) -> None:
-        """As Ctrl-C does."""
+        """Interrupt the command, as Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Run:
 
 
 def servers(home: Path) -> list[psutil.Process]:
-    """Return the embedded servers of a home, by the paths they were started with."""
+    """Return the embedded servers of a home, found by the paths in their commands."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if any(str(home) in argument for argument in process.info["cmdline"] or ()):
@@ -130,12 +130,12 @@ def local_env(run: Run) -> dict[str, str]:
 
 
 def actors(run: Run, kind: str) -> list[psutil.Process]:
-    """Return the processes of a kind of actor, found below the command that started them."""
+    """Return the processes of a kind of actor among the descendants of the command."""
     found = []
     for child in psutil.Process(run.process.pid).children(recursive=True):
         try:
             if f"ray::{kind}" in " ".join(child.cmdline()):
                 found.append(child)
         except psutil.NoSuchProcess:
-            continue  # it ended since it was listed
+            continue  # it has ended since the list was made
     return found

@@ -1,4 +1,4 @@
-"""Nobody without the token can use the Ray cluster of a running demo, and nobody from elsewhere."""
+"""The Ray cluster of a running demo requires its token, and no other host can reach it."""
 
 import contextlib
 import http.client
@@ -32,20 +32,20 @@ JOIN = (
 
 
 class Control(BaseHTTPRequestHandler):
-    """Answers 501 to every POST, silently."""
+    """Answers 501 to every POST, and logs nothing."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def processes(run: Run) -> list[psutil.Process]:
-    """Return every process of a run: the command, what it started, the embedded servers."""
+    """Return every process of a run: the command, its descendants and the embedded servers."""
     parent = psutil.Process(run.process.pid)
     return [parent, *parent.children(recursive=True), *servers(run.home)]
 
 
 def named(run: Run, name: str) -> list[psutil.Process]:
-    """Return the living processes of a run that have a name; others may end while it looks."""
+    """Return the running processes of a run with their names; skip those that end meanwhile."""
     matching = []
     for process in processes(run):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -55,7 +55,7 @@ def named(run: Run, name: str) -> list[psutil.Process]:
 
 
 def listening(run: Run) -> dict[int, str]:
-    """Return by port the addresses at which the processes of a run listen."""
+    """Return the addresses at which the processes of a run listen, by port."""
     pids = {process.pid for process in processes(run)}
     return {
         connection.laddr.port: connection.laddr.ip
@@ -66,12 +66,12 @@ def listening(run: Run) -> dict[int, str]:
 
 def _takes_requests(connection) -> bool:
     if connection.type == socket.SOCK_DGRAM:
-        return not connection.raddr  # whoever sends a datagram to it is heard
+        return not connection.raddr  # a UDP socket receives datagrams without listening
     return connection.status == psutil.CONN_LISTEN
 
 
 def submit(port: int, path: str, entrypoint: str, *, token: str = "") -> int:
-    """Try to have a command run by the server at a port; return its status, 0 for no HTTP."""
+    """Request the server at a port to run a command; return its status, 0 without HTTP."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}",
         data=json.dumps({"entrypoint": entrypoint}).encode(),
@@ -88,7 +88,7 @@ def submit(port: int, path: str, entrypoint: str, *, token: str = "") -> int:
 
 
 def joined(address: str, **auth: str) -> bool:
-    """Say whether a Python process joins the cluster with these variables of Ray."""
+    """Return whether a Python process can join the cluster with these variables of Ray."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     process = subprocess.Popen(
         [sys.executable, "-c", JOIN, address],
@@ -98,7 +98,7 @@ def joined(address: str, **auth: str) -> bool:
     try:
         return "joined" in process.communicate(timeout=60)[0]
     except subprocess.TimeoutExpired:
-        return False  # Ray goes on asking
+        return False  # Ray would retry forever
     finally:
         process.kill()
         process.communicate()
@@ -106,14 +106,14 @@ def joined(address: str, **auth: str) -> bool:
 
 @pytest.fixture(scope="module")
 def demo(start_for_module) -> Run:
-    """A running demo, which these tests only look at."""
+    """A running demo that the tests share and do not change."""
     run = start_for_module("closed", "demo")
     eventually_sync(lambda: run.stored() > 0, timeout_s=120, what="rows")
     return run
 
 
 def test_a_demo_listens_on_the_loopback_and_runs_nothing_without_its_token(demo, tmp_path):
-    """Whoever may submit a job runs any program as this user."""
+    """A user who can submit a job can run any program as this user."""
     ports = listening(demo)
     assert named(demo, "gcs_server")
     assert named(demo, "raylet")
@@ -145,7 +145,7 @@ def test_a_demo_listens_on_the_loopback_and_runs_nothing_without_its_token(demo,
 
 
 def test_the_token_and_what_ray_writes_belong_to_one_user(demo):
-    """And the terminal says where the token is, without saying it into a log file."""
+    """The terminal shows where the token is, and no log file contains it."""
     variables = local_env(demo)
     token_file = Path(variables["RAY_AUTH_TOKEN_PATH"])
     sessions = {
@@ -158,7 +158,7 @@ def test_the_token_and_what_ray_writes_belong_to_one_user(demo):
 
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(token_file.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700  # nobody else gets further
+    assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700  # no other user can enter it
     token = token_file.read_text()
     assert len(token) == 64
     assert str(token_file) in demo.text()
@@ -168,7 +168,7 @@ def test_the_token_and_what_ray_writes_belong_to_one_user(demo):
 
 @pytest.mark.skipif(not other_host.possible(), reason="only root makes network namespaces")
 def test_nothing_of_a_demo_can_be_reached_from_another_host(demo):
-    """A laptop is in networks of other people."""
+    """A laptop is used in networks with unknown hosts."""
     ports = listening(demo)
     with OtherHost(os.getpid() % 10_000) as host, HTTPServer(("0.0.0.0", 0), Control) as control:
         threading.Thread(target=control.serve_forever, daemon=True).start()

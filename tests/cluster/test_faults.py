@@ -1,4 +1,4 @@
-"""Nodes of a real Ray cluster die or freeze while records flow; the audit is clean afterwards."""
+"""Nodes of a Ray cluster die or freeze while records flow; the audit finds no loss afterwards."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from tests.support import eventually_sync
 
 
 class Streaming:
-    """The streaming actors on a cluster, and the stores that they share."""
+    """The streaming actors of a cluster, and the stores that they share."""
 
     def __init__(self, cluster: Cluster, servers, environment: dict[str, str]) -> None:
         self.cluster = cluster
@@ -28,7 +28,7 @@ class Streaming:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def goes_on(self) -> None:
-        """Wait until each feed that streams has stored more than now."""
+        """Wait until each streaming feed has stored further records."""
         before = self.servers.stored_of_feeds()
         eventually_sync(
             lambda: all(
@@ -49,7 +49,7 @@ class Streaming:
 
 @pytest.fixture
 def streaming(stores, provider):
-    """Records that flow over a head and one worker node."""
+    """Actors that stream on a cluster of a head and one worker node."""
     servers, env = stores
     environment = servers.environment | SHARED | provider | env
     cluster = Cluster(redis_url=env["PIPELINE_REDIS__URL"], environment=environment)
@@ -68,10 +68,10 @@ def streaming(stores, provider):
 
 
 def test_streaming_outlives_its_head_its_nodes_and_a_frozen_raylet(streaming):
-    """Head killed and back, a worker node killed, a raylet frozen: nothing lost, one writer."""
+    """The head restarts, a worker node dies, a raylet freezes: no record is lost or doubled."""
     cluster, first = streaming.cluster, streaming.cluster.nodes[-1]
 
-    # The head: the actors neither end nor wait for it.
+    # The head dies: the actors neither end nor wait for it.
     writers = first.actors("Producer") | first.actors("Consumer")
     assert writers
     cluster.head.kill()
@@ -79,16 +79,16 @@ def test_streaming_outlives_its_head_its_nodes_and_a_frozen_raylet(streaming):
     cluster.start_head()
     streaming.goes_on()
     assert first.actors("Producer") | first.actors("Consumer") == writers
-    streaming.fleet("start")  # finds each by its name: the head remembers them
+    streaming.fleet("start")  # finds each actor by its name, because the head has kept its state
     assert first.actors("Producer") | first.actors("Consumer") == writers
 
-    # A node: its actors come back on another one.
+    # A node dies: its actors restart on another node.
     second = cluster.start_worker()
     first.kill()
     eventually_sync(lambda: second.actors("Producer"), timeout_s=120, what="producers elsewhere")
     streaming.goes_on()
 
-    # A raylet that neither works nor dies: Ray starts second copies of actors that live.
+    # A raylet freezes: Ray declares it dead and starts second copies of actors that still run.
     third = cluster.start_worker()
     frozen = second.raylet()
     writers = second.actors("Producer")
@@ -102,7 +102,7 @@ def test_streaming_outlives_its_head_its_nodes_and_a_frozen_raylet(streaming):
     )
     streaming.goes_on()
 
-    # The consumers stay: one may be about to take over from the node that froze.
+    # The consumers stay, because one may be taking over from the frozen node.
     streaming.fleet("stop")
     audit = streaming.audit()
     assert audit["clean"], audit

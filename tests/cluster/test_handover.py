@@ -1,4 +1,4 @@
-"""Two releases on two Ray clusters of their own, over one Kafka, Postgres and Redis."""
+"""Generations on separate Ray clusters that share one Kafka, Postgres and Redis."""
 
 import json
 
@@ -7,7 +7,7 @@ from tests.support import eventually_sync
 
 
 def holders(run: Run) -> set[int]:
-    """Return the generations that have a living lease of a consumer or producer."""
+    """Return the generations that hold a current lease of a consumer or producer."""
     rows = run.rows(
         "SELECT DISTINCT generation FROM leases WHERE holder IS NOT NULL AND expires_at > now()"
         " AND (resource LIKE 'consumer/%' OR resource LIKE 'producer/%')"
@@ -18,7 +18,7 @@ def holders(run: Run) -> set[int]:
 def test_a_newer_release_takes_over_without_losing_or_doubling_a_record(
     start, stores, provider, tmp_path
 ):
-    """Release 2 cannot reach the broker and takes nothing; 3 takes over; the audit is clean."""
+    """Generation 2 cannot reach the broker and takes no lease; 3 takes over without a loss."""
     servers, env = stores
     report = tmp_path / "report.json"
     first = start("one", "up", **SHARED, **provider, **env, PIPELINE_RAY__GENERATION="1")

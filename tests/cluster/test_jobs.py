@@ -1,4 +1,4 @@
-"""Batch jobs on a real Ray: each run is a Ray job, by schedule or by hand; none outlives it."""
+"""Every run, scheduled or manual, is a Ray job, and ends with its pipeline."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def states(run: Run) -> dict[str, str]:
 
 
 def left_behind(run: Run) -> list[str]:
-    """Return the processes that have this run's home in their environment."""
+    """Return the processes with the home of this run in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -50,12 +50,12 @@ def left_behind(run: Run) -> list[str]:
 
 
 def ray_variables(run: Run) -> dict[str, str]:
-    """Return what `local env` says of Ray."""
+    """Return the variables of Ray that `local env` prints."""
     return {name: value for name, value in local_env(run).items() if name.startswith("RAY_")}
 
 
 def run_examples(run: Run, url: str) -> Iterator[tuple[str, str]]:
-    """Run what the docs say of `ray job`, as a reader would paste it; yield what it printed."""
+    """Run the `ray job` commands of the documentation unchanged; yield their output."""
     text = "\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
     examples = re.findall(r"^    (ray job .+)$", text.replace("\\\n", " "), re.MULTILINE)
     assert len(examples) >= 4
@@ -75,7 +75,7 @@ def run_examples(run: Run, url: str) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def start_jobs(start, provider, batch_provider):
-    """A starter of pipelines that collect a few datasets, and stream over one connection a feed."""
+    """Starts pipelines that collect a few datasets and stream over one connection per feed."""
 
     def starter(name: str, *jobs: str, **environment: str) -> Run:
         keys = {source: [f"key-of-{name}"] for source in ("finnhub", "alpha_vantage", "fred")}
@@ -91,7 +91,7 @@ def start_jobs(start, provider, batch_provider):
 
 
 def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start_jobs):
-    """By schedule and by hand; then a sweep is at work when everything is asked to end."""
+    """Scheduled and manual runs succeed; a long run is in progress when the pipeline ends."""
     run = start_jobs("jobs", "cpi", "sp500_companies", "earnings_history")
     url = dashboard(run)
     wanted = {"cpi": "succeeded", "sp500_companies": "succeeded"}
@@ -125,7 +125,7 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start_jobs):
     )  # fmt: skip
     assert json.loads(status.stdout)["jobs"]["cpi"]["state"] == "nothing_new"
 
-    # 503 companies, two pages each, two calls a second: it is at work for eight minutes.
+    # 503 companies, two pages each, two calls per second: the run takes eight minutes.
     eventually_sync(
         lambda: run.rows(
             "SELECT 1 FROM job_runs WHERE job = 'earnings_history' AND state = 'running'"
@@ -141,7 +141,7 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start_jobs):
 
 
 def test_two_homes_collect_batch_datasets_side_by_side(start_jobs):
-    """Each has a job agent of its own: no port of Ray is the same on every cluster."""
+    """Each cluster has its own job agent, because no port of Ray is fixed."""
     runs = [start_jobs(name, "cpi") for name in ("left", "right")]
 
     for run in runs:
@@ -163,11 +163,11 @@ def test_two_homes_collect_batch_datasets_side_by_side(start_jobs):
 
 
 def test_without_a_job_agent_runs_are_processes_and_say_so(start_jobs, tmp_path):
-    """Another program has the agent's port, so that the cluster cannot start any Ray job."""
+    """Another program uses the agent's port, so the cluster cannot start any Ray job."""
     with (
         socket.create_server(("0.0.0.0", 0)) as taken,
         reserve(2) as ports,
-        # Short: the path of a socket has at most 107 characters.
+        # A short path: the path of a socket has at most 107 characters.
         tempfile.TemporaryDirectory(prefix="rp-", ignore_cleanup_errors=True) as directory,
     ):
         port, dashboard_port = ports.ports

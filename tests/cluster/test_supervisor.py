@@ -1,4 +1,4 @@
-"""The shipped Serve applications on a real cluster: the supervisor, its death, the next release."""
+"""The shipped Serve applications on a Ray cluster: a killed supervisor and a new generation."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tests.support import eventually_sync
 SERVE_YAML = Path(__file__).parents[2] / "kuberay" / "overlays" / "lite" / "serve.yaml"
 SERVE = [sys.executable, "-m", "ray.serve.scripts"]
 TOKEN = "a-token-of-this-test"
-# Of a run that has no trouble; the others need some.
+# The metrics of a run without faults; all other metrics appear after a fault.
 EXPECTED = {name for name, metric in METRICS.items()} - {
     "pipeline_reconnects", "pipeline_gaps", "pipeline_dead_letters", "pipeline_runs",
 }  # fmt: skip
@@ -42,7 +42,7 @@ class Served:
         self._metrics_port = metrics_port
 
     def deploy(self, *, generation: int) -> None:
-        """Tell Serve what to run, as the keeper of `lite` does."""
+        """Deploy the applications on Serve, as the `lite` profile does."""
         config = yaml.safe_load(SERVE_YAML.read_text())
         config["http_options"] = {"host": "127.0.0.1", "port": self._port}
         for one in config["applications"]:
@@ -57,7 +57,7 @@ class Served:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def get(self, path: str, *, token: str = "") -> tuple[int, dict]:
-        """Ask over HTTP; status 0 while nobody answers."""
+        """Send a request; return status 0 while the server does not answer."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", headers=headers)
         try:
@@ -85,7 +85,7 @@ class Served:
         return status == 200 and body["generation"] == generation
 
     def wait_until_ready(self, *, generation: int, gone: frozenset[int] = frozenset()) -> None:
-        """Wait until a release is ready, and these writers of another one are gone."""
+        """Wait until a generation is ready and the given writers of another one have ended."""
         try:
             eventually_sync(
                 lambda: self.ready(generation=generation) and not gone & self.writers(),
@@ -118,7 +118,7 @@ class Served:
 
 
 def leases(served: Served) -> int:
-    """Return how many leases somebody holds."""
+    """Return how many leases have a holder."""
     with psycopg.connect(served.cluster.environment["PIPELINE_POSTGRES__DSN"]) as connection:
         held = "SELECT count(*) FROM leases WHERE expires_at > now()"
         return connection.execute(held).fetchone()[0]
@@ -131,7 +131,7 @@ def served(stores, provider, tmp_path):
         "PIPELINE_API__TOKEN": TOKEN, "PIPELINE_API__READY_S": "20",
     }  # fmt: skip
     cluster = Cluster(redis_url=env["PIPELINE_REDIS__URL"], environment=environment)
-    # Held to the end: Serve and the exporter of figures can listen at ports that are held.
+    # Held until the end: Serve and the metrics exporter can listen at held ports.
     with reserve(2) as held:
         port, metrics_port = held.ports
         try:
@@ -142,7 +142,7 @@ def served(stores, provider, tmp_path):
 
 
 def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
-    """Not before the schema; then data, figures, a killed supervisor, the next release."""
+    """It waits for the schema, serves data and metrics, and survives a kill and a new release."""
     served.deploy(generation=1)
     eventually_sync(lambda: served.get("/supervisor/live")[0] == 200, timeout_s=120, what="live")
     assert served.get("/supervisor/ready")[0] == 503
@@ -158,14 +158,14 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     first = served.writers()
     assert len(first) == 7  # two shards, Bithumb, top gainers; three consumers
 
-    # The API is the same application as elsewhere.
+    # The API is the same application as on a laptop.
     status, latest = served.get("/v1/feeds/bithumb/symbols", token=TOKEN)
     assert status == 200
     assert latest["symbols"]
     assert served.get("/v1/feeds/bithumb/symbols")[0] == 401
     assert "values" in asyncio.run(served.pushed("bithumb", latest["symbols"][0]))
 
-    # Figures, with no key among them.
+    # The metrics contain no key.
     def shown() -> set[str]:
         return set(re.findall(r"^# TYPE ray_(pipeline_\w+?)(?:_total)? ", served.metrics(), re.M))
 
@@ -177,7 +177,7 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     assert "_total_total" not in page
     assert "key-1" not in page
 
-    # The supervisor dies: what collects does not notice, and the next one finds it.
+    # The supervisor dies: the actors continue, and the next supervisor finds them.
     replicas = [
         process
         for node in served.cluster.nodes
@@ -191,7 +191,7 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     served.wait_until_ready(generation=1)
     assert served.writers() == first
 
-    # The next release in the same cluster: each actor is replaced once its successor works.
+    # A new generation in the same cluster: each actor is replaced when its successor is ready.
     served.deploy(generation=2)
     served.wait_until_ready(generation=2, gone=frozenset(first))
     names = [one["name"] for one in served.get("/supervisor/why")[1]["actors"]]
@@ -204,7 +204,7 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     for feed in ("sp500", "bithumb"):
         assert audit["feeds"][feed]["duplicates"] == audit["feeds"][feed]["missing"] == 0
 
-    # Before a node ends, its actors give back what they hold.
+    # Before a node ends, its actors release their leases.
     drained = served.run("drain-node", "--node", served.worker_id())
     assert drained.returncode == 0, drained.stdout + drained.stderr
     assert "7 actors of the node" in drained.stdout

@@ -1,4 +1,4 @@
-"""The whole pipeline as a user runs it: one command, real Ray, simulated feeds, things killed."""
+"""The whole pipeline as a user runs it: one command, Ray, simulated feeds, killed processes."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.support import eventually_sync
 def test_a_demo_is_explored_survives_killed_actors_and_ends_clean_on_ctrl_c(
     start, tmp_path, monkeypatch
 ):
-    """The notebook runs; then a producer and every consumer die by kill -9, and come back."""
+    """The notebook runs; then a producer and every consumer are killed and restart."""
     report = tmp_path / "report.json"
     run = start("demo", "demo", "--report", str(report))
     eventually_sync(
@@ -57,7 +57,7 @@ def test_a_demo_is_explored_survives_killed_actors_and_ends_clean_on_ctrl_c(
 
 
 def asked(run, path: str) -> dict:
-    """Return what the API that runs beside the pipeline answers."""
+    """Return an answer of the API that the pipeline serves."""
     url, token = re.search(r"page: (http://127\S+)#token=(\S+)", run.text()).groups()
     request = Request(url + path, headers={"Authorization": f"Bearer {token}"})
     with urlopen(request, timeout=10) as answer:
@@ -65,7 +65,7 @@ def asked(run, path: str) -> dict:
 
 
 def test_with_a_durable_broker_a_power_cut_loses_nothing(start, tmp_path):
-    """`up`, kill everything, `up` again: the audit is clean, the outage is in gaps."""
+    """After killing every process, `up` again: no record is lost, and `gaps` has the outage."""
     report = tmp_path / "report.json"
     first = start("durable", "up", "--broker", "kafka")
     eventually_sync(lambda: first.stored() > 1_000, timeout_s=90, what="rows")
@@ -85,7 +85,7 @@ def test_with_a_durable_broker_a_power_cut_loses_nothing(start, tmp_path):
 
 
 def test_two_homes_run_side_by_side_and_keys_decide_what_is_covered(start, tmp_path):
-    """No port is assumed to be free; with one key one shard runs, and the others say why not."""
+    """No port is fixed; with one key one shard runs, and the other shards report the reason."""
     report = tmp_path / "report.json"
     demo = start("left", "demo", "--for", "30", "--report", str(report))
     eventually_sync(lambda: demo.stored_of_feeds().get("sp500"), timeout_s=120, what="its rows")

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars, fetched once by Maven into the user's cache."""
+"""Apache Kafka's jars, which Maven downloads once into the user's cache."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ MAIN_JAR = f"kafka_2.13-{VERSION}.jar"
 
 
 def jars_dir() -> Path:
-    """Return where the jars are, or would be: PIPELINE_KAFKA_LIBS, else the user's cache."""
+    """Return the folder of the jars: PIPELINE_KAFKA_LIBS, or one in the user's cache."""
     if named := os.environ.get("PIPELINE_KAFKA_LIBS"):
         return Path(named)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -23,20 +23,20 @@ def jars_dir() -> Path:
 
 def fetch_jars() -> Path:
     """
-    Return the folder of the jars; the first call fetches them.
+    Return the folder of the jars; the first call downloads them.
 
-    They appear there all at once: a fetch that was cut off leaves nothing behind that counts.
+    The folder appears when it is complete, so an interrupted download is repeated.
 
     Raises:
-        MissingDependency: If they are absent, and so is Maven.
-        ServerError: If Maven fails; the text has its message.
+        MissingDependency: If neither the jars nor Maven are installed.
+        ServerError: If Maven fails; the text quotes its message.
     """
     libs = jars_dir()
     if (libs / MAIN_JAR).exists():
         return libs
     libs.parent.mkdir(parents=True, exist_ok=True)
     with (libs.parent / "fetch.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in parallel all want them at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parallel tests would all download them
         if not (libs / MAIN_JAR).exists():
             _run_maven(libs)
     return libs
@@ -46,24 +46,24 @@ def _run_maven(libs: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingDependency(
-            f"Apache Kafka's jars are not in {libs}, and Maven, which fetches them, is absent",
+            f"Apache Kafka's jars are not in {libs}, and Maven, which downloads them, is missing",
             fix="install Maven and Java 17 (Debian: apt-get install maven "
             "openjdk-17-jre-headless), or use the default broker, which needs neither",
         )
-    fresh = libs.with_name("libs.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    done = subprocess.run(  # noqa: S603 - the command is ours
+    new_libs = libs.with_name("libs.new")
+    shutil.rmtree(new_libs, ignore_errors=True)
+    result = subprocess.run(  # noqa: S603 - the command is ours
         [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies",
-         f"-DoutputDirectory={fresh}", "-DincludeScope=runtime"],
+         f"-DoutputDirectory={new_libs}", "-DincludeScope=runtime"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode != 0 or not (fresh / MAIN_JAR).exists():
+    if result.returncode != 0 or not (new_libs / MAIN_JAR).exists():
         raise ServerError(
-            f"Maven did not fetch Kafka's jars:\n{(done.stdout + done.stderr)[-1500:]}",
+            f"Maven did not fetch Kafka's jars:\n{(result.stdout + result.stderr)[-1500:]}",
             fix="check the network and Maven's settings, then try again",
         )
     shutil.rmtree(libs, ignore_errors=True)
-    fresh.rename(libs)
+    new_libs.rename(libs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the tests of the embedded servers share."""
+"""Fixtures for the tests of the embedded servers."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def ordinary_user() -> list[str]:
-    """The start of a command that root runs as an ordinary user."""
+    """The prefix of a command that root runs as an ordinary user."""
     nobody = pwd.getpwnam("nobody")
     return [
         "setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
@@ -22,7 +22,7 @@ def ordinary_user() -> list[str]:
 
 @pytest.fixture
 def ordinary_home() -> Iterator[Path]:
-    """A home of that user's; not under pytest's folder, which is closed to others."""
+    """A home of this user; not in pytest's folder, which other users cannot enter."""
     nobody = pwd.getpwnam("nobody")
     path = Path(tempfile.mkdtemp(prefix="home-"))
     os.chown(path, nobody.pw_uid, nobody.pw_gid)

@@ -1,4 +1,4 @@
-"""The listeners that demand credentials take the right ones and refuse all others."""
+"""The listeners that require credentials accept the right ones and refuse all others."""
 
 import ssl
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from ray_pipeline.local.servers import KafkaSecurity, KafkaServer
 from tests.certificates import make_certificates
+from tests.secured_kafka import KafkaSecurity, SecuredKafka
 
 PASSWORD = "right"
 SASL, TLS = "SASL_PLAINTEXT", "SASL_SSL"
@@ -24,8 +24,8 @@ def security(tmp_path_factory: pytest.TempPathFactory) -> KafkaSecurity:
 
 
 @pytest.fixture(scope="module")
-def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[KafkaServer]:
-    server = KafkaServer(servers_dir / "secured-kafka", security=security)
+def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[SecuredKafka]:
+    server = SecuredKafka(servers_dir / "secured-kafka", security)
     server.start()
     yield server
     server.stop()
@@ -33,7 +33,7 @@ def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[KafkaS
 
 @pytest.fixture
 def authority(security: KafkaSecurity) -> ssl.SSLContext:
-    """Trusts the authority that signed the broker's certificate, and nobody else."""
+    """Trusts only the authority that signed the broker's certificate."""
     return ssl.create_default_context(cafile=str(security.certificate.with_name("ca.pem")))
 
 

@@ -1,4 +1,4 @@
-"""One process: it outlives its parent, is found again, and is never mistaken for another."""
+"""A process outlives its parent, can be reattached, and is never confused with another one."""
 
 import os
 import signal
@@ -38,8 +38,8 @@ def test_a_stopped_process_is_gone(process):
     assert not process.running
 
 
-def test_a_process_that_does_not_listen_is_killed(process):
-    process.spawn([SHELL, "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"])
+def test_a_process_that_ignores_the_signal_is_killed(process):
+    process.spawn([SHELL, "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"])
     eventually_sync(process.log.read_text, what="the trap")
     pid = process.identity.pid
 
@@ -48,12 +48,12 @@ def test_a_process_that_does_not_listen_is_killed(process):
     assert not psutil.pid_exists(pid)
 
 
-def test_a_kill_takes_the_children_too(process):
-    """Even those that made a session of their own, as Postgres' backends do."""
+def test_a_kill_ends_the_children_too(process):
+    """Also children in a session of their own, as Postgres' backends are."""
     process.spawn([SHELL, "-c", "setsid sleep 60 & sleep 60"])
     tree = psutil.Process(process.identity.pid)
     children = eventually_sync(
-        lambda: found if len(found := tree.children(recursive=True)) == 2 else None,
+        lambda: pair if len(pair := tree.children(recursive=True)) == 2 else None,
         what="two children",
     )
 
@@ -101,15 +101,15 @@ def test_a_process_outlives_the_one_that_started_it(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
 
-    found = ServerProcess("orphan", log=tmp_path / "log", identity=identify(int(done.stdout)))
+    orphan = ServerProcess("orphan", log=tmp_path / "log", identity=identify(int(done.stdout)))
 
-    assert found.running
-    found.stop()
-    assert not found.running
+    assert orphan.running
+    orphan.stop()
+    assert not orphan.running
 
 
-def test_another_process_with_the_same_number_is_left_alone(process):
-    """After a reboot the number may be anybody's: a recorded pid alone proves nothing."""
+def test_another_process_with_the_same_pid_is_left_alone(process):
+    """After a reboot, any process may have the recorded pid."""
     process.spawn([SHELL, "-c", "exec sleep 60"])
     earlier = replace(process.identity, started_s=process.identity.started_s - 100.0)
 
@@ -130,19 +130,19 @@ def test_a_process_that_ends_while_starting_is_quoted(process):
     assert str(process.log) in caught.value.fix
 
 
-def test_a_process_that_never_answers_is_given_up(process):
+def test_a_process_that_never_answers_is_an_error(process):
     process.spawn([SHELL, "-c", "echo thinking; exec sleep 60"])
 
     with pytest.raises(ServerError, match=r"did not answer within 0\.2 s \(OSError: not yet\)"):
         process.wait_ready(_never, timeout_s=0.2)
 
 
-def test_a_program_that_is_not_there_is_told(process):
+def test_a_missing_program_is_an_error(process):
     with pytest.raises(ServerError, match="cannot be executed"):
         process.spawn(["/no/such/program"])
 
 
-def test_a_process_that_was_killed_by_somebody_else_is_not_running(process):
+def test_a_process_that_another_program_killed_is_not_running(process):
     process.spawn([SHELL, "-c", "exec sleep 60"])
 
     os.kill(process.identity.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Each server takes its ports while they are held, and others where a stranger has taken them."""
+"""Each server binds its held ports, or other ports if another program has taken them."""
 
 import logging
 import os
@@ -13,24 +13,23 @@ import redis
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local import stack
+from ray_pipeline.local.embedded_server import EmbeddedServer
 from ray_pipeline.local.ports import HOST, reserve
 from ray_pipeline.local.server_ports import ServerPorts
 from ray_pipeline.local.servers import (
-    KafkaSecurity,
-    KafkaServer,
     PostgresServer,
-    Server,
     TansuServer,
     ValkeyServer,
 )
 from ray_pipeline.local.state import read_state
+from tests.secured_kafka import KafkaSecurity, SecuredKafka
 
 SECURITY = KafkaSecurity(users={"ann": "secret"})
-KINDS: dict[str, Callable[[Path], Server]] = {
+KINDS: dict[str, Callable[[Path], EmbeddedServer]] = {
     "postgres": lambda directory: PostgresServer(directory, durable=False),
     "valkey": ValkeyServer,
     "tansu": TansuServer,
-    "kafka": lambda directory: KafkaServer(directory, security=SECURITY),
+    "kafka": lambda directory: SecuredKafka(directory, SECURITY),
 }
 KAFKA_PORTS = ("open", "sasl", "controller")
 ROUNDS = 4
@@ -38,6 +37,7 @@ UP_AND_DOWN = """
 import sys
 from pathlib import Path
 from ray_pipeline.local import stack
+from ray_pipeline.local.embedded_server import EmbeddedServer
 home, rounds = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
 for _ in range(rounds):
@@ -49,7 +49,7 @@ for _ in range(rounds):
 
 
 @pytest.fixture(params=KINDS)
-def server(request, servers) -> Iterator[Server]:
+def server(request, servers) -> Iterator[EmbeddedServer]:
     server = KINDS[request.param](servers(request.param))
     yield server
     server.stop()
@@ -62,7 +62,7 @@ def home(tmp_path) -> Iterator[Path]:
 
 
 def test_a_server_starts_at_the_ports_that_are_held_for_it(server):
-    """From the choice of its ports until it listens at all of them, nobody else gets them."""
+    """No other program can get a port between its choice and the start of the server."""
     server.ports.hold()
     held = server.ports.numbers
 
@@ -78,7 +78,7 @@ def test_a_server_starts_at_the_ports_that_are_held_for_it(server):
 
 
 def test_a_killed_server_keeps_its_ports_for_its_next_start(server):
-    """Its clients, which try again and again, find it where it was."""
+    """Its clients, which keep reconnecting, find it at the same address."""
     server.start()
     before = server.ports.numbers
 
@@ -110,7 +110,7 @@ def test_a_stopped_server_releases_its_ports(server):
 def test_a_server_whose_port_is_taken_while_it_starts_is_started_at_another(
     servers, caplog, kind, index
 ):
-    """Its other ports stay as they are, and a warning names both."""
+    """Its other ports stay the same, and a warning names the old and the new port."""
     server = KINDS[kind](servers(kind))
     server.ports.hold()
     before = server.ports.numbers
@@ -128,11 +128,11 @@ def test_a_server_whose_port_is_taken_while_it_starts_is_started_at_another(
 
 
 @pytest.mark.parametrize("kind", ["tansu", "kafka"])
-def test_another_broker_at_the_port_is_not_taken_for_the_server(servers, kind):
-    """It answers in the server's place while the server is about to fail."""
+def test_another_broker_at_the_port_is_not_confused_with_the_server(servers, kind):
+    """It answers at the port while the server itself fails to bind it."""
     server, stranger = KINDS[kind](servers(kind)), TansuServer(servers("tansu"))
     server.ports.hold()
-    stranger.ports = server.ports  # held already, so it starts at the very same port
+    stranger.ports = server.ports  # held already, so it starts at the same port
     stranger.spawn()
     stranger.process.wait_ready(stranger.ping, timeout_s=30)
     stranger.ports = ServerPorts(server.port)
@@ -147,7 +147,7 @@ def test_another_broker_at_the_port_is_not_taken_for_the_server(servers, kind):
 
 
 def test_a_start_that_fails_releases_the_ports(servers):
-    """The failure here: another Postgres runs on the same data."""
+    """In this case because another Postgres runs on the same data."""
     first = PostgresServer(servers("postgres"), durable=False)
     first.start()
     second = PostgresServer(first.directory, durable=False)
@@ -160,13 +160,13 @@ def test_a_start_that_fails_releases_the_ports(servers):
     first.stop()
 
 
-def test_up_goes_on_at_another_port_where_one_is_taken_in_between(home):
-    """The state names the process that runs and its port, and the progress says what happened."""
+def test_up_uses_another_port_if_a_program_takes_one_in_between(home):
+    """The state has the running process and its port, and the progress reports the restart."""
     strangers: list[socket.socket] = []
-    told: list[str] = []
+    lines: list[str] = []
 
     def take_its_port(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         if line.startswith("starting Valkey at port"):
             strangers.append(socket.create_server((HOST, int(line.rsplit(maxsplit=1)[1]))))
 
@@ -176,13 +176,13 @@ def test_up_goes_on_at_another_port_where_one_is_taken_in_between(home):
         assert client.ping()
     assert read_state(home)["valkey"].alive
     assert stack.running(home) == servers
-    assert any("another program took a port of Valkey" in line for line in told)
+    assert any("another program took a port of Valkey" in line for line in lines)
     for stranger in strangers:
         stranger.close()
 
 
-def test_two_homes_come_up_at_the_same_time_again_and_again(tmp_path):
-    """Two processes, which know nothing of each other, start all servers at once."""
+def test_two_homes_start_at_the_same_time_repeatedly(tmp_path):
+    """Two independent processes start all servers at once."""
     started = [_start_rounds(tmp_path / name) for name in ("one", "two")]
     for _ in range(ROUNDS):
         for process in started:

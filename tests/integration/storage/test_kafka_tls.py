@@ -7,7 +7,6 @@ import pytest
 
 from ray_pipeline.catalog import FEEDS, feed
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
-from ray_pipeline.local.servers import KafkaSecurity, KafkaServer
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.storage.audit_facts import run_audit
@@ -16,6 +15,7 @@ from ray_pipeline.storage.kafka.positions import read_positions
 from ray_pipeline.storage.kafka.reader import KafkaLog
 from tests.certificates import Certificates, make_certificates
 from tests.integration.test_recorded_input import add_companies, collecting, pointed
+from tests.secured_kafka import KafkaSecurity, SecuredKafka
 from tests.streams import make_settings, stored
 from tests.support import eventually
 
@@ -36,8 +36,8 @@ def security(certificates: Certificates) -> KafkaSecurity:
 
 
 @pytest.fixture(scope="module")
-def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[KafkaServer]:
-    server = KafkaServer(servers_dir / "kafka-over-tls", security=security)
+def secured_kafka(servers_dir: Path, security: KafkaSecurity) -> Iterator[SecuredKafka]:
+    server = SecuredKafka(servers_dir / "kafka-over-tls", security)
     server.start()
     yield server
     server.stop()

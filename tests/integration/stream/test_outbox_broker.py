@@ -18,11 +18,11 @@ from ray_pipeline.feeds.codec import Decoder
 from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.records import Notice, Reject, Trade
 from ray_pipeline.local.kafka.kraft import KafkaServer
-from ray_pipeline.local.kafka.security import KafkaSecurity
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.kafka.broker import KafkaBroker, client_options, ensure_topics
 from ray_pipeline.storage.spool import Spool, open_spool
 from ray_pipeline.stream.outbox import Publisher
+from tests.secured_kafka import KafkaSecurity, SecuredKafka
 from tests.support import eventually
 
 SHARD = 4
@@ -213,7 +213,7 @@ async def test_no_broker_is_unavailable_and_says_where() -> None:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 async def test_credentials(servers: Callable[[str], Path], mechanism: str) -> None:
-    server = KafkaServer(servers("kafka"), security=KafkaSecurity(users={"ann": PASSWORD}))
+    server = SecuredKafka(servers("kafka"), KafkaSecurity(users={"ann": PASSWORD}))
     await asyncio.to_thread(server.start)
     try:
         where = server.listener("SASL_PLAINTEXT")

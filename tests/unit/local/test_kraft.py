@@ -1,43 +1,18 @@
-"""Apache Kafka's prerequisites, and its configuration."""
+"""Kafka's prerequisites, and the configuration of its listeners."""
 
 import pytest
 
-from ray_pipeline.errors import MissingDependency, ServerError
-from ray_pipeline.local.kafka.jars import MAIN_JAR, fetch_jars, jars_dir
+from ray_pipeline.errors import MissingDependency
 from ray_pipeline.local.kafka.kraft import KafkaServer
-from ray_pipeline.local.kafka.security import (
-    KafkaSecurity,
-    format_arguments,
-    properties,
-    protected,
-)
+from ray_pipeline.local.ports import reserve
+from tests.secured_kafka import KafkaSecurity, SecuredKafka
 
 SECURITY = KafkaSecurity(users={"ann": "secret"})
 
 
-@pytest.fixture
-def nothing_installed(tmp_path, monkeypatch):
-    """A machine without Java and Maven, and without jars."""
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setenv("PIPELINE_KAFKA_LIBS", str(tmp_path / "kafka" / "libs"))
-    return tmp_path
+def test_without_java_the_package_and_the_alternative_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
 
-
-def _install(directory, name: str, script: str) -> None:
-    program = directory / "bin" / name
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-
-
-def test_the_jars_are_in_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.delenv("PIPELINE_KAFKA_LIBS", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    assert jars_dir() == tmp_path / "ray-pipeline" / "kafka-4.3.1" / "libs"
-
-
-def test_without_java_the_package_and_the_way_around_are_named(nothing_installed, tmp_path):
     with pytest.raises(MissingDependency) as caught:
         KafkaServer(tmp_path).start()
 
@@ -45,46 +20,55 @@ def test_without_java_the_package_and_the_way_around_are_named(nothing_installed
     assert "default broker" in caught.value.fix
 
 
-def test_without_maven_the_package_and_the_way_around_are_named(nothing_installed):
-    with pytest.raises(MissingDependency) as caught:
-        fetch_jars()
+def test_a_start_that_fails_releases_the_ports(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    server = KafkaServer(tmp_path)
 
-    assert "apt-get install maven" in caught.value.fix
-    assert "default broker" in caught.value.fix
+    with pytest.raises(MissingDependency):
+        server.start()
 
-
-def test_jars_that_are_there_need_no_maven(nothing_installed):
-    jars_dir().mkdir(parents=True)
-    (jars_dir() / MAIN_JAR).touch()
-
-    assert fetch_jars() == jars_dir()
+    with reserve(preferred=server.ports.numbers) as reservation:
+        assert reservation.ports[0] == server.port
 
 
-def test_a_failing_maven_is_quoted(nothing_installed):
-    _install(nothing_installed, "mvn", "echo no route to the repository; exit 1")
+def test_every_listener_has_a_port_of_its_own(tmp_path):
+    server = SecuredKafka(tmp_path, SECURITY)
+    server.ports.numbers = (20_001, 20_002, 20_003)
 
-    with pytest.raises(ServerError, match="no route to the repository"):
-        fetch_jars()
-
-    assert not jars_dir().exists()
-
-
-def test_an_open_broker_has_no_other_listener():
-    assert protected(None) == ()
-    assert properties(None) == {}
-    assert format_arguments(None) == []
+    assert server.bootstrap_servers == "127.0.0.1:20001"
+    assert server.listener("PLAINTEXT") == server.bootstrap_servers
+    assert server.listener("SASL_PLAINTEXT") == "127.0.0.1:20002"
+    assert server.listener("CONTROLLER") == "127.0.0.1:20003"
 
 
-def test_every_user_may_use_both_mechanisms():
-    lines = properties(SECURITY)
+def test_an_open_broker_has_no_other_listener(tmp_path):
+    server = KafkaServer(tmp_path)
+    server.ports.numbers = (20_001, 20_002)
 
-    assert 'user_ann="secret"' in lines["listener.name.sasl_plaintext.plain.sasl.jaas.config"]
-    assert format_arguments(SECURITY) == ["--add-scram", "SCRAM-SHA-512=[name=ann,password=secret]"]
+    settings = server.settings()
+
+    assert settings["listeners"] == "PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002"
+    assert settings["advertised.listeners"] == "PLAINTEXT://127.0.0.1:20001"
+    assert not any("sasl" in name or "ssl" in name for name in settings)
+    assert server.format_arguments() == []
+
+
+def test_every_user_may_use_both_mechanisms(tmp_path):
+    server = SecuredKafka(tmp_path, SECURITY)
+    name = "listener.name.sasl_plaintext.plain.sasl.jaas.config"
+
+    assert 'user_ann="secret"' in server.settings()[name]
+    assert server.format_arguments() == [
+        "--add-scram",
+        "SCRAM-SHA-512=[name=ann,password=secret]",
+    ]
 
 
 def test_tls_is_one_more_listener(tmp_path):
     security = KafkaSecurity(users={}, certificate=tmp_path / "broker.pem")
 
-    assert protected(SECURITY) == ("SASL_PLAINTEXT",)
-    assert protected(security) == ("SASL_PLAINTEXT", "SASL_SSL")
-    assert properties(security)["ssl.keystore.location"] == str(tmp_path / "broker.pem")
+    settings = SecuredKafka(tmp_path, security).settings()
+
+    assert SECURITY.protocols == ("SASL_PLAINTEXT",)
+    assert security.protocols == ("SASL_PLAINTEXT", "SASL_SSL")
+    assert settings["ssl.keystore.location"] == str(tmp_path / "broker.pem")

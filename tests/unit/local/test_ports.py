@@ -1,4 +1,4 @@
-"""A reservation: which ports it gets, who can use them meanwhile, and who cannot."""
+"""A reservation: which ports it holds, and which programs can use them at the same time."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from ray_pipeline.local.ports import HOST, RANGE, is_free, reserve
 
 PROCESSES = 4
 PORTS_EACH = 100
-# Every process asks for the same ports, and holds what it got until its standard input ends.
+# Every process prefers the same ports, and holds its ports until its standard input ends.
 RESERVE_THE_SAME = """
 import json, sys
 from ray_pipeline.local.ports import reserve
@@ -31,7 +31,7 @@ with reserve(count, preferred=range(first, first + count)) as reservation:
 def stranger(
     port: int, *, host: str = HOST, option: int = socket.SO_REUSEADDR
 ) -> Iterator[socket.socket]:
-    """A server that has nothing to do with reservations; `option` is how it shares its port."""
+    """A server that does not use reservations; `option` is how it shares its port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -42,7 +42,7 @@ def stranger(
 
 @contextlib.contextmanager
 def taken(*, host: str = HOST, option: int = socket.SO_REUSEADDR) -> Iterator[int]:
-    """A port at which a stranger listens; it is held until the stranger has it."""
+    """A port at which a stranger listens; it is held until the stranger has bound it."""
     with reserve() as reservation, stranger(reservation.ports[0], host=host, option=option):
         reservation.release()
         yield reservation.ports[0]
@@ -55,7 +55,7 @@ def free() -> int:
 
 
 def leave_time_wait(port: int) -> None:
-    """Serve one client and hang up first: the system remembers the connection for a minute."""
+    """Serve one client and close first: the system keeps the connection for a minute."""
     with stranger(port) as listener, socket.create_connection((HOST, port)) as client:
         accepted, _ = listener.accept()
         accepted.close()
@@ -74,7 +74,7 @@ def test_two_reservations_share_no_port():
 
 
 def test_many_processes_that_want_the_same_ports_share_none():
-    """Each gets a full set, whatever the others do at the same moment."""
+    """Each process gets a full set of ports."""
     command = [sys.executable, "-c", RESERVE_THE_SAME, str(RANGE[0]), str(PORTS_EACH)]
     with contextlib.ExitStack() as stack:
         processes = [
@@ -96,7 +96,7 @@ def test_many_processes_that_want_the_same_ports_share_none():
 
 
 def test_a_held_port_refuses_connections():
-    """So a test can have an address at which nobody answers."""
+    """A test can use it as an address without a server."""
     with reserve() as reservation, pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, reservation.ports[0]))
 
@@ -104,7 +104,7 @@ def test_a_held_port_refuses_connections():
 @pytest.mark.parametrize("host", [HOST, "0.0.0.0", "::"])
 @pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
 def test_a_server_can_listen_at_a_held_port(host, option):
-    """Nearly all servers set the one option, Ray Serve sets only the other."""
+    """Nearly all servers set SO_REUSEADDR; Ray Serve sets only SO_REUSEPORT."""
     with (
         reserve() as reservation,
         stranger(reservation.ports[0], host=host, option=option),
@@ -117,7 +117,7 @@ def test_a_server_can_listen_at_a_held_port(host, option):
 @pytest.mark.parametrize("host", [HOST, "127.0.0.3", "0.0.0.0", "::"])
 @pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
 def test_a_port_of_a_stranger_is_avoided(host, option):
-    """At whichever address it listens: a server of ours may listen at all of them."""
+    """Independent of its address, because an embedded server may listen at all addresses."""
     with taken(host=host, option=option) as port, reserve(preferred=[port]) as reservation:
         assert reservation.ports[0] != port
         assert reservation.ports[0] in RANGE
@@ -125,13 +125,13 @@ def test_a_port_of_a_stranger_is_avoided(host, option):
 
 def test_preferred_ports_are_taken_in_order_while_they_are_free():
     with reserve(3) as earlier:
-        wanted = earlier.ports
+        preferred = earlier.ports
 
-    with reserve(3, preferred=wanted) as reservation:
-        assert reservation.ports == wanted
+    with reserve(3, preferred=preferred) as reservation:
+        assert reservation.ports == preferred
 
 
-def test_only_the_taken_one_of_the_preferred_ports_is_replaced():
+def test_only_the_used_port_of_the_preferred_ports_is_replaced():
     with reserve(2) as earlier:
         first, third = earlier.ports
 
@@ -156,8 +156,8 @@ def test_0_is_no_preference():
         assert reservation.ports[1] == port
 
 
-def test_a_preferred_port_is_had_while_its_old_connections_are_forgotten():
-    """A server that was restarted gets its port back at once, not after a minute."""
+def test_a_preferred_port_can_be_held_while_closed_connections_remain():
+    """A restarted server gets its port back at once, not after a minute."""
     port = free()
     leave_time_wait(port)
 
@@ -180,7 +180,7 @@ def test_released_ports_can_be_reserved_again():
 
 
 def test_a_reservation_that_fails_holds_nothing():
-    """A million ports are more than there are, or more than a process may open."""
+    """A million ports are more than exist, and more than a process may open."""
     port = free()
     with pytest.raises(ServerError):
         reserve(1_000_000, preferred=[port])
@@ -189,7 +189,7 @@ def test_a_reservation_that_fails_holds_nothing():
         assert reservation.ports == (port,)
 
 
-def test_a_port_at_which_somebody_listens_is_not_free():
+def test_a_port_at_which_a_server_listens_is_not_free():
     with reserve() as reservation:
         port = reservation.ports[0]
         assert is_free(port)

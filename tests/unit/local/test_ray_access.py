@@ -1,4 +1,4 @@
-"""Who may use the Ray cluster of a home: those who can read one file and enter one directory."""
+"""Access to the Ray cluster of a home: only its owner can read the token and enter the folder."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ def mode(path) -> int:
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """A directory for temporary files of this test's own."""
+    """A directory for temporary files of this test only."""
     path = tmp_path / "tmp"
     path.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(path))
@@ -35,14 +35,14 @@ def test_a_home_has_one_token_that_only_its_owner_can_read(tmp_path):
 
 
 def test_two_homes_have_two_tokens(tmp_path):
-    """Whoever may use one pipeline may not use another."""
+    """Access to one pipeline does not give access to another one."""
     left, right = tmp_path / "left", tmp_path / "right"
 
     assert token_file(left).read_text() != token_file(right).read_text()
 
 
-def test_processes_that_ask_at_once_agree_on_the_token(tmp_path):
-    """`local env` may ask while the pipeline starts."""
+def test_processes_that_start_at_once_get_the_same_token(tmp_path):
+    """`local env` may read the token while the pipeline starts."""
     with ThreadPoolExecutor(16) as pool:
         tokens = set(pool.map(lambda _: token_file(tmp_path).read_text(), range(64)))
 
@@ -52,13 +52,13 @@ def test_processes_that_ask_at_once_agree_on_the_token(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "\n"])
 def test_an_empty_token_file_gets_a_token(tmp_path, content):
-    """A disk that was full must not leave a cluster without a token, or one that never starts."""
+    """A disk that was full must not lead to a cluster without a token, or one that never starts."""
     token_file(tmp_path).write_text(content)
 
     assert len(token_file(tmp_path).read_text()) == 64
 
 
-def test_a_token_file_that_was_opened_to_others_is_closed_again(tmp_path):
+def test_a_token_file_that_others_can_read_is_closed_again(tmp_path):
     """Copying a home may lose the mode."""
     token_file(tmp_path).chmod(0o644)
 
@@ -66,7 +66,7 @@ def test_a_token_file_that_was_opened_to_others_is_closed_again(tmp_path):
 
 
 def test_the_variables_name_the_token_and_do_not_contain_it(tmp_path):
-    """They are written into a file that others may read."""
+    """They are written into a file that other users can read."""
     variables = environment(tmp_path)
 
     assert variables["RAY_AUTH_MODE"] == "token"
@@ -74,8 +74,8 @@ def test_the_variables_name_the_token_and_do_not_contain_it(tmp_path):
     assert token_file(tmp_path).read_text() not in "".join(variables.values())
 
 
-def test_nobody_else_can_enter_rays_directory_whatever_ray_does_to_it(tmp_path, temporary):
-    """Ray opens the directory that it is given to everybody."""
+def test_no_other_user_can_enter_rays_directory_after_ray_has_opened_it(tmp_path, temporary):
+    """Ray makes its directory accessible to all users."""
     directory = temp_dir(tmp_path)
     directory.chmod(0o777)
     directory.parent.chmod(0o755)
@@ -94,7 +94,7 @@ def test_two_homes_have_two_directories(tmp_path, temporary):
 
 
 def test_a_directory_that_is_a_link_is_refused(tmp_path, temporary):
-    """Another user could have made it, to read what Ray writes."""
+    """Another user could have created it to read Ray's files."""
     elsewhere = tmp_path / "elsewhere"
     temp_dir(tmp_path).parent.rename(elsewhere)
     (linked,) = {temp_dir(tmp_path).parent}
@@ -110,7 +110,7 @@ def test_a_directory_that_is_a_link_is_refused(tmp_path, temporary):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
 def test_a_directory_of_another_user_is_refused(tmp_path, temporary):
-    """They could replace the sockets that the pipeline connects to."""
+    """The other user could replace the sockets that the pipeline connects to."""
     os.chown(temp_dir(tmp_path).parent, 65534, 65534)
 
     with pytest.raises(ServerError, match="another user"):

@@ -1,4 +1,4 @@
-"""How often a start is repeated when other programs take its ports."""
+"""How often a start is repeated if other programs take its ports."""
 
 import pytest
 
@@ -27,16 +27,16 @@ class UnluckyServer:
             raise self._failures.pop(0)
 
 
-def test_a_start_whose_port_is_taken_is_repeated_and_told(tmp_path):
+def test_a_start_is_repeated_and_reported_if_a_port_is_taken(tmp_path):
     server = UnluckyServer(tmp_path, PortTaken("taken"), PortTaken("taken"))
     server.spawn()
-    told, spawned = [], []
+    lines, spawned = [], []
 
-    wait_ready(server, on_progress=told.append, on_spawn=lambda: spawned.append(server.spawned))
+    wait_ready(server, on_progress=lines.append, on_spawn=lambda: spawned.append(server.spawned))
 
     assert spawned == [2, 3]
-    assert len(told) == 2
-    assert "another program took a port of Unlucky" in told[0]
+    assert len(lines) == 2
+    assert "another program took a port of Unlucky" in lines[0]
 
 
 def test_a_start_is_not_repeated_without_end(tmp_path):
@@ -57,30 +57,3 @@ def test_another_failure_is_not_repeated(tmp_path):
         wait_ready(server, on_progress=lambda _: None)
 
     assert server.spawned == 1
-
-
-def test_a_set_of_ports_stays_the_same_over_starts():
-    """Clients that know an address find the server there again."""
-    ports = ServerPorts(0, 0)
-    ports.hold()
-    before = ports.numbers
-    ports.release()
-
-    ports.hold()
-    ports.release()
-
-    assert ports.numbers == before
-    assert 0 not in before
-
-
-def test_ports_are_released_when_a_start_fails():
-    ports = ServerPorts(0)
-    with pytest.raises(RuntimeError), ports.held():
-        raise RuntimeError("no such program")
-    before = ports.numbers
-
-    other = ServerPorts(*before)
-    other.hold()
-    other.release()
-
-    assert other.numbers == before

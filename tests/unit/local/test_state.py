@@ -1,4 +1,4 @@
-"""What is remembered about a home, and who may change it."""
+"""The recorded servers of a home, and its locks."""
 
 import multiprocessing
 import os
@@ -7,38 +7,38 @@ from pathlib import Path
 import pytest
 
 from ray_pipeline.errors import ServerError
-from ray_pipeline.local.state import Known, locked, read_state, write_state
+from ray_pipeline.local.state import ServerRecord, locked, read_state, write_state
 
-KNOWN = {"tansu": Known("tansu", port=20_001, pid=7, started_s=1.5)}
+RECORDS = {"tansu": ServerRecord(port=20_001, pid=7, started_s=1.5)}
 
 
-def test_a_home_without_a_state_knows_no_server(tmp_path):
+def test_a_home_without_a_state_file_has_no_servers(tmp_path):
     assert read_state(tmp_path) == {}
 
 
-def test_what_was_written_is_read_back(tmp_path):
-    write_state(tmp_path, KNOWN)
+def test_written_records_are_read_back(tmp_path):
+    write_state(tmp_path, RECORDS)
 
-    assert read_state(tmp_path) == KNOWN
+    assert read_state(tmp_path) == RECORDS
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"tansu": 1}', '{"tansu": {"prot": 1}}'])
-def test_a_broken_state_is_told_with_its_name(tmp_path, text):
-    """Guessing could leave a server running that nobody knows of."""
+def test_a_broken_state_is_an_error_with_its_path(tmp_path, text):
+    """To ignore it could leave a server running that no program can find again."""
     (tmp_path / "state.json").write_text(text)
 
     with pytest.raises(ServerError, match=r"state\.json cannot be read"):
         read_state(tmp_path)
 
 
-def test_a_second_holder_is_told_the_pid_of_the_first(tmp_path):
+def test_the_error_of_a_second_holder_has_the_pid_of_the_first(tmp_path):
     with locked(tmp_path, "stack", doing="running a pipeline"):
         error = _in_another_process(tmp_path)
 
     assert f"the process with pid {os.getpid()} is running a pipeline in {tmp_path}" in error
 
 
-def test_two_homes_do_not_hinder_each_other(tmp_path):
+def test_two_homes_have_separate_locks(tmp_path):
     with locked(tmp_path / "one", "stack", doing="running"):
         assert _in_another_process(tmp_path / "two") == ""
 
@@ -50,7 +50,7 @@ def test_a_lock_ends_with_its_block(tmp_path):
     assert _in_another_process(tmp_path) == ""
 
 
-def test_a_home_that_cannot_be_made_is_told_with_a_way_out(tmp_path):
+def test_the_error_of_a_home_that_cannot_be_created_names_the_setting(tmp_path):
     (tmp_path / "file").touch()
 
     with (
@@ -61,7 +61,7 @@ def test_a_home_that_cannot_be_made_is_told_with_a_way_out(tmp_path):
 
 
 def _in_another_process(home: Path) -> str:
-    """Try to take the lock elsewhere; return the error's text, empty if there was none."""
+    """Take the lock in another process; return the text of the error, empty after a success."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_try, (home,))
 

@@ -1,4 +1,4 @@
-"""How Postgres is made to run under root."""
+"""The command that runs Postgres if root starts it."""
 
 import os
 import pwd
@@ -45,10 +45,10 @@ def test_a_reachable_path_needs_no_capability(setpriv, open_path, tmp_path):
     ("bounding_set", "name"),
     [(0b110, "dac_read_search"), (0b100, "dac_read_search"), (0b010, "dac_override")],
 )
-def test_a_closed_path_is_passed_with_the_weakest_capability_there_is(
+def test_a_closed_path_is_entered_with_the_weakest_available_capability(
     monkeypatch, tmp_path, bounding_set, name
 ):
-    """Root's home is closed; opening it to everybody is not ours to do."""
+    """Opening root's home to all users would expose it."""
     monkeypatch.setattr(user, "_bounding_set", lambda: bounding_set)
 
     command = as_user(NOBODY, ["postgres"], paths=[tmp_path])
@@ -72,7 +72,7 @@ def test_without_setpriv_the_package_is_named(monkeypatch, tmp_path):
         as_user(NOBODY, ["postgres"], paths=[])
 
 
-def test_a_folder_that_others_may_not_pass_makes_a_path_unreachable(tmp_path):
+def test_a_folder_that_others_cannot_enter_makes_a_path_unreachable(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
 

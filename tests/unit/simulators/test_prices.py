@@ -1,4 +1,4 @@
-"""Generated prices repeat with their seed, and come at the rate that was asked for."""
+"""Generated prices are reproducible by their seed, and come at the configured rate."""
 
 from random import Random
 
@@ -26,7 +26,7 @@ def test_another_seed_gives_other_trades():
 
 @given(seed=st.integers(0, 100), symbols=SYMBOLS)
 def test_symbols_do_not_influence_one_another(seed, symbols):
-    """Else the order in which clients subscribe would change what a test sees."""
+    """Otherwise the order of subscriptions would change the prices in a test."""
     alone = walked(seed, [symbol for symbol in symbols if symbol == "AAPL"])
 
     assert [quote for quote in walked(seed, symbols) if quote.symbol == "AAPL"] == alone
@@ -42,8 +42,8 @@ def test_prices_are_positive_and_have_two_to_four_decimals(seed):
 
 
 @given(rate=st.integers(0, 5_000), steps_ms=st.lists(st.integers(0, 900), max_size=40))
-def test_the_rate_is_kept_however_unevenly_it_is_asked(rate, steps_ms):
-    """What is not a whole record yet is owed, not forgotten."""
+def test_the_rate_is_kept_with_uneven_calls(rate, steps_ms):
+    """A fraction of a record is carried over to the next call."""
     pace, now_s, count = Pace(rate, now_s=100.0), 100.0, 0
     for step_ms in steps_ms:
         now_s += step_ms / 1000
@@ -52,7 +52,7 @@ def test_the_rate_is_kept_however_unevenly_it_is_asked(rate, steps_ms):
     assert abs(count - rate * (now_s - 100.0)) < 1 + 1e-6
 
 
-def test_after_a_pause_of_the_process_there_is_no_flood():
+def test_a_pause_of_the_process_is_not_followed_by_a_burst():
     pace = Pace(100, now_s=0.0)
 
     assert pace.due(now_s=60.0) == 100

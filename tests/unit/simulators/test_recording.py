@@ -1,4 +1,4 @@
-"""Recordings become frames in the order of their times, byte for byte."""
+"""Recordings become frames in the order of their times, byte for byte, and are sent on time."""
 
 import json
 import zipfile
@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 
 from ray_pipeline.errors import ConfigurationError
-from ray_pipeline.simulators.recording import FRAME_TRADES, exact_price, read
+from ray_pipeline.simulators.recording import FRAME_TRADES, Frame, Replay, exact_price, read
 
 # 2013-10-07 09:30 in New York, which was four hours behind.
 OPENING_MS = int(datetime(2013, 10, 7, 13, 30, tzinfo=UTC).timestamp() * 1000)
 NINE_THIRTY_MS = 34_200_000
 TICKS = "us_trades_20131007_open_SPY.csv"
+AAPL, MSFT = frozenset({"AAPL"}), frozenset({"MSFT"})
+BOTH = AAPL | MSFT
+FRAMES = [
+    Frame(10_000, AAPL, "first", 1),
+    Frame(10_500, MSFT, "second", 1),
+    Frame(12_000, AAPL, "third", 1),
+]
 
 
 def trade_frame(symbol: str, *times_ms: int) -> str:
@@ -31,7 +38,7 @@ def tick(after_ms: int, price: str = "1674250") -> str:
 
 
 def test_frames_are_kept_byte_for_byte(tmp_path):
-    """Odd spaces and trailing zeros are what a parser must be tried with."""
+    """Parsers must be tested with unusual spaces and trailing zeros."""
     odd = '{"type":"trade",  "data":[{"s":"AAPL","p":1.500,"t":1000,"v":1,"c":null}]}'
     file = written(tmp_path / "frames.jsonl", odd, '{"type":"ping"}')
 
@@ -42,7 +49,7 @@ def test_frames_are_kept_byte_for_byte(tmp_path):
 
 
 def test_a_frame_is_as_old_as_its_newest_trade_and_never_older_than_the_one_before(tmp_path):
-    """Trades go back in time inside a recording; the recording itself does not."""
+    """Trades in a recording can go back in time, but its frames never do."""
     file = written(
         tmp_path / "frames.jsonl", trade_frame("AAPL", 5_000, 4_000), trade_frame("AAPL", 1_000)
     )
@@ -64,8 +71,8 @@ def test_a_frame_is_as_old_as_its_newest_trade_and_never_older_than_the_one_befo
         '{"type":"ticker","code":"KRW-BTC","timestamp":null}',
     ],
 )
-def test_rubbish_in_a_recording_is_sent_as_it_is(tmp_path, rubbish):
-    """It was recorded because a client has to survive it; it belongs to no symbol."""
+def test_a_malformed_frame_of_a_recording_is_sent_unchanged(tmp_path, rubbish):
+    """It was recorded because a client must survive it; it belongs to no symbol."""
     file = written(tmp_path / "frames.jsonl", trade_frame("AAPL", 5_000), rubbish)
 
     _, frame = read([file])
@@ -83,7 +90,7 @@ def test_tickers_of_bithumb_are_read_too(tmp_path):
 
 
 def test_every_row_of_a_trade_file_is_a_trade(tmp_path):
-    """The identical ones too; price and time are exact, the condition is kept as text."""
+    """Also identical rows; price and time are exact, the condition is kept as text."""
     file = written(tmp_path / TICKS, tick(0), tick(0), tick(50, "1674399"))
 
     (frame,) = read([file])
@@ -166,3 +173,69 @@ def test_a_file_that_is_not_text_is_named(tmp_path):
 
     with pytest.raises(ConfigurationError, match=r"frames\.jsonl"):
         read([file])
+
+
+def sent_by(replay: Replay, now_s: float) -> list[str]:
+    """Send all that is due, and return the texts."""
+    texts = []
+    while frame := replay.due(BOTH, now_s=now_s):
+        texts.append(frame.text)
+        replay.sent += 1
+    return texts
+
+
+def test_frames_keep_their_distances():
+    replay = Replay(FRAMES)
+
+    assert sent_by(replay, 100.0) == ["first"]
+    assert sent_by(replay, 100.4) == []
+    assert sent_by(replay, 100.5) == ["second"]
+    assert sent_by(replay, 103.0) == ["third"]
+    assert sent_by(replay, 999.0) == []
+
+
+def test_speed_shortens_the_distances():
+    replay = Replay(FRAMES, speed=10.0)
+
+    assert sent_by(replay, 100.0) == ["first"]
+    assert sent_by(replay, 100.06) == ["second"]
+    assert sent_by(replay, 100.21) == ["third"]
+
+
+def test_speed_0_sends_everything_at_once():
+    assert sent_by(Replay(FRAMES, speed=0), 100.0) == ["first", "second", "third"]
+
+
+def test_a_frame_without_a_time_is_due_at_once():
+    frames = [Frame(0, AAPL, "no time", 1), *FRAMES]
+
+    assert sent_by(Replay(frames), 100.0) == ["no time", "first"]
+
+
+def test_a_replay_begins_when_all_symbols_are_subscribed():
+    replay = Replay(FRAMES)
+
+    assert replay.due(AAPL, now_s=100.0) is None
+    assert replay.due(BOTH, now_s=107.0) == FRAMES[0]
+
+
+def test_fewer_symbols_can_begin_a_replay():
+    assert Replay(FRAMES, wait_symbols=1).due(MSFT, now_s=100.0) == FRAMES[0]
+    assert Replay(FRAMES, wait_symbols=1).due(frozenset({"TSLA"}), now_s=100.0) is None
+
+
+def test_time_counts_from_the_first_frame_that_was_delivered():
+    """Until then each attempt begins again, so nothing is skipped."""
+    replay = Replay(FRAMES)
+    assert replay.due(BOTH, now_s=100.0) == FRAMES[0]
+
+    assert sent_by(replay, 200.0) == ["first"]
+    assert sent_by(replay, 200.5) == ["second"]
+
+
+def test_a_replay_goes_on_while_nothing_is_subscribed():
+    """A client that reconnects receives the next frame, not the first."""
+    replay = Replay(FRAMES)
+    sent_by(replay, 100.0)
+
+    assert replay.due(frozenset(), now_s=101.0) == FRAMES[1]
