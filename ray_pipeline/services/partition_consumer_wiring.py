@@ -20,7 +20,11 @@ from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import LatestCache
 from ray_pipeline.storage.redis.rebuild import rebuilder
-from ray_pipeline.stream.partition_consumer import Assignment, ConsumerPorts, PartitionConsumer
+from ray_pipeline.stream.partition_consumer import (
+    ConsumerAssignment,
+    ConsumerPorts,
+    PartitionConsumer,
+)
 from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 
 T = TypeVar("T", Trade, Ticker)
@@ -48,10 +52,11 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _assignment(settings: Settings, spec: FeedSpec, partitions: Sequence[int]) -> Assignment:
+def _assignment(
+    settings: Settings, spec: FeedSpec, partitions: Sequence[int]
+) -> ConsumerAssignment:
     streams = settings.streams
-    return Assignment(
-        feed=spec.name,
+    return ConsumerAssignment(
         topic=topic_name(settings, spec),
         partitions=list(partitions),
         holder=f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:6]}",
@@ -64,7 +69,7 @@ def _assignment(settings: Settings, spec: FeedSpec, partitions: Sequence[int]) -
 
 
 def _ports(
-    settings: Settings, spec: FeedSpec, layout: Layout[T], *, assignment: Assignment
+    settings: Settings, spec: FeedSpec, layout: Layout[T], *, assignment: ConsumerAssignment
 ) -> ConsumerPorts[T]:
     dsn, topic, streams = settings.postgres_dsn(), assignment.topic, settings.streams
     kafka = client_options(settings.kafka, settings.bootstrap_servers())

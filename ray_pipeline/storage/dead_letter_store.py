@@ -68,7 +68,7 @@ DROP = """
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterRow:
+class ListedDeadLetter:
     """A dead letter without its payload."""
 
     id: int
@@ -96,9 +96,9 @@ async def list_dead_letters(
     state: str | None = "open",
     ids: Sequence[int] | None = None,
     limit: int | None = None,
-) -> list[DeadLetterRow]:
+) -> list[ListedDeadLetter]:
     """Return the dead letters that fit, oldest first."""
-    cursor = connection.cursor(row_factory=class_row(DeadLetterRow))
+    cursor = connection.cursor(row_factory=class_row(ListedDeadLetter))
     values = {"feed": feed_name, "reason": reason, "state": state, "limit": limit}
     await cursor.execute(LIST, values | {"ids": None if ids is None else list(ids)})
     return await cursor.fetchall()

@@ -28,7 +28,6 @@ from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
 from ray_pipeline.stream.cache_writer import CacheWriter
 from ray_pipeline.stream.consume import STORING, Consumer
 from ray_pipeline.stream.consumer_ports import (
-    ConsumerBeat,
     ConsumerRecords,
     ConsumerStatus,
     HistoryStore,
@@ -38,7 +37,7 @@ from ray_pipeline.stream.consumer_ports import (
     TopicReader,
     same_log,
 )
-from ray_pipeline.stream.missing import MissingRangeWatch, missing
+from ray_pipeline.stream.consumer_reports import ConsumerReports
 from ray_pipeline.stream.rows import Layout
 from ray_pipeline.stream.sequence import Arrivals, RangeSet
 from ray_pipeline.tasks import background, first_of
@@ -47,19 +46,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T", Trade, Ticker)
 
-HEARTBEAT_S = 1.0
 REPORT_EVERY_S = 5.0
-MISSING_EVERY_S = 5.0
-MISSING_GRACE_S = 15.0
 RETRY_S = 1.0
 HANDOVER_DRAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class ConsumerAssignment:
     """The partitions that a consumer stores, and its limits; `holder` names it in its leases."""
 
-    feed: str
     topic: str
     partitions: Sequence[int]
     holder: str
@@ -102,21 +97,26 @@ class ConsumerPorts(Generic[T]):
 class PartitionConsumer(Generic[T]):
     """Stores partitions of a feed while it owns them, and waits for them while it does not."""
 
-    def __init__(self, assignment: Assignment, ports: ConsumerPorts[T]) -> None:
+    def __init__(self, assignment: ConsumerAssignment, ports: ConsumerPorts[T]) -> None:
         self._assignment = assignment
         self._ports: ConsumerPorts[T] = ports
         self._stop = asyncio.Event()
         self._resumed = asyncio.Event()
         self._resumed.set()
         self._interrupt = asyncio.Event()  # ends the current tenure
-        self._watch = MissingRangeWatch(grace_s=MISSING_GRACE_S)
         self._writer: CacheWriter | None = None
-        self._topic_partitions = 0  # of the whole topic; 0 before it is known
         self.status = ConsumerStatus()
+        self._reports = ConsumerReports(
+            ports.records,
+            self.status,
+            partitions=assignment.partitions,
+            monotonic_s=ports.monotonic_s,
+            sleep=ports.sleep,
+        )
 
     async def run(self) -> None:
         """Own and store until `stop`; every outage and every loss of ownership is waited out."""
-        async with background(self._send_beats(), self._write_missing_ranges()):
+        async with background(self._reports.send_beats(), self._reports.write_missing_ranges()):
             while not self._stop.is_set():
                 if not self._resumed.is_set():
                     self.status.enter("paused")
@@ -130,7 +130,7 @@ class PartitionConsumer(Generic[T]):
                     log.warning("%s: %s", self._assignment.topic, group.exceptions[0])
                     await first_of(self._ports.sleep(RETRY_S), self._stop.wait())
         self.status.enter("stopped")
-        await self._send_beat()
+        await self._reports.send_beat()
         await self._ports.records.close()
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class PartitionConsumer(Generic[T]):
         try:
             # Before any lease: a consumer that cannot read the broker must not request a handover.
             await reader.open()
-            self._topic_partitions = len(await reader.partitions())
+            self._reports.topic_partitions = len(await reader.partitions())
             await self._own(reader)
         finally:
             await reader.close()
@@ -285,10 +285,8 @@ class PartitionConsumer(Generic[T]):
             self._ports.layout,
             future_tolerance_ms=self._assignment.future_tolerance_ms,
             arrivals={key: Arrivals(ranges) for key, ranges in sequences.items()},
-            newest=_newest_epochs(sequences, self._topic_partitions),
+            newest=_newest_epochs(sequences, self._reports.topic_partitions),
         )
-
-    # Reports
 
     async def _report_offsets(self) -> None:
         reporter = self._ports.reporter()
@@ -298,45 +296,6 @@ class PartitionConsumer(Generic[T]):
                 await reporter.report(dict(self.status.offsets))
         finally:
             await reporter.close()
-
-    async def _send_beats(self) -> None:
-        while True:
-            await self._send_beat()
-            await self._ports.sleep(HEARTBEAT_S)
-
-    async def _send_beat(self) -> None:
-        status = self.status
-        beats = [
-            ConsumerBeat(
-                partition, status.state, status.cause, status.lag.get(partition, 0),
-                status.redis_state,
-            )
-            for partition in self._assignment.partitions
-        ]  # fmt: skip
-        with contextlib.suppress(DatabaseUnavailable):
-            await self._ports.records.write_beats(beats)
-
-    async def _write_missing_ranges(self) -> None:
-        while True:
-            await self._ports.sleep(MISSING_EVERY_S)
-            # A number is missing only if everything that the broker holds was read without it.
-            caught_up = self.status.state == STORING and not any(self.status.lag.values())
-            if not caught_up:
-                continue
-            try:
-                await self._write_expired_ranges()
-            except DatabaseUnavailable as error:
-                log.debug("missing ranges are not written: %s", error)
-
-    async def _write_expired_ranges(self) -> None:
-        ranges = [
-            item
-            for item in missing(await self._ports.records.read_numbers())
-            if partition_of(item.shard, self._topic_partitions) in self._assignment.partitions
-        ]
-        if expired := self._watch.expired(ranges, now_s=self._ports.monotonic_s()):
-            cause = "numbered by the producer, but not in the broker's log"
-            await self._ports.records.write_missing(expired, cause=cause)
 
 
 async def _take_all(owned: Iterable[Ownership]) -> None:

@@ -19,12 +19,16 @@ from ray_pipeline.errors import (
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.lease import Lease
-from ray_pipeline.stream import partition_consumer
+from ray_pipeline.stream import consumer_reports
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.consumer_ports import ConsumerBeat, LatestStore, ResumePoint
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
-from ray_pipeline.stream.partition_consumer import Assignment, ConsumerPorts, PartitionConsumer
+from ray_pipeline.stream.partition_consumer import (
+    ConsumerAssignment,
+    ConsumerPorts,
+    PartitionConsumer,
+)
 from ray_pipeline.stream.rows import SP500
 from ray_pipeline.stream.sequence import RangeSet
 from tests.support import eventually
@@ -257,8 +261,7 @@ class Bench:
     def __init__(self) -> None:
         self.broker, self.database, self.leases = FakeBroker(), FakeDatabase(), FakeLeases()
         self.cache, self.reporter = FakeCache(), FakeReporter()
-        assignment = Assignment(
-            feed="sp500",
+        assignment = ConsumerAssignment(
             topic="trades",
             partitions=[0],
             holder="test",
@@ -485,7 +488,7 @@ async def test_a_paused_consumer_can_be_stopped(bench):
 
 async def test_a_range_that_stays_missing_becomes_a_gap(bench, monkeypatch):
     """Only of shards in this consumer's partitions: the others are another consumer's."""
-    monkeypatch.setattr(partition_consumer, "MISSING_GRACE_S", 0.0)
+    monkeypatch.setattr(consumer_reports, "MISSING_GRACE_S", 0.0)
     bench = Bench()
     bench.broker.values = {0: [], 1: []}
     seen = {(shard, 1): RangeSet([(1, 3), (5, 6)]) for shard in (0, 1, 2)}
@@ -499,7 +502,7 @@ async def test_a_range_that_stays_missing_becomes_a_gap(bench, monkeypatch):
 
 async def test_nothing_is_missing_while_records_wait_in_the_broker(bench, monkeypatch):
     """They may hold the number."""
-    monkeypatch.setattr(partition_consumer, "MISSING_GRACE_S", 0.0)
+    monkeypatch.setattr(consumer_reports, "MISSING_GRACE_S", 0.0)
     bench = Bench()
     bench.database.numbers = SequenceNumbers({(0, 1): RangeSet([(2, 3)])}, {}, {})
     bench.broker.away = "it does not answer"
