@@ -21,8 +21,8 @@ from psycopg import sql
 
 from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.batch.permits import Permit
-from ray_pipeline.batch.runner import CONCURRENCY
 from ray_pipeline.batch.slot_scheduler import Scheduler
+from ray_pipeline.batch.worker_pool import CONCURRENCY
 from ray_pipeline.catalog import all_jobs, job
 from ray_pipeline.jobs.spec import Run
 from ray_pipeline.jobs.table import Table
@@ -31,8 +31,9 @@ from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.job_store import COLUMN_TYPES, UPSERT_SLICE, upsert
+from ray_pipeline.storage.postgres.job_store import UPSERT_SLICE
 from ray_pipeline.storage.postgres.slots import Slots
+from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
 PROVIDER = "finnhub"  # a window of a second and one of a minute
 LEASE_CALLS = 20
@@ -143,8 +144,7 @@ async def wide(settings: Settings) -> Numbers:
     table = max((one for spec in all_jobs() for one in spec.tables), key=lambda t: len(t.columns))
     truncate = sql.SQL("TRUNCATE {}").format(sql.Identifier(table.name))
     async with session(settings.postgres_dsn(), name="bench") as connection:
-        cursor = await connection.execute(COLUMN_TYPES, (table.name,))
-        types = {name: kind async for name, kind in cursor}
+        types = await column_types(connection, table)
         rows = [_row(table, types, number) for number in range(ROWS)]
         bare_s = await _bare(connection, table, rows)
         await connection.execute(truncate)

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import settings
 
 from ray_pipeline.local.servers import KafkaServer, PostgresServer, TansuServer, ValkeyServer
 
@@ -21,6 +22,10 @@ os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
 for _name in [name for name in os.environ if name.startswith("PIPELINE_")]:
     if _name != "PIPELINE_KAFKA_LIBS":
         del os.environ[_name]
+
+# A deadline of one example measures how busy the machine is, not the code.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 _numbers = itertools.count(1)
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from ray_pipeline.batch.progress import cycle_of
-from ray_pipeline.batch.responses import Reading, collected, read
-from ray_pipeline.batch.results import Counts
+from ray_pipeline.batch.responses import ParsedAnswer, collected, read
+from ray_pipeline.batch.results import RowCounts
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
 from ray_pipeline.providers.refusals import Answer
 from ray_pipeline.storage.postgres.connection import session
@@ -21,7 +21,7 @@ async def store_recorded(
     request: Request,
     run: Run | None = None,
     source: int = 0,
-) -> Counts:
+) -> RowCounts:
     """Classify, parse and store one body; return what storing did."""
     async with session(dsn, name="test") as connection:
         if run is None:
@@ -30,7 +30,7 @@ async def store_recorded(
         chosen = spec.sources[source]
         answer = Answer(200, {}, text, run.now)
         reading = read(chosen, answer, request, run)
-        assert isinstance(reading, Reading), reading
+        assert isinstance(reading, ParsedAnswer), reading
         store = JobStore(connection, spec, run, cycle_of(spec, run.slot))
-        result = collected(chosen, reading, request, answer=answer, calls=1)
+        result = collected(chosen, reading, request, answer=answer)
         return await store.save(chosen.provider.name, [result])

@@ -20,9 +20,10 @@ from ray_pipeline.actors.desired import Desired
 from ray_pipeline.actors.limiter import LimiterActor
 from ray_pipeline.actors.producer import ProducerActor
 from ray_pipeline.actors.scheduler import SchedulerActor
-from ray_pipeline.actors.submit import FallbackSubmitter, RaySubmitter, auth_mode
+from ray_pipeline.actors.submit import RaySubmitter, auth_mode
 from ray_pipeline.batch.slot_scheduler import Submitter
 from ray_pipeline.errors import Unavailable
+from ray_pipeline.services.fallback_submitter import FallbackSubmitter
 from ray_pipeline.services.process_submitter import ProcessSubmitter
 from ray_pipeline.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The limiter actor, as a run inside a Ray job sees it."""
+"""The client of the limiter actor, for runs inside a Ray job."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ CALL_TIMEOUT_S = 30.0
 
 
 class RemoteLimiter:
-    """Asks the actor."""
+    """Requests permits from the limiter actor."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -24,14 +24,14 @@ class RemoteLimiter:
     async def acquire(
         self, provider: str, *, job: str, sweep: bool, calls: int = 1
     ) -> Permit | NotBefore:
-        """Return leave for up to `calls` calls of one key; or when to ask again."""
+        """Return a permit for up to `calls` calls of one key, or when to request again."""
         reference = self._actor.acquire.remote(provider, job=job, sweep=sweep, calls=calls)
         return cast(Permit | NotBefore, await _answer(reference))
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str
     ) -> None:
-        """Leave a key alone until a moment; None: until it is changed."""
+        """Do not permit calls of a key until a moment; None: until the keys change."""
         await _answer(self._actor.cooldown.remote(provider, key, until=until, reason=reason))
 
 
@@ -55,7 +55,7 @@ async def _result(reference: Any) -> object:
 
 
 def connect() -> Limiter | None:
-    """Join the cluster and return its limiter; None where it has none."""
+    """Join the cluster and return its limiter, None if none is running."""
     ray.init(
         namespace=load().ray.namespace,
         log_to_driver=False,

@@ -1,10 +1,10 @@
-"""How a run ended: typed, so that nobody takes a refusal for success."""
+"""How a run ended: a typed state, so that a refusal is never reported as success."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ray_pipeline.batch.results import Counts
+from ray_pipeline.batch.results import RowCounts
 
 RunState = Literal["succeeded", "nothing_new", "deferred", "failed", "refused"]
 
@@ -12,13 +12,13 @@ RunState = Literal["succeeded", "nothing_new", "deferred", "failed", "refused"]
 @dataclass(slots=True)
 class Outcome:
     """
-    What a run did, and how it ended.
+    The result of a run.
 
     Attributes:
-        state: succeeded: rows are new or changed. nothing_new: everything was asked, nothing is
-            new. deferred: a quota is used up, and the run goes on at `not_before`. failed:
-            something that was asked for is missing. refused: the provider would not answer at all.
-        why: One sentence for people; empty where the state says it all.
+        state: succeeded: rows are new or changed. nothing_new: every item was collected, and no row
+            changed. deferred: a quota is used up, and the run continues at `not_before`. failed:
+            an item is missing. refused: the provider refused every request, or no key is set.
+        why: One sentence for people; empty if the state needs no explanation.
     """
 
     state: RunState = "nothing_new"
@@ -28,11 +28,11 @@ class Outcome:
     items_done: int = 0
     items_failed: int = 0
     calls: int = 0
-    counts: Counts = field(default_factory=Counts)
+    counts: RowCounts = field(default_factory=RowCounts)
     sources: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
-        """Return it as JSON has it."""
+        """Return the fields as JSON shows them."""
         return {
             "state": self.state,
             "why": self.why,
@@ -50,14 +50,14 @@ class Outcome:
 
 
 def judge(outcome: Outcome, *, sweep: bool, refusals: list[str], failures: list[str]) -> None:
-    """Set the state and the reason of a run that came to its end."""
-    wrong = refusals + failures
-    if wrong:
-        outcome.why = f"{len(wrong)} of {outcome.items} items failed: {wrong[0]}"
-    if wrong and outcome.items_done == 0:
+    """Set the state and the reason of a run that was not deferred."""
+    problems = refusals + failures
+    if problems:
+        outcome.why = f"{len(problems)} of {outcome.items} items failed: {problems[0]}"
+    if problems and outcome.items_done == 0:
         outcome.state = "refused" if refusals else "failed"
-    elif wrong and (not sweep or len(wrong) > outcome.items_done):
-        # A sweep comes back to its few failed items; anything else would lose them.
+    elif problems and (not sweep or len(problems) > outcome.items_done):
+        # The next run of a sweep takes a few failed items; the next slot of another job does not.
         outcome.state = "failed"
     elif outcome.counts.new + outcome.counts.changed > 0:
         outcome.state = "succeeded"

@@ -1,4 +1,9 @@
-"""Leave for calls: asked at once for all who wait, and used at once by them."""
+"""
+Permits for calls: the limiter counts each call in every quota window before it is made.
+
+A permit is valid only at once. Permits are therefore requested for the callers that wait at that
+moment, never in advance: an unused permit would be a call lost from the day's quota.
+"""
 
 import asyncio
 from collections import deque
@@ -11,11 +16,11 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class Permit:
     """
-    Leave to make calls.
+    Permission to make calls.
 
     Attributes:
-        key: Fingerprint of the key to use; empty where the provider needs none.
-        calls: How many.
+        key: Fingerprint of the key to use; empty for a provider without keys.
+        calls: How many calls.
     """
 
     key: str
@@ -25,11 +30,11 @@ class Permit:
 @dataclass(frozen=True, slots=True)
 class NotBefore:
     """
-    No leave yet.
+    The answer of a limiter that cannot permit a call now.
 
     Attributes:
-        moment: When to ask again, UTC; None when only a person can change it.
-        reason: What stands in the way: the name of a window, or why the keys rest.
+        moment: When to request again, UTC; None if only a change of the keys helps.
+        reason: The name of the full window, or why the keys are in cooldown.
     """
 
     moment: datetime | None
@@ -42,42 +47,47 @@ class Limiter(Protocol):
     async def acquire(
         self, provider: str, *, job: str, sweep: bool, calls: int = 1
     ) -> Permit | NotBefore:
-        """Return leave for up to `calls` calls of one key, counted and committed; or when to ask
-        again. They are to be made within the second."""
+        """
+        Return a permit for up to `calls` calls of one key, counted and committed, or when to
+        request again. The calls must be made within a second.
+        """
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str
     ) -> None:
-        """Leave a key alone until a moment; None: until it is changed."""
+        """Do not permit calls of a key until a moment; None: until the keys change."""
 
 
-Ask = Callable[[int], Awaitable[Permit | NotBefore]]
+Acquire = Callable[[int], Awaitable[Permit | NotBefore]]
 
 
 class PermitBatcher:
     """
-    Shares one question to the limiter between callers that wait in the same moment.
+    Combine the requests of callers that wait at the same time into one request to the limiter.
 
-    As many calls are asked for as callers wait, so that none is counted and then not made.
+    The limiter commits a transaction for each request. Eight concurrent callers that each made
+    their own request would queue for eight commits; combined, they wait for one.
     """
 
-    def __init__(self, ask: Ask) -> None:
-        """Take who asks for up to so many calls."""
-        self._ask = ask
+    def __init__(self, acquire: Acquire) -> None:
+        """Use `acquire` to request permits for up to a number of calls."""
+        self._acquire = acquire
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._granted: deque[Permit] = deque()
+        self._permits: deque[Permit] = deque()
 
     async def take(self) -> Permit | NotBefore:
-        """Return leave for one call, or when to ask again."""
+        """Return a permit for one call, or when to request again."""
         self._waiting += 1
         try:
+            # While one caller holds the lock and requests, others arrive and are counted. The next
+            # holder of the lock requests for all of them, and each takes its permit in turn.
             async with self._turn:
-                if not self._granted:
-                    found = await self._ask(self._waiting)
-                    if isinstance(found, NotBefore):
-                        return found
-                    self._granted.extend([Permit(found.key)] * found.calls)
-                return self._granted.popleft()
+                if not self._permits:
+                    answer = await self._acquire(self._waiting)
+                    if isinstance(answer, NotBefore):
+                        return answer
+                    self._permits.extend([Permit(answer.key)] * answer.calls)
+                return self._permits.popleft()
         finally:
             self._waiting -= 1

@@ -1,4 +1,11 @@
-"""Which items of a run are still to be asked: a pure function of the plan and of what is stored."""
+"""
+Select the items that a run requests: a pure function of the plan and of the stored progress.
+
+Progress is one row for each job, cycle, source and item. An ordinary job has a cycle for each slot,
+so that every slot requests every item once, however often the run is interrupted. A sweep has one
+endless cycle: each run continues where the last one stopped, and an item is due again after
+`refresh`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,8 +22,8 @@ FINISHED = frozenset({"done", "empty", "not_found"})
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """What is known of an item from runs before."""
+class ItemProgress:
+    """The stored progress of an item."""
 
     state: ItemState
     attempts: int = 0
@@ -26,32 +33,39 @@ class Item:
 
 
 def cycle_of(spec: JobSpec, slot: datetime) -> datetime:
-    """Return what progress is kept by: the slot, or for a sweep one cycle without an end."""
+    """Return the cycle of a run's progress: its slot, or the one cycle of a sweep."""
     return EPOCH if spec.sweep else slot
 
 
 def pending(
-    spec: JobSpec, requests: Iterable[Request], known: Mapping[str, Item], *, now: datetime
+    spec: JobSpec,
+    requests: Iterable[Request],
+    progress: Mapping[str, ItemProgress],
+    *,
+    now: datetime,
 ) -> list[Request]:
     """
-    Return what is to be asked, in order: interrupted items, those never asked, the longest ago.
+    Return the requests to make, in order.
+
+    A sweep continues interrupted items first, then takes new items, then the items that were
+    collected longest ago.
 
     Raises:
-        PipelineError: If the plan names an item twice: its progress could not be told apart.
+        PipelineError: If the plan names an item twice, because progress is kept by item.
     """
-    wanted: dict[str, Request] = {}
+    planned: dict[str, Request] = {}
     for request in requests:
-        if request.item in wanted:
+        if request.item in planned:
             raise PipelineError(f"job {spec.name}: the plan names {request.item!r} twice")
-        wanted[request.item] = request
-    due = [item for item in wanted if _due(spec, known.get(item), now=now)]
+        planned[request.item] = request
+    due = [item for item in planned if _is_due(spec, progress.get(item), now=now)]
     if spec.sweep:
-        due.sort(key=lambda item: _age_order(known.get(item)))
-    chosen = due[: spec.batch] if spec.batch else due
-    return [_resume(wanted[item], known.get(item)) for item in chosen]
+        # The sort is stable: within each group the plan's order, the order of importance, stays.
+        due.sort(key=lambda item: _age_order(progress.get(item)))
+    return [_resume(planned[item], progress.get(item)) for item in due[: spec.batch]]
 
 
-def _due(spec: JobSpec, item: Item | None, *, now: datetime) -> bool:
+def _is_due(spec: JobSpec, item: ItemProgress | None, *, now: datetime) -> bool:
     if item is None or item.state == "paging":
         return True
     if item.not_before is not None and item.not_before > now:
@@ -61,7 +75,7 @@ def _due(spec: JobSpec, item: Item | None, *, now: datetime) -> bool:
     return spec.refresh is not None and item.done_at <= now - spec.refresh
 
 
-def _age_order(item: Item | None) -> tuple[int, datetime]:
+def _age_order(item: ItemProgress | None) -> tuple[int, datetime]:
     if item is not None and item.state == "paging":
         return 0, EPOCH
     if item is None or item.done_at is None:
@@ -69,5 +83,6 @@ def _age_order(item: Item | None) -> tuple[int, datetime]:
     return 2, item.done_at
 
 
-def _resume(request: Request, item: Item | None) -> Request:
+def _resume(request: Request, item: ItemProgress | None) -> Request:
+    """Return the page that comes after the last stored one, or the item's first request."""
     return item.next if item is not None and item.state == "paging" and item.next else request

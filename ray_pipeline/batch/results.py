@@ -1,4 +1,4 @@
-"""What a call brought, on its way from the provider to the tables."""
+"""The result of one call, on its way from the provider to the tables."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +8,16 @@ from ray_pipeline.jobs.spec import Request, Unparsed
 
 
 @dataclass(slots=True)
-class Counts:
-    """What storing did."""
+class RowCounts:
+    """How many rows were parsed, inserted, updated, and stored as dead letters."""
 
     seen: int = 0
     new: int = 0
     changed: int = 0
     parked: int = 0
 
-    def add(self, other: "Counts") -> None:
-        """Add another's numbers."""
+    def add(self, other: "RowCounts") -> None:
+        """Add the counts of another transaction."""
         self.seen += other.seen
         self.new += other.new
         self.changed += other.changed
@@ -27,18 +27,20 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class Collected:
     """
-    What one call brought.
+    The result of one request.
 
     Attributes:
-        request: The call.
+        request: The request.
+        state: The new state of the request's item.
         rows: Rows of the job's tables.
-        bad: Parts that are no rows.
-        state: What becomes of the item.
-        text: The answer; it is stored only if a part of it was bad.
-        received_at: When it came.
-        next: The item's next page, where there is one.
-        not_before, why: Of an item that failed.
-        calls: How many were made for it, refused ones included.
+        bad: Parts of the answer that cannot be read.
+        text: The answer; it is stored only if a part of it cannot be read or stored.
+        received_at: When the answer was complete.
+        next: The request of the item's next page, None after the last page.
+        not_before: When an item that the provider does not know is requested again.
+        why: Why the item failed.
+        is_refusal: Whether the item failed because the provider refused the request.
+        calls: How many calls were made for the item, refused calls included.
     """
 
     request: Request
@@ -50,4 +52,5 @@ class Collected:
     next: Request | None = None
     not_before: datetime | None = None
     why: str = ""
-    calls: int = 1
+    is_refusal: bool = False
+    calls: int = 0

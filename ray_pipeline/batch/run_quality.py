@@ -1,4 +1,4 @@
-"""What is odd about a run as a whole: far fewer rows than usual, or nothing new for too long."""
+"""Findings about a whole run: far fewer rows than usual, or no new event for too long."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,34 +7,34 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from ray_pipeline.jobs.spec import JobSpec
-from ray_pipeline.jobs.table import Finding, Table
+from ray_pipeline.jobs.table import Table, TableFinding
 
-RUNS = 7  # whose median is what is usual
-FEWEST_RUNS = 3  # before nothing is usual yet
-FEWEST_ROWS = 20  # a job of a few rows has none on many a day
+RUNS = 7  # the median of the last runs is the usual number of rows
+FEWEST_RUNS = 3  # fewer runs do not define what is usual
+FEWEST_ROWS = 20  # a job of a few rows often has an empty run
 LEAST_PART = 0.5
 FEWEST_EVENTS = 3
 LONGEST_PAUSES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How much a run brought."""
+class RunSize:
+    """The rows and items of a run."""
 
     rows: int
     items: int
 
 
-def few_rows(spec: JobSpec, ran: Size, before: Sequence[Size]) -> Finding | None:
+def few_rows(spec: JobSpec, ran: RunSize, before: Sequence[RunSize]) -> TableFinding | None:
     """
-    Return a finding if a run brought less than half of what is usual.
+    Return a finding if a run has less than half of the usual number of rows.
 
-    A sweep's runs have more items or fewer: its rows are counted by the item.
+    The runs of a sweep differ in their number of items, so its rows are compared for each item.
 
     Args:
         spec: The job.
         ran: The run.
-        before: Its last runs that ended well.
+        before: Its last successful runs.
     """
     if spec.sweep:
         before = [size for size in before if size.items]
@@ -44,30 +44,30 @@ def few_rows(spec: JobSpec, ran: Size, before: Sequence[Size]) -> Finding | None
     if usual < FEWEST_ROWS or ran.rows >= usual * LEAST_PART:
         return None
     per = f" for {ran.items} items" if spec.sweep else ""
-    return Finding(
+    return TableFinding(
         spec.tables[0].name,
         "count",
         f"{ran.rows} rows{per}; the median of the last {len(before)} runs is {usual:g}",
     )
 
 
-def _expected(spec: JobSpec, size: Size, items: int) -> float:
-    """Return the rows of a run, or of a sweep's if it had had so many items."""
+def _expected(spec: JobSpec, size: RunSize, items: int) -> float:
+    """Return the rows of a run; for a sweep, scaled to this number of items."""
     return size.rows / size.items * items if spec.sweep else size.rows
 
 
 def stale(
     table: Table, events: Sequence[datetime], *, slot: datetime, period: timedelta
-) -> Finding | None:
+) -> TableFinding | None:
     """
     Return a finding if a table's newest event is older than is usual for it.
 
-    Usual is the longest pause between its last events, or the job's period if that is longer;
-    three times as long is too long.
+    The longest pause between its last events is usual, or the period of the job if that is longer.
+    Three times the usual pause is too long.
 
     Args:
         table: The table.
-        events: When the events that its last rows tell of happened, newest first, each once.
+        events: The times of the newest events, newest first, without repetition.
         slot: The run's slot.
         period: From this slot to the next.
     """
@@ -77,7 +77,7 @@ def stale(
     age = slot - events[0]
     if age <= LONGEST_PAUSES * max(pause, period):
         return None
-    return Finding(
+    return TableFinding(
         table.name,
         "freshness",
         f"the newest {table.event} is {events[0]:%Y-%m-%d %H:%M} UTC, {_text(age)} before the "

@@ -1,8 +1,9 @@
 """
-Claim the slots that are due, and have each run once.
+Claim the slots that are due and submit a run for each.
 
-Postgres decides who runs a slot; the submitter only starts what was claimed. A run that was
-deferred, failed or fell silent is claimed again when its time has come.
+A slot is claimed by an INSERT into `job_runs`, so that of several schedulers one claims it; the
+submitter starts only claimed runs. A run that was deferred, failed or stopped sending heartbeats is
+claimed again when it is due.
 """
 
 import logging
@@ -20,13 +21,13 @@ START = datetime.min.replace(tzinfo=UTC)
 
 
 class SlotBook(Protocol):
-    """Where slots are claimed; see `storage.postgres.slots.Slots`."""
+    """Claims slots; see `storage.postgres.slots.Slots`."""
 
     async def newest(self) -> dict[str, datetime]:
         """Return each job's newest claimed slot."""
 
     async def succeeded(self) -> frozenset[str]:
-        """Return the jobs that have ended well at least once."""
+        """Return the jobs that have succeeded at least once."""
 
     async def at_work(self) -> Sequence[str]:
         """Return the jobs that are claimed or running."""
@@ -35,24 +36,24 @@ class SlotBook(Protocol):
         """Claim a slot; False if it is claimed already."""
 
     async def waiting(self) -> Sequence[Waiting]:
-        """Return the runs that may have to be tried again."""
+        """Return the runs that may have to be retried."""
 
     async def claim_again(self, run: Waiting) -> int | None:
-        """Claim a run anew; None if somebody else was faster."""
+        """Claim a run again and return its attempt; None if another scheduler was faster."""
 
     async def give_up(self, job: str, slot: datetime, why: str) -> None:
-        """Write down that a claimed run could not be submitted."""
+        """Record that a claimed run could not be submitted."""
 
     async def note(self, job: str, slot: datetime, text: str) -> None:
-        """Write down what a person should know of how a run was started."""
+        """Record a remark about the start of a run, for people."""
 
 
 class Submitter(Protocol):
-    """Starts runs somewhere else."""
+    """Starts runs in other processes."""
 
     async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
         """
-        Start a run. Return what a person should know of how it was started, mostly nothing.
+        Start a run. Return a remark about how it was started, usually an empty text.
 
         Raises:
             PipelineError: If it cannot be started.
@@ -60,7 +61,7 @@ class Submitter(Protocol):
 
 
 class Scheduler:
-    """One look at the clock after the other."""
+    """Claims and submits due runs, at most `at_once` at a time."""
 
     def __init__(
         self,
@@ -81,18 +82,19 @@ class Scheduler:
 
     async def tick(self, now: datetime) -> int:
         """
-        Claim and submit what is due, as much as may run at once; return how many were submitted.
+        Claim and submit due runs while there is room; return how many were submitted.
 
         Raises:
-            DatabaseUnavailable: If Postgres is away; nothing is lost, the next look finds it.
+            DatabaseUnavailable: If Postgres is unavailable; the next tick claims the same slots.
         """
+        # Retries come first: a deferred run holds the progress of a slot that is already late.
         busy = list(await self._slots.at_work())
         free = self._at_once - len(busy)
         submitted = 0
         for run in await self._slots.waiting():
             if submitted >= free:
                 return submitted
-            if run.job in self._specs and run.job not in busy and self._again(run, now):
+            if run.job in self._specs and run.job not in busy and self._is_retry_due(run, now):
                 attempt = await self._slots.claim_again(run)
                 if attempt is not None:
                     submitted += await self._submit(run.job, run.slot, attempt)
@@ -103,13 +105,13 @@ class Scheduler:
                 submitted += await self._submit(job, slot, 1)
         return submitted
 
-    def _again(self, run: Waiting, now: datetime) -> bool:
+    def _is_retry_due(self, run: Waiting, now: datetime) -> bool:
         if run.state == "deferred":
             return run.not_before is not None and run.not_before <= now
         if run.state == "failed":
             due = retry_at(run.finished_at or now, attempt=run.attempt, pause_s=self._retry_pause_s)
             return run.attempt <= self._retries and due <= now
-        return True  # it fell silent
+        return True  # claimed or running, but without a heartbeat
 
     async def _due(self, now: datetime, busy: Sequence[str]) -> list[tuple[str, datetime]]:
         newest = await self._slots.newest()
@@ -118,15 +120,15 @@ class Scheduler:
             name: due_slots(spec.schedule, spec.catch_up, last=newest.get(name), now=now)
             for name, spec in self._specs.items()
         }
-        due = {name for name, some in slots.items() if some}
+        due = {name for name, missed in slots.items() if missed}
         depends = {name: spec.depends for name, spec in self._specs.items()}
         ready = [
             name
             for name in in_order(due, depends)
             if name not in busy and not self._held_back(name, due, busy, succeeded)
         ]
-        # What never ran comes after what is overdue, and the short before the long: where all jobs
-        # are new, a sweep of hours would keep the others from their first rows.
+        # New jobs come after overdue ones, and short jobs before long ones: if all jobs are new, a
+        # sweep of hours would otherwise delay the first rows of the others.
         return sorted(
             ((name, slots[name][0]) for name in ready),
             key=lambda pair: (
@@ -140,7 +142,7 @@ class Scheduler:
     def _held_back(
         self, name: str, due: set[str], busy: Sequence[str], succeeded: frozenset[str]
     ) -> bool:
-        """A job whose inputs have never been collected waits for them, if they are on their way."""
+        """Return whether a job waits for inputs that were never collected, but soon will be."""
         return any(
             before not in succeeded and (before in due or before in busy)
             for before in self._specs[name].depends

@@ -1,7 +1,7 @@
 """
-Add up a year of calls against every quota.
+Add up the calls of a year and compare them with every quota.
 
-A timetable that cannot fit is refused before it fails: with the sum that breaks it.
+A timetable that exceeds a quota is rejected before it fails, with the sum that exceeds it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import DAY, Overrun, Window, overruns
 
 YEAR = timedelta(days=366)
-# The keys of the system that this one replaces.
+# The numbers of keys for which the shipped timetable is made.
 USUAL_KEYS: Mapping[str, int] = {
     "alpha_vantage": 4,
     "finnhub": 1,
@@ -31,9 +31,9 @@ class JobPlan:
     A year of one job.
 
     Attributes:
-        calls: When it runs, and how many calls that takes.
+        calls: The slots, each with its number of calls.
         complete_at: For a sweep: when every item has been collected once; None if never.
-        why_not: Why it is not collected at all; empty where it is.
+        why_not: Why the job cannot collect; empty if it can.
     """
 
     job: str
@@ -51,7 +51,7 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A window that the timetable breaks, and the jobs that do it."""
+    """A quota window that the timetable exceeds, and the jobs that share it."""
 
     provider: str
     overrun: Overrun
@@ -59,7 +59,7 @@ class Breach:
     parts: tuple[tuple[str, int], ...]
 
     def sentence(self) -> str:
-        """Return the sum that does not fit."""
+        """Return the sum that exceeds the window."""
         window = self.overrun.window
         addition = " + ".join(f"{job} {count:,}" for job, count in self.parts)
         return (
@@ -85,8 +85,9 @@ def plan_year(
     Args:
         specs: The jobs.
         keys: How many keys each provider has.
-        start: When the year begins.
-        inputs: What the jobs' queries find, by job; without them the usual number of items counts.
+        start: The begin of the year.
+        inputs: The rows of the jobs' input queries, by job. The usual number of items replaces
+            missing inputs.
     """
     return list(_plans(specs, keys, start, inputs or {}))
 
@@ -97,24 +98,22 @@ def _plans(
     for spec in specs:
         if spec.manual or spec.derive is not None:
             continue
-        able = [
-            one for one in spec.sources if not one.provider.needs_key or keys.get(one.provider.name)
-        ]
-        if not able:
+        sources = spec.usable_sources(keys)
+        if not sources:
             names = " or ".join(source.provider.title for source in spec.sources)
             yield JobPlan(spec.name, None, (), 0, why_not=f"no key for {names}")
-        for source in able if spec.complete else able[:1]:
+        for source in sources if spec.complete else sources[:1]:
             yield _plan(spec, source, start, inputs.get(spec.name, {}))
 
 
 def _plan(
-    spec: JobSpec, source: Source, start: datetime, found: Mapping[str, tuple[Record, ...]]
+    spec: JobSpec, source: Source, start: datetime, inputs: Mapping[str, tuple[Record, ...]]
 ) -> JobPlan:
     slots = list(spec.schedule.between(start, start + YEAR))
 
     def items(slot: datetime) -> int:
-        run = Run(spec.name, slot, slot, inputs=found)
-        count = sum(1 for _ in source.plan(run)) if _complete(spec, found) else 0
+        run = Run(spec.name, slot, slot, inputs=inputs)
+        count = sum(1 for _ in source.plan(run)) if _complete(spec, inputs) else 0
         return count or spec.typical_items
 
     if spec.sweep:
@@ -123,20 +122,22 @@ def _plan(
     return JobPlan(spec.name, source.provider, calls, items(start))
 
 
-def _complete(spec: JobSpec, found: Mapping[str, tuple[Record, ...]]) -> bool:
-    return all(found.get(name) for name in spec.inputs)
+def _complete(spec: JobSpec, inputs: Mapping[str, tuple[Record, ...]]) -> bool:
+    return all(inputs.get(name) for name in spec.inputs)
 
 
 def _sweep(
     spec: JobSpec, source: Source, slots: Sequence[datetime], items: Callable[[datetime], int]
 ) -> JobPlan:
-    """Play the year: each run takes the items that were never collected, then the oldest."""
+    """Simulate a year of a sweep: each run takes new items first, then the oldest."""
     assert spec.refresh is not None
+    # A year of a job with 500 items has 100,000 item visits, so the simulation keeps no queue: the
+    # item after the one taken last is always the one collected longest ago.
     count = items(slots[0]) if slots else 0
     done_at: list[datetime | None] = [None] * count
     calls: list[tuple[datetime, int]] = []
     complete_at: datetime | None = None
-    oldest = 0  # the items are asked in a ring, so that one place says which is next
+    oldest = 0  # items are taken in a ring, so one index tells which item is next
     for slot in slots:
         taken = 0
         while taken < min(spec.batch or count, count):
@@ -154,12 +155,12 @@ def _sweep(
 
 
 def breaches(plans: Sequence[JobPlan], *, keys: Mapping[str, int]) -> list[Breach]:
-    """Return the first window of each kind that the timetable breaks, with its sum."""
-    found: list[Breach] = []
+    """Return the first window of each quota that the timetable exceeds."""
+    exceeded: list[Breach] = []
     providers = {plan.provider.name: plan.provider for plan in plans if plan.provider}
     for name, provider in sorted(providers.items()):
-        mine = [plan for plan in plans if plan.provider is provider]
-        together = sorted(call for plan in mine for call in plan.calls)
+        provider_plans = [plan for plan in plans if plan.provider is provider]
+        together = sorted(call for plan in provider_plans for call in plan.calls)
         count = max(1, keys.get(name, 0))
         for window in provider.quota.windows:
             if not _long(window):
@@ -167,10 +168,12 @@ def breaches(plans: Sequence[JobPlan], *, keys: Mapping[str, int]) -> list[Breac
             first = next(overruns(window, together, keys=count), None)
             if first is not None:
                 parts = tuple(
-                    (plan.job, calls) for plan in mine if (calls := _within(plan, first)) > 0
+                    (plan.job, calls)
+                    for plan in provider_plans
+                    if (calls := _within(plan, first)) > 0
                 )
-                found.append(Breach(provider.title, first, count, parts))
-    return found
+                exceeded.append(Breach(provider.title, first, count, parts))
+    return exceeded
 
 
 def _long(window: Window) -> bool:
@@ -183,10 +186,10 @@ def _within(plan: JobPlan, overrun: Overrun) -> int:
 
 
 def usual_keys(configured: Mapping[str, int]) -> dict[str, int]:
-    """Return the keys to plan with: those that are set, or where none is, the usual ones."""
+    """Return how many keys to plan with: the configured ones, or the usual ones without any."""
     return dict(configured) if any(configured.values()) else dict(USUAL_KEYS)
 
 
 def now() -> datetime:
-    """Return the start of this hour, UTC: a plan does not change within it."""
+    """Return the start of this hour, UTC, so that a plan is the same for an hour."""
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""`ray-pipeline deploy`: put the manifests on a Kubernetes cluster, and go back."""
+"""`ray-pipeline deploy`: apply the manifests to a Kubernetes cluster, or go back to a revision."""
 
 import functools
 import sys
@@ -22,20 +22,20 @@ from ray_pipeline.cli.deploy_tables import (
 from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.kubernetes.deploy.diff import Change
 from ray_pipeline.kubernetes.deploy.failures import MissingKinds
-from ray_pipeline.kubernetes.deploy.kube import Kube, connect
-from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, leave_out, read
-from ray_pipeline.kubernetes.deploy.needs import home_of
-from ray_pipeline.kubernetes.deploy.objects import Json
-from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
-from ray_pipeline.kubernetes.deploy.plan import plan as compare
-from ray_pipeline.kubernetes.deploy.release import (
+from ray_pipeline.kubernetes.deploy.installation import (
     HOLDS_DATA,
     current,
     revisions,
     statuses,
     undeploy,
 )
-from ray_pipeline.kubernetes.deploy.release import deploy as roll_out
+from ray_pipeline.kubernetes.deploy.installation import deploy as roll_out
+from ray_pipeline.kubernetes.deploy.kube import Kube, connect
+from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, leave_out, read
+from ray_pipeline.kubernetes.deploy.needs import home_of
+from ray_pipeline.kubernetes.deploy.objects import Json
+from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
+from ray_pipeline.kubernetes.deploy.plan import plan as compare
 from ray_pipeline.kubernetes.deploy.revisions import dropped, latest, target
 from ray_pipeline.kubernetes.deploy.rollout import Progress, Rollout
 from ray_pipeline.kubernetes.deploy.sizing import needs
@@ -46,13 +46,13 @@ FAILED = 1
 CHANGES = 2
 INTERRUPTED = 130
 TIMEOUT_S = 900.0
-# A checkout, also when one stands elsewhere; and an installed package, which has them inside.
+# The manifests are in the current folder, in the checkout of this module, or in the package.
 ROOTS = (Path(), Path(__file__).resolve().parents[2], Path(__file__).resolve().parents[1])
 
 deploy_app = typer.Typer(
     no_args_is_help=True,
-    help="Put the manifests on a Kubernetes cluster: plan, apply, status, rollback, delete. "
-    "Exit status: 0 done, 1 not done or not ready, 2 (plan) there are changes, 130 Ctrl-C.",
+    help="Apply the manifests to a Kubernetes cluster: plan, apply, status, rollback, delete. "
+    "Exit status: 0 done, 1 not done or not ready, 2 (plan) changes, 130 Ctrl-C.",
 )
 
 Overlay = Annotated[
@@ -61,36 +61,34 @@ Overlay = Annotated[
 ]
 Without = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Leave a component out, such as monitoring; more than once for more than one."
-    ),
+    typer.Option(help="Leave a component out, such as monitoring; may be repeated."),
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="For objects that name none. Default: where Ray is."),
+    typer.Option("--namespace", "-n", help="For objects without a namespace. Default: Ray's."),
 ]
-OfRelease = Annotated[
-    str, typer.Option("--namespace", "-n", help="The namespace that was deployed to.")
+OfInstallation = Annotated[
+    str, typer.Option("--namespace", "-n", help="The namespace of the installation.")
 ]
 Kubeconfig = Annotated[
     Path | None, typer.Option(help="Default: KUBECONFIG, then ~/.kube/config, then the pod's own.")
 ]
-Context = Annotated[str | None, typer.Option(help="Which of its contexts. Default: the current.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Context = Annotated[
+    str | None, typer.Option(help="A context of the kubeconfig. Default: the current one.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Force = Annotated[
     bool, typer.Option("--force-conflicts", help="Take over fields that other programs set.")
 ]
-Timeout = Annotated[
-    float, typer.Option(min=1, help="Seconds until what is not ready is explained and given up.")
-]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds to wait for all objects to be ready.")]
 
 
 def _command(function: Callable[P, int]) -> Callable[P, None]:
     """
-    Make a function that returns an exit code into a command.
+    Turn a function that returns an exit code into a command.
 
-    Not asynchronous, unlike the other commands: the client is not, and only so does Ctrl-C reach
-    it at once.
+    The Kubernetes client blocks, so these commands are synchronous, unlike the others. Ctrl-C
+    therefore reaches them at once.
     """
 
     @functools.wraps(function)
@@ -123,9 +121,9 @@ def plan(
     """
     Show what `apply` would change, field by field, without changing anything.
 
-    The server answers a dry run, so its defaults, its checks and your rights are all in it. Values
-    of secrets are never shown. Exit status: 0 nothing would change, 2 something would, 1 it cannot
-    be applied as it is.
+    The plan is the server's dry run, so it includes the server's defaults and checks, and your
+    rights. Values of secrets are never shown. Exit status: 0 no changes, 2 changes, 1 the manifests
+    cannot be applied.
     """
     objects = _objects(overlay, namespace, without)
     with _cluster(kubeconfig, context) as kube:
@@ -154,11 +152,11 @@ def apply(
     timeout: Timeout = TIMEOUT_S,
 ) -> int:
     """
-    Show the plan, ask, apply it in order, and wait until everything is ready.
+    Show the plan, ask for confirmation, apply it in order, and wait until all objects are ready.
 
-    In order: namespaces, operators, secrets, configuration, stores, Kafka, topics and users,
-    migration, Ray, applications, the rest. What is stuck is explained, with its fix. It may be
-    repeated at any time; each apply is a revision that `rollback` can return to.
+    The order: namespaces, operators, secrets, configuration, stores, Kafka, topics and users,
+    migration, Ray, applications, everything else. An object that is stuck is explained, with a fix.
+    An apply may be repeated at any time. Each apply is a revision to which `rollback` can return.
     """
     objects = _objects(overlay, namespace, without)
     source = " without ".join([overlay, *(without or ())])
@@ -173,25 +171,25 @@ def apply(
 @_command
 def status(
     *,
-    namespace: OfRelease = NAMESPACE,
+    namespace: OfInstallation = NAMESPACE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     as_json: AsJson = False,
 ) -> int:
     """
-    Show every object of the release, what is not ready, why, and what to do about it.
+    Show every object of the installation; for those that are not ready, the reason and the fix.
 
-    Exit status: 0 when everything is ready, 1 when something is not.
+    Exit status: 0 if all objects are ready, 1 if not.
     """
     with _cluster(kubeconfig, context) as kube:
         last, history = current(kube, namespace)
-        found = statuses(kube, last)
+        objects = statuses(kube, last)
     if as_json:
-        rows = [asdict(one) for one in found]
+        rows = [asdict(status) for status in objects]
         print_json({"revision": last.number, "state": last.state, "objects": rows})
     else:
-        show(render_statuses(last, history, found))
-    return 0 if all(one.readiness.state == "ready" for one in found) else FAILED
+        show(render_statuses(last, history, objects))
+    return 0 if all(status.readiness.state == "ready" for status in objects) else FAILED
 
 
 @deploy_app.command("rollback")
@@ -199,9 +197,9 @@ def status(
 def rollback(
     *,
     to: Annotated[
-        int | None, typer.Option(help="A revision's number. Default: the last that was ready.")
+        int | None, typer.Option(help="A revision's number. Default: the last ready one.")
     ] = None,
-    namespace: OfRelease = NAMESPACE,
+    namespace: OfInstallation = NAMESPACE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     yes: Yes = False,
@@ -211,14 +209,14 @@ def rollback(
     """
     Apply the manifests of an earlier revision again, as a new one.
 
-    Manifests go back; data and the database's schema do not: migrations only add.
+    Data and the database's schema do not go back: migrations only add.
     """
     with _cluster(kubeconfig, context) as kube:
         _, history = current(kube, namespace)
-        wanted = target(history, to)
-        typer.echo(f"back to revision {wanted.number} of {wanted.at}, from {wanted.source}")
+        goal = target(history, to)
+        typer.echo(f"back to revision {goal.number} of {goal.at}, from {goal.source}")
         return _apply(
-            kube, wanted.objects, source=f"rollback to {wanted.number}",
+            kube, goal.objects, source=f"rollback to {goal.number}",
             command=_apply_command("OVERLAY", None),
             yes=yes, force=force_conflicts, timeout_s=timeout,
         )  # fmt: skip
@@ -229,24 +227,24 @@ def rollback(
 def delete(
     *,
     data: Annotated[
-        bool, typer.Option("--data", help="Delete volumes and namespaces too: what was collected.")
+        bool, typer.Option("--data", help="Delete volumes and namespaces too, with all data.")
     ] = False,
-    namespace: OfRelease = NAMESPACE,
+    namespace: OfInstallation = NAMESPACE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     yes: Yes = False,
     timeout: Timeout = TIMEOUT_S,
 ) -> int:
     """
-    Delete the release, last things first. Volumes stay, and what was collected, unless --data.
+    Delete the installation in reverse order. Without --data, volumes and collected data stay.
     """
     with _cluster(kubeconfig, context) as kube:
         last, _ = current(kube, namespace)
-        kept = "" if data else f" but {', '.join(sorted(HOLDS_DATA))}"
-        typer.echo(f"revision {last.number}: {len(last.refs)} objects go,{kept or ' DATA TOO'}")
-        _ask(f"Delete the release in {namespace} on {kube.host}?", yes=yes)
+        extent = "DATA TOO" if data else f"except {', '.join(sorted(HOLDS_DATA))}"
+        typer.echo(f"revision {last.number}: {len(last.refs)} objects are deleted, {extent}")
+        _confirm(f"Delete the installation in {namespace} on {kube.host}?", yes=yes)
         rollout = _rollout(kube, timeout_s=timeout)
-        with _interruptible(rollout.progress, "the same delete again goes on"):
+        with _interruptible(rollout.progress, "run the same delete again to continue"):
             left = undeploy(rollout, namespace=namespace, data=data)
     typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in left))
     return 0
@@ -260,17 +258,17 @@ def sizing(
     as_json: AsJson = False,
 ) -> int:
     """
-    Add up the pods, the memory and the CPU that the manifests ask for; no cluster is needed.
+    Add up the pods, the memory and the CPU that the manifests request; this needs no cluster.
 
-    Compared with five servers of 4 cores and 8 GB, less what K3s and the system take. Exit status:
-    1 when they do not fit, even for the minutes of an upgrade.
+    The sums are compared with five servers of 4 cores and 8 GB, less the shares of K3s and the
+    system. Exit status: 1 if they do not fit, even for the minutes of an upgrade.
     """
-    wanted = needs(_objects(profile, None))
-    report = sizing_as_json(profile, wanted)
+    pods = needs(_objects(profile, None))
+    report = sizing_as_json(profile, pods)
     if as_json:
         print_json(report)
     else:
-        show(render_needs(profile, wanted))
+        show(render_needs(profile, pods))
     return 0 if report["fits"] else FAILED
 
 
@@ -294,7 +292,7 @@ def _require_kinds(kube: Kube, objects: Sequence[Json], command: str) -> None:
 def _cluster(kubeconfig: Path | None, context: str | None) -> Iterator[Kube]:
     kube = connect(kubeconfig=kubeconfig, context=context)
     try:
-        kube.version()  # says at once, and once, where the cluster is away
+        kube.version()  # fails at once if the cluster is away
         yield kube
     finally:
         kube.close()
@@ -333,19 +331,19 @@ def _apply(
     _show_plan(kube, objects, changes)
     if _blocked(changes):
         raise ConfigurationError(
-            "nothing was applied: the server refuses what is marked ! above",
-            fix="each has its fix beside it",
+            "nothing was applied: the server refuses the objects marked ! above",
+            fix="apply the fix of each of these objects",
         )
     last = latest(revisions(kube, namespace))
     if last and last.state == "ready" and not any(change.counts for change in changes):
-        typer.echo(f"nothing to do: revision {last.number} is what the manifests say")
+        typer.echo(f"nothing to do: revision {last.number} equals the manifests")
         return 0
-    _ask(f"Apply this to {kube.host}?", yes=yes)
+    _confirm(f"Apply this to {kube.host}?", yes=yes)
     rollout = _rollout(kube, timeout_s=timeout_s, force=force)
-    again = "the same command again goes on where this one ended"
-    with _interruptible(rollout.progress, f"{again}; `ray-pipeline deploy rollback` goes back"):
-        done = roll_out(rollout, objects, namespace=namespace, source=source)
-    typer.echo(f"revision {done.number} is ready")
+    advice = "the same command again goes on here; `ray-pipeline deploy rollback` goes back"
+    with _interruptible(rollout.progress, advice):
+        revision = roll_out(rollout, objects, namespace=namespace, source=source)
+    typer.echo(f"revision {revision.number} is ready")
     return 0
 
 
@@ -354,27 +352,27 @@ def _rollout(kube: Kube, *, timeout_s: float, force: bool = False) -> Rollout:
     return Rollout(kube, say=typer.echo, deadline_s=deadline_s, force=force)
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def _confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigurationError("nobody is there to be asked", fix="add --yes")
+        raise ConfigurationError("confirmation needs a terminal", fix="add --yes")
     if not typer.confirm(question):
         raise typer.Exit(FAILED)
 
 
 @contextmanager
-def _interruptible(progress: Progress, how_to_go_on: str) -> Iterator[None]:
-    """After Ctrl-C, say what state things are in and how to go on."""
+def _interruptible(progress: Progress, advice: str) -> Iterator[None]:
+    """After Ctrl-C, print the progress and how to continue."""
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(
             f"\ninterrupted at {progress.wave}: {len(progress.applied)} of {progress.total} "
-            "objects were applied; nothing is taken back, and the cluster goes on by itself",
+            "objects were applied; they stay, and the cluster continues with them",
             err=True,
         )
         for line in progress.waiting:
             typer.echo(f"  not ready: {line}", err=True)
-        typer.echo(f"{how_to_go_on}; `ray-pipeline deploy status` looks", err=True)
+        typer.echo(f"{advice}; `ray-pipeline deploy status` shows the state", err=True)
         raise

@@ -1,4 +1,4 @@
-"""Commands for batch jobs: list, run, backfill, plan, why, runs, quotas, new."""
+"""Commands for batch jobs: list, run, backfill, plan, why, runs, findings, quotas, new."""
 
 import asyncio
 import contextlib
@@ -31,6 +31,7 @@ from ray_pipeline.cli.tables import (
 )
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local.announced import keys_in_use
+from ray_pipeline.observe.job_list import job_facts
 from ray_pipeline.observe.why import explain
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.services.job_run import collect
@@ -42,7 +43,7 @@ from ray_pipeline.storage.postgres.quota_rows import read_quotas
 from ray_pipeline.storage.postgres.runs import last_runs, recent_runs
 from ray_pipeline.timestamps import in_utc
 
-# What a command's exit status says of a run.
+# The exit status of a command for each state of a run.
 EXIT = {"succeeded": 0, "nothing_new": 0, "deferred": 0, "failed": 1, "refused": 1}
 
 Name = Annotated[str, typer.Argument(help="A job's name, as `ray-pipeline jobs` lists them.")]
@@ -57,27 +58,17 @@ new_app = typer.Typer(no_args_is_help=True, help="Write the beginning of somethi
 
 @command
 async def jobs(*, as_json: AsJson = False) -> int:
-    """List every batch dataset: what it is, where it comes from, when, and into which tables."""
-    specs = all_jobs()
+    """List the batch datasets with their sources, schedules and tables."""
+    specs, moment = all_jobs(), datetime.now(UTC)
     if as_json:
         print_json(
             [
-                {
-                    "name": spec.name,
-                    "title": spec.title,
-                    "sources": [source.provider.name for source in spec.sources],
-                    "tables": [table.name for table in spec.tables],
-                    "schedule": None if spec.manual else spec.schedule.expression,
-                    "zone": spec.schedule.zone,
-                    "next": None if spec.manual else spec.schedule.next(datetime.now(UTC)),
-                    "sweep": spec.sweep,
-                    "catch_up": spec.catch_up,
-                }
+                job_facts(spec, now=moment) | {"sweep": spec.sweep, "catch_up": spec.catch_up}
                 for spec in specs
             ]
         )
     else:
-        show(render_jobs(specs, datetime.now(UTC)))
+        show(render_jobs(specs, moment))
     return 0
 
 
@@ -88,17 +79,17 @@ async def run(
     slot: Slot = None,
     trigger: Annotated[str, typer.Option(hidden=True)] = "hand",
     again: Annotated[
-        bool, typer.Option("--again", help="Ask for everything, also what the slot has already.")
+        bool, typer.Option("--again", help="Request every item again, also collected ones.")
     ] = False,
     as_json: AsJson = False,
     until_stdin_ends: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> int:
     """
-    Run one job now, in the foreground; it needs Postgres and nothing else.
+    Run one job now, in the foreground. It needs Postgres only.
 
-    A run goes on where an earlier one of the same slot stopped. On a cluster the same is
-    `ray job submit -- ray-pipeline run NAME`. Exit status: 0 when it succeeded, found nothing new
-    or was deferred by a quota (run it again later), 1 when it failed or was refused.
+    A run continues where an earlier run of the same slot stopped. On a cluster, use
+    `ray job submit -- ray-pipeline run NAME`. Exit status: 0 if the run succeeded, found nothing
+    new or was deferred by a quota (run it again later), 1 if it failed or was refused.
     """
     settings, spec = load(), job(name)
     if until_stdin_ends:
@@ -124,9 +115,9 @@ async def backfill(
     as_json: AsJson = False,
 ) -> int:
     """
-    Run a job for every slot of a stretch of the past that has not been collected, oldest first.
+    Run a job for every slot of a past period that is not collected yet, oldest first.
 
-    It stops at a quota, and goes on where it stopped when it is run again.
+    It stops when a quota is used up. Run it again to continue.
     """
     settings, spec = load(), job(name)
     first, last = _moment(from_), _moment(to) if to else datetime.now(UTC)
@@ -137,8 +128,8 @@ async def backfill(
             fix=f"its schedule is {spec.schedule.expression!r} in {spec.schedule.zone}",
         )
     async with session(settings.postgres_dsn(), name="backfill") as connection:
-        known = await recent_runs(connection, job=name, limit=100_000)
-    done = {row["slot"] for row in known if row["state"] in {"succeeded", "nothing_new"}}
+        stored_runs = await recent_runs(connection, job=name, limit=100_000)
+    done = {row["slot"] for row in stored_runs if row["state"] in {"succeeded", "nothing_new"}}
     outcomes: list[dict[str, object]] = []
     worst = 0
     for slot in slots:
@@ -170,10 +161,10 @@ async def plan(
     as_json: AsJson = False,
 ) -> int:
     """
-    Add up a year of calls against every quota; refuse a timetable that cannot fit.
+    Add up a year of calls and compare it with every quota.
 
-    It plans with the keys that are set; where none is set, with the usual ones. With a database
-    it counts the symbols that are there. Exit status: 0 when everything fits, 1 otherwise.
+    The plan assumes the keys that are set, or the usual numbers of keys if none is set. With a
+    database it counts the stored symbols. Exit status: 0 if everything fits, 1 otherwise.
     """
     settings = load()
     counts = _key_counts(keys) if keys else usual_keys(_counts(settings))
@@ -189,18 +180,18 @@ async def plan(
             {
                 "keys": counts,
                 "fits": not broken,
-                "breaches": [one.sentence() for one in broken],
+                "breaches": [breach.sentence() for breach in broken],
                 "jobs": [
                     {
-                        "job": one.job,
-                        "provider": one.provider.name if one.provider else None,
-                        "runs": len(one.calls),
-                        "calls": one.total,
-                        "items": one.items,
-                        "complete_at": one.complete_at,
-                        "why_not": one.why_not,
+                        "job": job_plan.job,
+                        "provider": job_plan.provider.name if job_plan.provider else None,
+                        "runs": len(job_plan.calls),
+                        "calls": job_plan.total,
+                        "items": job_plan.items,
+                        "complete_at": job_plan.complete_at,
+                        "why_not": job_plan.why_not,
                     }
-                    for one in plans
+                    for job_plan in plans
                 ],
             }
         )
@@ -214,7 +205,7 @@ async def plan(
 async def why(
     name: Annotated[str, typer.Argument(help="A job or a table.")], *, as_json: AsJson = False
 ) -> int:
-    """Say in one sentence why a dataset is not fresh, and what would change that."""
+    """Explain in one sentence why a dataset is not fresh, and what would change that."""
     settings = load()
     specs = jobs_of_table(name) or (job(name),)
     keys = keys_in_use(settings).counts()
@@ -231,7 +222,12 @@ async def why(
         for spec in specs
     ]
     if as_json:
-        print_json([{"job": one.job, "fresh": one.fresh, "why": one.sentence} for one in answers])
+        print_json(
+            [
+                {"job": answer.job, "fresh": answer.fresh, "why": answer.sentence}
+                for answer in answers
+            ]
+        )
     else:
         for answer in answers:
             typer.echo(answer.sentence)
@@ -245,7 +241,7 @@ async def runs(
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 30,
     as_json: AsJson = False,
 ) -> int:
-    """List the newest runs: state, calls, rows, and why."""
+    """List the newest runs with their states, calls, rows and reasons."""
     if name is not None:
         job(name)
     async with session(load().postgres_dsn(), name="runs") as connection:
@@ -265,8 +261,8 @@ async def findings(
     as_json: AsJson = False,
 ) -> int:
     """
-    List what checks of the stored data found: keys, ranges, few rows, nothing new for long; and
-    runs that could not be started in the usual way.
+    List the findings of checks: keys, ranges, few rows, no new events; and runs that were not
+    started in the usual way.
     """
     if name is not None:
         job(name)
@@ -281,7 +277,7 @@ async def findings(
 
 @command
 async def quotas(*, as_json: AsJson = False) -> int:
-    """Show what every key has used, has left, and when it has room again; keys by fingerprint."""
+    """Show the used and remaining calls of every key, by fingerprint, and when windows restart."""
     settings = load()
     keys = keys_in_use(settings)
     async with session(settings.postgres_dsn(), name="quotas") as connection:
@@ -300,7 +296,7 @@ async def new_job(
     *,
     into: Annotated[Path, typer.Option(help="The project's folder.", file_okay=False)] = Path(),
 ) -> int:
-    """Write a dataset that works: its module, its table's migration, and its test."""
+    """Write a working dataset: its module, the migration of its table, and its test."""
     for path in skeleton.write(name, into):
         typer.echo(f"wrote {path}")
     typer.echo(f"next: fill in plan and parse, then `ray-pipeline run {name}`")
@@ -344,7 +340,7 @@ async def _collect(
 
 
 def _interrupt_at_end_of_stdin() -> None:
-    """End as Ctrl-C ends it, with the run written down, when whoever started this process ends."""
+    """End like Ctrl-C, which records the end of the run, when the parent process ends."""
     if not os.read(sys.stdin.fileno(), 1024):
         asyncio.get_running_loop().remove_reader(sys.stdin)
         signal.raise_signal(signal.SIGINT)
@@ -352,7 +348,7 @@ def _interrupt_at_end_of_stdin() -> None:
 
 @contextlib.asynccontextmanager
 async def _limiter() -> AsyncIterator[Limiter | None]:
-    """Return the cluster's limiter inside a Ray job; None elsewhere: the ledger does it too."""
+    """Yield the limiter of the cluster inside a Ray job, else None: the run uses the ledger."""
     if not os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or not os.environ.get("RAY_ADDRESS"):
         yield None
         return
@@ -391,12 +387,12 @@ def _moment(text: str) -> datetime:
 
 
 def _counts(settings: Settings) -> dict[str, int]:
-    return {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
+    return {provider.name: len(settings.keys(provider.name)) for provider in PROVIDERS}
 
 
 def _key_counts(text: str) -> dict[str, int]:
-    names = {one.name for one in PROVIDERS}
-    found: dict[str, int] = {}
+    names = {provider.name for provider in PROVIDERS}
+    counts: dict[str, int] = {}
     for part in text.split(","):
         match = KEY_COUNT.fullmatch(part.strip())
         if match is None or match[1] not in names:
@@ -404,13 +400,13 @@ def _key_counts(text: str) -> dict[str, int]:
                 f"--keys {part.strip()!r} cannot be read",
                 fix=f"PROVIDER=COUNT, comma separated; providers: {', '.join(sorted(names))}",
             )
-        found[match[1]] = int(match[2])
-    return found
+        counts[match[1]] = int(match[2])
+    return counts
 
 
 def main() -> None:
-    """Run one job, as a scheduled process does: without the imports of all other commands."""
-    # A traceback with local variables would have the keys.
+    """Run one job in a scheduled process, without the imports of the other commands."""
+    # A traceback with local variables would show the keys.
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     app.command()(run)
     app()

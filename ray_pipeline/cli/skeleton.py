@@ -1,4 +1,4 @@
-"""`ray-pipeline new job`: the files of a dataset that works, to begin from."""
+"""`ray-pipeline new job`: write the files of a small working dataset."""
 
 import keyword
 import re
@@ -11,28 +11,27 @@ NAME = re.compile(r"[a-z][a-z0-9_]{2,50}")
 MODULE = '''"""{title}: describe it in one line."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import day, decimal
 from ray_pipeline.providers import FRED
 from ray_pipeline.schedules.cron import Cron
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class {row}:
-    """One row: its fields are the table's columns."""
+    """The columns: each is read from the key of its name, or from the key that `column` names."""
 
     date: date
-    value: Decimal | None
-    source: str
+    value: Decimal | None = column("value")
+    source: str = "fred"
 
 
 def plan(_run: Run) -> Iterator[Request]:
-    """Say what to ask: one request an item."""
+    """Make one request for each item."""
     yield Request(
         item="GDP", path="/series/observations", params={{"series_id": "GDP", "file_type": "json"}}
     )
@@ -44,14 +43,7 @@ def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
 
     {{"observations": [{{"date": "2025-06-01", "value": "3.89"}}, ...]}}
     """
-    yield from each(body["observations"], _row)
-
-
-def _row(point: Json) -> {row}:
-    found = day(point["date"])
-    if found is None:
-        raise ValueError("no date")
-    return {row}(found, decimal(point["value"]), "fred")
+    yield from each(body["observations"], lambda point: read_row({row}, point))
 
 
 SPEC = JobSpec(
@@ -82,7 +74,7 @@ SLOT = datetime(2026, 1, 5, 6, tzinfo=UTC)
 
 
 def test_an_answer_becomes_rows():
-    """A point without a figure keeps its row, with NULL."""
+    """A point without a value keeps its row, with NULL."""
     body = {{"observations": [{{"date": "2025-06-01", "value": "3.89"}},
                              {{"date": "2025-07-01", "value": "."}}]}}
     request = Request("GDP", "/series/observations")
@@ -98,7 +90,7 @@ def write(name: str, into: Path) -> list[Path]:
     Write the files of a new dataset, and return their paths.
 
     Raises:
-        PipelineError: If the name cannot be one, or a file of it exists.
+        PipelineError: If the name is invalid, or one of the files exists.
     """
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise PipelineError(

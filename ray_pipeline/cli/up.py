@@ -21,7 +21,6 @@ from ray_pipeline import settings as settings_module
 from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.ray_runtime import RayConnection
-from ray_pipeline.actors.scheduler import scheduled
 from ray_pipeline.actors.supervisor import Supervisor
 from ray_pipeline.cli.common import command
 from ray_pipeline.cli.local import check_broker
@@ -34,6 +33,7 @@ from ray_pipeline.observe.status import FeedRow, with_rates
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.redact import fingerprint
+from ray_pipeline.services.scheduling import scheduled
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.audit_facts import run_audit
 from ray_pipeline.storage.kafka.broker import ensure_topics

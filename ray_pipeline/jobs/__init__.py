@@ -1,8 +1,8 @@
 """
-One module per batch dataset, each with one SPEC; a module that is put here is discovered.
+One module for each batch dataset, with one SPEC. A new module is discovered by its place here.
 
 Modules with a leading underscore are shared by several datasets.
 """
 
-# The modules here that describe what a dataset is made of, and are no dataset themselves.
-VOCABULARY = frozenset({"spec", "table", "values"})
+# The modules that define the vocabulary of datasets instead of datasets.
+VOCABULARY = frozenset({"columns", "spec", "table", "values"})

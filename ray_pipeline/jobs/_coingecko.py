@@ -1,11 +1,11 @@
-"""What CoinGecko's datasets share."""
+"""Parts that several datasets of CoinGecko use."""
 
 from collections.abc import Mapping
 from datetime import datetime
 
 from ray_pipeline.jobs.spec import Json, Request
 
-# By how much they are traded against won; what a premium is measured on.
+# The coins with the largest volume against the Korean won; the Korean premium is measured on them.
 MAJORS: dict[str, str] = {
     "bitcoin": "BTC",
     "ethereum": "ETH",
@@ -22,24 +22,28 @@ TICKERS_A_PAGE = 100
 
 
 def batch_id(slot: datetime) -> str:
-    """Return a batch's name: its slot."""
+    """Return the name of a slot's batch."""
     return f"{slot:%Y%m%d_%H%M%S}"
 
 
 def next_page(request: Request, facts: Mapping[str, str]) -> Request:
-    """Return the request of the page after this one."""
+    """Return the request of the next page."""
     params = {**request.params, "page": str(int(request.params.get("page", "1")) + 1)}
     return Request(request.item, request.path, params, facts, request.page + 1)
 
 
 def tickers(body: Json) -> list[Json]:
-    """Return the tickers of a page; an object that has none is no page of tickers."""
-    found = body["tickers"]
-    if not isinstance(found, list):
+    """Return the tickers of a page.
+
+    Raises:
+        LookupError, TypeError: If the object is not a page of tickers.
+    """
+    page = body["tickers"]
+    if not isinstance(page, list):
         raise TypeError("tickers is not a list")
-    return found
+    return page
 
 
 def exchange_of(ticker: Json) -> str:
-    """Return the exchange's identifier; empty where it has none."""
+    """Return the identifier of a ticker's exchange, empty if it is missing."""
     return str((ticker.get("market") or {}).get("identifier") or "")

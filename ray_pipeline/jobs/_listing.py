@@ -1,4 +1,4 @@
-"""What a list had when it was last read whole, so that `prune` can find what has left it."""
+"""The items of a list when it was last read completely; `prune` removes rows that are not in it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ray_pipeline.jobs.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The newest whole answer of a job, by its items' keys."""
+    """The keys in the newest complete answer of a job."""
 
     job: str
     slot: datetime
@@ -21,5 +21,5 @@ LISTINGS = Table("listings", Listing, key=("job",))
 
 
 def listing(run: Run, items: Iterable[str]) -> Listing:
-    """Return the listing of a run; the order and repetitions of an answer mean nothing."""
+    """Return the listing of a run, sorted and without repetitions."""
     return Listing(run.job, run.slot, sorted(set(items)))

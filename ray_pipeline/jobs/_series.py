@@ -1,46 +1,64 @@
-"""What the macro-economic series share: FRED's and Alpha Vantage's points, and their dates."""
+"""What the macro-economic series share: the requests to FRED and Alpha Vantage, and the rows."""
 
-from collections.abc import Callable, Iterator
-from datetime import date
-from decimal import Decimal
+from collections.abc import Iterator
 
-from ray_pipeline.jobs.spec import Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.values import day, decimal
 from ray_pipeline.providers import ALPHA_VANTAGE, FRED
 
-MakeRow = Callable[[date, Decimal, Json, str], object]  # day, value, the whole answer, source
+FRED_PATH = "/series/observations"
+# An annual series of Alpha Vantage has one interval, which is not requested.
+INTERVALS = {"monthly": {"interval": "monthly"}}
 
 
-def sources(
-    series_id: str, function: str, make: MakeRow, *, interval: str = ""
+def series(
+    row: type, fred_id: str, function: str, *, value: str, interval: str, unit: str, name: str
 ) -> tuple[Source, ...]:
-    """Return FRED, and Alpha Vantage for those without its key; both give the whole history."""
+    """
+    Return the sources of a series: FRED, or Alpha Vantage for users without a key of FRED.
 
-    def plan_fred(_run: Run) -> Iterator[Request]:
-        params = {"series_id": series_id, "file_type": "json"}
-        yield Request("", "/series/observations", params)
+    Each answers one request with the whole history.
+
+    Args:
+        row: The row type, with the columns date, interval_type, unit, name, source and `value`.
+        fred_id: The series at FRED.
+        function: The series at Alpha Vantage.
+        value: The column that holds the value.
+        interval: Stored with each point, and requested from Alpha Vantage if it is monthly.
+        unit: Stored if the answer names no unit.
+        name: Stored if the answer has no name.
+    """
+
+    def point_of(point: Json, body: Json, source: str) -> object | None:
+        # A period without a value gives no row: readers expect a number in each.
+        moment, number = day(point["date"]), decimal(point["value"])
+        if moment is None:
+            raise ValueError("no date")
+        if number is None:
+            return None
+        point_row: object = row(
+            **{value: number},
+            date=moment,
+            interval_type=interval,
+            # FRED's `units` is the code of a transformation: Alpha Vantage alone names the unit.
+            unit=str(body.get("unit") or unit),
+            name=str(body.get("name") or name),
+            source=source,
+        )
+        return point_row
 
     def parse_fred(body: Json, _request: Request, _run: Run) -> Iterator[object]:
         """{"observations": [{"date": "2025-06-01", "value": "3.89"}, ...]}"""
-        yield from each(body["observations"], lambda point: _point(point, body, make, "fred"))
-
-    def plan_alpha_vantage(_run: Run) -> Iterator[Request]:
-        params = {"function": function, "datatype": "json"}
-        yield Request("", "/query", params | ({"interval": interval} if interval else {}))
+        yield from each(body["observations"], lambda point: point_of(point, body, "fred"))
 
     def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[object]:
         """{"name": ..., "unit": ..., "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}"""
-        yield from each(body["data"], lambda point: _point(point, body, make, "alpha_vantage"))
+        yield from each(body["data"], lambda point: point_of(point, body, "alpha_vantage"))
 
+    fred = one_call(FRED_PATH, {"series_id": fred_id, "file_type": "json"})
+    params = {"function": function, "datatype": "json"}
+    alpha_vantage = one_call("/query", params | INTERVALS.get(interval, {}))
     return (
-        Source(FRED, plan_fred, parse_fred, empty=False),
-        Source(ALPHA_VANTAGE, plan_alpha_vantage, parse_alpha_vantage, empty=False),
+        Source(FRED, fred, parse_fred, empty=False),
+        Source(ALPHA_VANTAGE, alpha_vantage, parse_alpha_vantage, empty=False),
     )
-
-
-def _point(point: Json, body: Json, make: MakeRow, source: str) -> object | None:
-    """Return a row, None for a period without a figure: readers want a number in each."""
-    moment, value = day(point["date"]), decimal(point["value"])
-    if moment is None:
-        raise ValueError("no date")
-    return None if value is None else make(moment, value, body, source)

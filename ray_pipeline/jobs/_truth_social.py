@@ -1,9 +1,10 @@
-"""What Truth Social's datasets share: a status's parts, and its text without markup."""
+"""The columns and the plain text of a status, for the datasets of Truth Social."""
 
+from datetime import datetime
 from html.parser import HTMLParser
 
+from ray_pipeline.jobs.columns import column, table_row
 from ray_pipeline.jobs.spec import Json
-from ray_pipeline.jobs.values import at
 
 BREAKS = frozenset({"br", "p", "div", "li"})
 
@@ -27,7 +28,7 @@ class _Text(HTMLParser):
 
 
 def clean(content: str) -> str:
-    """Return a status's text: no tags, entities decoded, a line a paragraph."""
+    """Return the text of a status: no tags, entities decoded, one line for each paragraph."""
     parser = _Text()
     parser.feed(content)
     parser.close()
@@ -35,12 +36,39 @@ def clean(content: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def count(status: Json, name: str) -> int:
-    """Return a counter; 0 where the status has none."""
-    return int(status.get(name) or 0)
+def _content(value: Json) -> str:
+    return str(value or "")
 
 
-def identity(status: Json) -> tuple[str, str, str | None]:
-    """Return id and name of a status's account, and the name it shows."""
-    account = status["account"]
-    return str(account["id"]), str(account["username"]), at(account, "display_name")
+def _clean_content(value: Json) -> str:
+    return clean(_content(value))
+
+
+@table_row
+class TruthStatus:
+    """The columns that every table of statuses has."""
+
+    id: str
+    created_at: datetime
+    username: str = column("account", "username")
+    account_id: str = column("account", "id")
+    display_name: str | None = column("account", "display_name")
+    content: str = column(read=_content)
+    clean_content: str = column("content", read=_clean_content)
+    language: str | None
+    replies_count: int = column(otherwise=0)
+    reblogs_count: int = column(otherwise=0)
+    favourites_count: int = column(otherwise=0)
+    upvotes_count: int = column(otherwise=0)
+    downvotes_count: int = column(otherwise=0)
+    url: str | None
+    uri: str | None
+    has_media: bool = column("media_attachments")
+    media_count: int = column("media_attachments", read=len, otherwise=0)
+    media_attachments: list[Json] | None
+    tags: list[Json]
+    mentions: list[Json]
+    visibility: str = column(otherwise="public")
+    sensitive: bool
+    in_reply_to_id: str | None
+    source: str = "truth_social"

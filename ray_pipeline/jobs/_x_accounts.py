@@ -1,4 +1,4 @@
-"""The accounts whose posts are collected, and on which days."""
+"""The accounts of X from which posts are collected, and the days on which each one is due."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ class Account:
     Attributes:
         handle: Its name; capitals do not matter.
         category: Stored with each post.
-        priority: 1 is asked first.
-        weekdays: On which days of the week it is due; None for any.
-        every: Every so many days of the year...
-        offset: ...when (day of the year + offset) divides evenly.
+        priority: 1 is requested first.
+        weekdays: The days of the week on which the account is due; None for any day.
+        every: Without weekdays, the account is due when (day of the year + offset) is a multiple
+            of this.
+        offset: Spreads accounts with the same `every` over the days.
     """
 
     handle: str
@@ -29,7 +30,7 @@ class Account:
     offset: int = 0
 
     def due(self, day: date) -> bool:
-        """Say whether the account is due on a day."""
+        """Return whether the account is due on a day."""
         if self.weekdays is not None:
             return day.weekday() in self.weekdays
         return (day.timetuple().tm_yday + self.offset) % self.every == 0
@@ -65,7 +66,7 @@ SECONDARY = (
     Account("Tesla", "corporate", 4, _on(FRI)),
     Account("nvidia", "corporate", 4, _on(THU)),
 )
-# Known by name only: their ids are kept for whoever wants to collect them.
+# Only the ids of these accounts are collected, not their posts.
 OTHERS = {
     "Meta": "corporate",
     "Oracle": "corporate",
@@ -82,14 +83,17 @@ OTHERS = {
 
 def due(accounts: Iterable[Account], day: date) -> list[Account]:
     """Return the accounts of a day, the most important first."""
-    return sorted((one for one in accounts if one.due(day)), key=lambda one: one.priority)
+    return sorted(
+        (account for account in accounts if account.due(day)),
+        key=lambda account: account.priority,
+    )
 
 
 def handles() -> dict[str, str]:
-    """Return every handle, spelt one way, with its category."""
-    found: dict[str, tuple[str, str]] = {}
+    """Return every handle, in one spelling, with its category."""
+    accounts: dict[str, tuple[str, str]] = {}
     for handle, category in OTHERS.items():
-        found.setdefault(handle.lower(), (handle, category))
+        accounts.setdefault(handle.lower(), (handle, category))
     for account in (*PRIMARY, *SECONDARY):
-        found.setdefault(account.handle.lower(), (account.handle, account.category))
-    return dict(found.values())
+        accounts.setdefault(account.handle.lower(), (account.handle, account.category))
+    return dict(accounts.values())

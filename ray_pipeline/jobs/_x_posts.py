@@ -1,18 +1,18 @@
-"""What both jobs of X posts share: the question, the answer, the row."""
+"""Requests, rows and specification of the two jobs that collect posts of X."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from ray_pipeline.jobs._x_accounts import Account, due
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import at, instant, required, text
+from ray_pipeline.jobs.values import at, required, text
 from ray_pipeline.providers import X
 from ray_pipeline.schedules.cron import Cron
 
 MAX_RESULTS = 50
-LAST_PAGE = 1  # a second page where there is more; each is a quarter of an hour of a token
+LAST_PAGE = 1  # each page costs a token a quarter of an hour
 FIELDS = {
     "max_results": str(MAX_RESULTS),
     "tweet.fields": "created_at,text,public_metrics,context_annotations,entities,lang,"
@@ -21,53 +21,53 @@ FIELDS = {
     "user.fields": "name,username,verified,public_metrics",
 }
 PROFILES = "SELECT lower(username) AS handle, user_id FROM x_user_profiles"
-# The newest post of each account; ids are numbers without a fixed length.
+# The newest post of each account. Ids are numbers of varying length, so text order is wrong.
 NEWEST = """
     SELECT lower(source_account) AS handle, max(tweet_id::numeric)::text AS tweet_id
     FROM x_posts GROUP BY 1
 """
 FIRST_SEEN = (
-    "author_id", "created_at", "lang", "source_account", "username", "display_name",
+    "author_id", "created_at", "lang", "source_account", "username", "display_name"
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class XPost:
     """A post, with its counters when it was last read."""
 
-    tweet_id: str
+    tweet_id: str = column("id")
     author_id: str
     text: str
     created_at: datetime
-    lang: str
+    lang: str = column(otherwise="en")
     source_account: str
     account_category: str
     collection_source: str
-    retweet_count: int
-    reply_count: int
-    like_count: int
-    quote_count: int
-    bookmark_count: int
-    impression_count: int
-    hashtags: list[Json] | None
-    mentions: list[Json] | None
-    urls: list[Json] | None
-    cashtags: list[Json] | None
-    annotations: list[Json] | None
+    retweet_count: int = column("public_metrics", "retweet_count", otherwise=0)
+    reply_count: int = column("public_metrics", "reply_count", otherwise=0)
+    like_count: int = column("public_metrics", "like_count", otherwise=0)
+    quote_count: int = column("public_metrics", "quote_count", otherwise=0)
+    bookmark_count: int = column("public_metrics", "bookmark_count", otherwise=0)
+    impression_count: int = column("public_metrics", "impression_count", otherwise=0)
+    hashtags: list[Json] | None = column("entities", "hashtags")
+    mentions: list[Json] | None = column("entities", "mentions")
+    urls: list[Json] | None = column("entities", "urls")
+    cashtags: list[Json] | None = column("entities", "cashtags")
+    annotations: list[Json] | None = column("entities", "annotations")
     context_annotations: list[Json] | None
     username: str
-    display_name: str
-    user_verified: bool
-    user_followers_count: int
-    user_following_count: int
-    user_tweet_count: int
+    display_name: str = column("author", "name", otherwise="")
+    user_verified: bool = column("author", "verified")
+    user_followers_count: int = column("author", "public_metrics", "followers_count", otherwise=0)
+    user_following_count: int = column("author", "public_metrics", "following_count", otherwise=0)
+    user_tweet_count: int = column("author", "public_metrics", "tweet_count", otherwise=0)
     edit_history_tweet_ids: list[Json] | None
     referenced_tweets: list[Json] | None
-    source: str
+    source: str = "x"
 
 
 def plan(accounts: Iterable[Account], origin: str) -> Callable[[Run], Iterator[Request]]:
-    """Return a plan: the accounts that are due on the slot's day (UTC), from their newest post."""
+    """Return a plan of the accounts that are due on the slot's day (UTC)."""
 
     def requests(run: Run) -> Iterator[Request]:
         ids = {str(row["handle"]): str(row["user_id"]) for row in run.rows("profiles")}
@@ -96,7 +96,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """Return the next page, where there is one and something was known before."""
+    """Return the next page, if the request had a lower bound: a first collection takes one page."""
     token = at(body, "meta", "next_token")
     if token is None or request.page >= LAST_PAGE or "since_id" not in request.params:
         return None
@@ -105,50 +105,15 @@ def follow(body: Json, request: Request, _run: Run) -> Request | None:
 
 
 def _row(post: Json, author: Json, request: Request) -> XPost:
-    created = instant(post["created_at"])
-    if created is None:
-        raise ValueError("no created_at")
-
-    def metric(name: str) -> int:
-        return int(at(post, "public_metrics", name) or 0)
-
-    def user_metric(name: str) -> int:
-        return int(at(author, "public_metrics", name) or 0)
-
-    def entities(name: str) -> list[Json] | None:
-        return at(post, "entities", name) or None
-
-    return XPost(
-        tweet_id=required(post["id"]),
-        author_id=required(post["author_id"]),
-        # A long post's text is cut off; the whole of it is in its note.
+    return read_row(
+        XPost,
+        post | {"author": author},
+        # A long post's text is cut off; its note holds the whole text.
         text=text(at(post, "note_tweet", "text")) or required(post["text"]),
-        created_at=created,
-        lang=text(post.get("lang")) or "en",
         source_account=request.item,
         account_category=request.facts["category"],
         collection_source=request.facts["origin"],
-        retweet_count=metric("retweet_count"),
-        reply_count=metric("reply_count"),
-        like_count=metric("like_count"),
-        quote_count=metric("quote_count"),
-        bookmark_count=metric("bookmark_count"),
-        impression_count=metric("impression_count"),
-        hashtags=entities("hashtags"),
-        mentions=entities("mentions"),
-        urls=entities("urls"),
-        cashtags=entities("cashtags"),
-        annotations=entities("annotations"),
-        context_annotations=post.get("context_annotations") or None,
         username=text(author.get("username")) or request.item,
-        display_name=text(author.get("name")) or "",
-        user_verified=bool(author.get("verified")),
-        user_followers_count=user_metric("followers_count"),
-        user_following_count=user_metric("following_count"),
-        user_tweet_count=user_metric("tweet_count"),
-        edit_history_tweet_ids=post.get("edit_history_tweet_ids") or None,
-        referenced_tweets=post.get("referenced_tweets") or None,
-        source="x",
     )
 
 

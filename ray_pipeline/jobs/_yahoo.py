@@ -1,4 +1,4 @@
-"""What Yahoo's datasets share."""
+"""Parts that several datasets of Yahoo use."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,21 +6,19 @@ from decimal import Decimal
 from ray_pipeline.jobs.spec import Json
 from ray_pipeline.jobs.values import decimal
 
-MEMBERS = {"members": "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"}
-
 
 def yahoo_symbol(symbol: str) -> str:
-    """Return Yahoo's spelling: a share class after a dash, where we write BRK.B."""
+    """Return a symbol as Yahoo writes it: with the share class after a dash, BRK-B."""
     return symbol.replace(".", "-").replace("/", "-")
 
 
 def raw(value: Json) -> Json:
-    """Return a value that Yahoo writes alone or, formatted, as {"raw": 5, "fmt": "5.00"}."""
+    """Return a value that Yahoo writes plainly or, formatted, as {"raw": 5, "fmt": "5.00"}."""
     return value.get("raw") if isinstance(value, Mapping) else value
 
 
 def figure(value: Json) -> Decimal | None:
-    """Return a number; None where there is none, NaN among them."""
+    """Return a number; None for a missing value and NaN."""
     return decimal(raw(value))
 
 

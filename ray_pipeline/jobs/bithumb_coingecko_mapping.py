@@ -1,4 +1,4 @@
-"""Which coin of CoinGecko each of Bithumb's won markets is."""
+"""Map each Korean won market of Bithumb to a coin of CoinGecko."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ray_pipeline.schedules.cron import Cron
 
 WON = "KRW-"
 LISTED = Decimal(100)
-UNSEEN = Decimal(50)  # a pair whose coin is not among CoinGecko's first 5,000: somebody should look
+UNSEEN = Decimal(50)  # the coin is not among CoinGecko's first 5,000: a person should check it
 UNKNOWN = Decimal(0)
 
 
@@ -35,9 +35,9 @@ class MappedMarket:
 
 def derive(run: Run) -> Iterator[object]:
     """
-    Look up every won market; what a person has decided is left alone.
+    Look up the coin of every won market; mappings that a person has verified are not changed.
 
-    A market without a pair is stored without a coin, so that `v_bithumb_coingecko_issues` shows it.
+    A market without a coin is stored too, so that `v_bithumb_coingecko_issues` shows it.
     """
     decided = set(run.values("decided", "market_code"))
     coins = {str(row["coingecko_id"]): row for row in run.rows("coins")}
@@ -90,7 +90,7 @@ SPEC = JobSpec(
         "WHERE verified_by IS NOT NULL",
     },
     depends=("bithumb_markets", "coingecko_id_mapping"),
-    # A market that is gone keeps its row, and with it what a person has decided.
+    # A closed market keeps its row, and with it a person's verification.
     prune="""
         UPDATE bithumb_coingecko_mapping AS mapping
         SET is_active = NOT is_active, updated_at = now()

@@ -1,64 +1,48 @@
 """Bithumb's markets, with their names."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ray_pipeline.jobs._listing import LISTINGS, listing
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each, one_call
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers import BITHUMB
 from ray_pipeline.schedules.cron import SEOUL, Cron
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+@table_row
+class BithumbMarket:
     """One market."""
 
-    market_code: str
+    market_code: str = column("market")
     korean_name: str
     english_name: str
     market_warning: str | None
 
 
-def plan(_run: Run) -> Iterator[Request]:
-    """One call brings all."""
-    yield Request(item="", path="/v1/market/all", params={"isDetails": "true"})
-
-
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
-    Read markets, and what markets there are.
+    Read the markets, and the list of their codes.
 
     [{"market": "KRW-BTC", "korean_name": "...", "english_name": "Bitcoin",
       "market_warning": "NONE"}, ...]
     """
-    rows = list(each(body, _market))
+    rows = list(each(body, lambda market: read_row(BithumbMarket, market)))
     yield from rows
     if rows and not any(isinstance(row, Unparsed) for row in rows):
-        # A market that could not be read has not vanished.
-        yield listing(run, [row.market_code for row in rows if isinstance(row, Market)])
-
-
-def _market(market: Json) -> Market:
-    return Market(
-        market_code=required(market["market"]),
-        korean_name=required(market["korean_name"]),
-        english_name=required(market["english_name"]),
-        market_warning=text(market.get("market_warning")),
-    )
+        # Without this check, a market that cannot be read would count as closed.
+        yield listing(run, [row.market_code for row in rows if isinstance(row, BithumbMarket)])
 
 
 SPEC = JobSpec(
     name="bithumb_markets",
     title="Bithumb's markets",
-    sources=(Source(BITHUMB, plan, parse, empty=False),),
-    tables=(
-        Table("market_code_bithumb", Market, key=("market_code",)),
-        LISTINGS,
+    sources=(
+        Source(BITHUMB, one_call("/v1/market/all", {"isDetails": "true"}), parse, empty=False),
     ),
+    tables=(Table("market_code_bithumb", BithumbMarket, key=("market_code",)), LISTINGS),
     schedule=Cron("50 5 * * *", SEOUL),
-    # An answer that lacks more than a fifth of the markets is not believed.
+    # An answer that lacks more than a fifth of the markets is taken for incomplete.
     prune="""
         DELETE FROM market_code_bithumb USING listings
         WHERE listings.job = %(job)s AND listings.slot = %(slot)s

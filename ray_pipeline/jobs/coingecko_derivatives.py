@@ -1,48 +1,43 @@
 """Perpetuals and dated futures of every exchange that CoinGecko knows, daily."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import batch_id
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import decimal, from_unix, required, text
+from ray_pipeline.jobs.values import from_unix, upper
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class Derivative:
     """One contract of one batch."""
 
     batch_id: str
     market: str
     symbol: str
-    index_id: str
+    index_id: str = column(read=upper)
     price: Decimal | None
     price_percentage_change_24h: Decimal | None
-    index_price: Decimal | None
-    contract_type: str
+    index_price: Decimal | None = column("index")
+    contract_type: str = column(otherwise="unknown")
     basis: Decimal | None
     spread: Decimal | None
     funding_rate: Decimal | None
-    open_interest_usd: Decimal | None
-    volume_24h_usd: Decimal | None
-    last_traded_at: datetime | None
-    expired_at: datetime | None
+    open_interest_usd: Decimal | None = column("open_interest")
+    volume_24h_usd: Decimal | None = column("volume_24h")
+    last_traded_at: datetime | None = column(read=from_unix)
+    expired_at: datetime | None = column(read=from_unix)
     collected_at: datetime
-
-
-def plan(_run: Run) -> Iterator[Request]:
-    """One call brings all."""
-    yield Request(item="", path="/derivatives")
 
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
-    Read contracts; what has no figure stays without one, since a 0 would enter the means.
+    Read contracts. A missing value is NULL, because 0 would change averages.
 
     [{"market": "Bybit", "symbol": "BTCUSD", "index_id": "BTC", "price": "43744.0",
       "contract_type": "perpetual", "last_traded_at": 1621346363, "expired_at": null}, ...]
@@ -51,30 +46,14 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
 
 
 def _row(contract: Json, run: Run) -> Derivative:
-    return Derivative(
-        batch_id=batch_id(run.slot),
-        market=required(contract["market"]),
-        symbol=required(contract["symbol"]),
-        index_id=required(contract["index_id"]).upper(),
-        price=decimal(contract.get("price")),
-        price_percentage_change_24h=decimal(contract.get("price_percentage_change_24h")),
-        index_price=decimal(contract.get("index")),
-        contract_type=text(contract.get("contract_type")) or "unknown",
-        basis=decimal(contract.get("basis")),
-        spread=decimal(contract.get("spread")),
-        funding_rate=decimal(contract.get("funding_rate")),
-        open_interest_usd=decimal(contract.get("open_interest")),
-        volume_24h_usd=decimal(contract.get("volume_24h")),
-        last_traded_at=from_unix(contract.get("last_traded_at")),
-        expired_at=from_unix(contract.get("expired_at")),
-        collected_at=run.slot,
-    )
+    slot = run.slot
+    return read_row(Derivative, contract, batch_id=batch_id(slot), collected_at=slot)
 
 
 SPEC = JobSpec(
     name="coingecko_derivatives",
     title="Crypto derivatives: funding, open interest, basis",
-    sources=(Source(COINGECKO, plan, parse, empty=False),),
+    sources=(Source(COINGECKO, one_call("/derivatives"), parse, empty=False),),
     tables=(
         Table(
             "coingecko_derivatives",

@@ -1,62 +1,63 @@
 """CoinGecko's coins by market capitalisation: ids, symbols, prices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import next_page
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import decimal, instant, integer, required, text
+from ray_pipeline.jobs.values import decimal, integer, upper
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 PAGES = 20
 COINS_A_PAGE = 250
+PARAMS = {
+    "vs_currency": "usd",
+    "order": "market_cap_desc",
+    "per_page": str(COINS_A_PAGE),
+    "page": "1",
+    "sparkline": "false",
+    "price_change_percentage": "24h",
+    "precision": "full",
+}
 
 
-@dataclass(frozen=True, slots=True)
+# CoinGecko writes 0 where it has no value.
+def _integer(value: Json) -> int | None:
+    return integer(value) or None
+
+
+def _decimal(value: Json) -> Decimal | None:
+    return decimal(value) or None
+
+
+@table_row
 class Coin:
     """One coin as it is now."""
 
-    coingecko_id: str
-    symbol: str
+    coingecko_id: str = column("id")
+    symbol: str = column(read=upper)
     name: str
-    image_url: str | None
-    current_price_usd: Decimal | None
-    market_cap_usd: int | None
+    image_url: str | None = column("image")
+    current_price_usd: Decimal | None = column("current_price")
+    market_cap_usd: int | None = column("market_cap", read=_integer)
     market_cap_rank: int | None
-    total_volume_usd: int | None
-    ath_usd: Decimal | None
+    total_volume_usd: int | None = column("total_volume")
+    ath_usd: Decimal | None = column("ath")
     ath_date: datetime | None
-    atl_usd: Decimal | None
+    atl_usd: Decimal | None = column("atl")
     atl_date: datetime | None
-    circulating_supply: Decimal | None
-    total_supply: Decimal | None
-    max_supply: Decimal | None
+    circulating_supply: Decimal | None = column(read=_decimal)
+    total_supply: Decimal | None = column(read=_decimal)
+    max_supply: Decimal | None = column(read=_decimal)
     last_updated: datetime | None
 
 
-def plan(_run: Run) -> Iterator[Request]:
-    """The first page; the others follow."""
-    yield Request(
-        item="markets",
-        path="/coins/markets",
-        params={
-            "vs_currency": "usd",
-            "order": "market_cap_desc",
-            "per_page": str(COINS_A_PAGE),
-            "page": "1",
-            "sparkline": "false",
-            "price_change_percentage": "24h",
-            "precision": "full",
-        },
-    )
-
-
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """The next page, until one is not full or 5,000 coins are there."""
+    """Return the next page, until a page is not full or 5,000 coins are collected."""
     if len(body) < COINS_A_PAGE or request.page + 1 >= PAGES:
         return None
     return next_page(request, request.facts)
@@ -64,39 +65,25 @@ def follow(body: Json, request: Request, _run: Run) -> Request | None:
 
 def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     """
-    Read coins; a coin without a price is a coin.
+    Read coins; a coin may lack a price.
 
     [{"id": "bitcoin", "symbol": "btc", "current_price": 49053, ...}, ...]
     """
-    yield from each(body, _coin)
-
-
-def _coin(coin: Json) -> Coin:
-    return Coin(
-        coingecko_id=required(coin["id"]),
-        symbol=required(coin["symbol"]).upper(),
-        name=required(coin["name"]),
-        image_url=text(coin.get("image")),
-        current_price_usd=decimal(coin.get("current_price")),
-        # CoinGecko writes 0 where it has no figure.
-        market_cap_usd=integer(coin.get("market_cap")) or None,
-        market_cap_rank=integer(coin.get("market_cap_rank")),
-        total_volume_usd=integer(coin.get("total_volume")),
-        ath_usd=decimal(coin.get("ath")),
-        ath_date=instant(coin.get("ath_date")),
-        atl_usd=decimal(coin.get("atl")),
-        atl_date=instant(coin.get("atl_date")),
-        circulating_supply=decimal(coin.get("circulating_supply")) or None,
-        total_supply=decimal(coin.get("total_supply")) or None,
-        max_supply=decimal(coin.get("max_supply")) or None,
-        last_updated=instant(coin.get("last_updated")),
-    )
+    yield from each(body, lambda coin: read_row(Coin, coin))
 
 
 SPEC = JobSpec(
     name="coingecko_id_mapping",
     title="CoinGecko's first 5,000 coins: ids, symbols, prices",
-    sources=(Source(COINGECKO, plan, parse, follow=follow, empty=False),),
+    sources=(
+        Source(
+            COINGECKO,
+            one_call("/coins/markets", PARAMS, item="markets"),
+            parse,
+            follow=follow,
+            empty=False,
+        ),
+    ),
     tables=(
         Table(
             "coingecko_id_mapping",

@@ -1,24 +1,24 @@
 """The ten majors at every exchange, with the depth of their books."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, batch_id, next_page, tickers
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, decimal, instant, integer, required, text
+from ray_pipeline.jobs.values import integer, required
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 KOREAN = ("upbit", "bithumb", "korbit", "coinone", "gopax")
 KOREA = "@korea"
-PAGES = 5  # the exchanges beyond trade next to nothing
+PAGES = 5  # later pages list exchanges with almost no volume
 
 
-@dataclass(frozen=True, slots=True)
-class Ticker:
+@table_row
+class CoinTicker:
     """One pair of one exchange in one batch."""
 
     batch_id: str
@@ -26,17 +26,17 @@ class Ticker:
     coin_symbol: str
     coin_name: str
     market_cap_rank: int | None
-    base_symbol: str
-    target_symbol: str
-    market_name: str
-    market_identifier: str
+    base_symbol: str = column("base")
+    target_symbol: str = column("target")
+    market_name: str = column("market", "name")
+    market_identifier: str = column("market", "identifier")
     is_korean_exchange: bool
-    has_trading_incentive: bool
-    last_price: Decimal | None
+    has_trading_incentive: bool = column("market", "has_trading_incentive")
+    last_price: Decimal | None = column("last")
     volume: Decimal | None
-    converted_last_usd: Decimal | None
-    converted_last_btc: Decimal | None
-    converted_volume_usd: Decimal | None
+    converted_last_usd: Decimal | None = column("converted_last", "usd")
+    converted_last_btc: Decimal | None = column("converted_last", "btc")
+    converted_volume_usd: Decimal | None = column("converted_volume", "usd")
     trust_score: str | None
     bid_ask_spread_percentage: Decimal | None
     cost_to_move_up_usd: Decimal | None
@@ -51,7 +51,7 @@ class Ticker:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """For each coin its Korean pairs, which may be far behind, and then all by trust."""
+    """Request the Korean pairs of each coin, which late pages may hold, then its pairs by trust."""
     ranks = {str(row["coingecko_id"]): row["market_cap_rank"] for row in run.rows("ranks")}
     for coin, symbol in MAJORS.items():
         rank = ranks.get(coin)
@@ -68,7 +68,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """The next page while pages are full, up to the fifth."""
+    """Return the next page while pages are full, up to the fifth."""
     if len(tickers(body)) < TICKERS_A_PAGE or request.page + 1 >= PAGES:
         return None
     return next_page(request, request.facts)
@@ -86,35 +86,16 @@ def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
     yield from each(tickers(body), lambda ticker: _row(ticker, name, request, run))
 
 
-def _row(ticker: Json, name: str, request: Request, run: Run) -> Ticker:
-    exchange = required(ticker["market"]["identifier"])
-    return Ticker(
+def _row(ticker: Json, name: str, request: Request, run: Run) -> CoinTicker:
+    return read_row(
+        CoinTicker,
+        ticker,
         batch_id=batch_id(run.slot),
         coingecko_id=request.facts["coin"],
         coin_symbol=request.facts["symbol"],
         coin_name=name,
         market_cap_rank=integer(request.facts["rank"]),
-        base_symbol=required(ticker["base"]),
-        target_symbol=required(ticker["target"]),
-        market_name=required(ticker["market"]["name"]),
-        market_identifier=exchange,
-        is_korean_exchange=exchange in KOREAN,
-        has_trading_incentive=bool(at(ticker, "market", "has_trading_incentive")),
-        last_price=decimal(ticker.get("last")),
-        volume=decimal(ticker.get("volume")),
-        converted_last_usd=decimal(at(ticker, "converted_last", "usd")),
-        converted_last_btc=decimal(at(ticker, "converted_last", "btc")),
-        converted_volume_usd=decimal(at(ticker, "converted_volume", "usd")),
-        trust_score=text(ticker.get("trust_score")),
-        bid_ask_spread_percentage=decimal(ticker.get("bid_ask_spread_percentage")),
-        cost_to_move_up_usd=decimal(ticker.get("cost_to_move_up_usd")),
-        cost_to_move_down_usd=decimal(ticker.get("cost_to_move_down_usd")),
-        is_anomaly=bool(ticker.get("is_anomaly")),
-        is_stale=bool(ticker.get("is_stale")),
-        trade_url=text(ticker.get("trade_url")),
-        timestamp=instant(ticker.get("timestamp")),
-        last_traded_at=instant(ticker.get("last_traded_at")),
-        last_fetch_at=instant(ticker.get("last_fetch_at")),
+        is_korean_exchange=ticker["market"]["identifier"] in KOREAN,
         collected_at=run.slot,
     )
 
@@ -126,7 +107,7 @@ SPEC = JobSpec(
     tables=(
         Table(
             "coingecko_tickers",
-            Ticker,
+            CoinTicker,
             key=("batch_id", "coingecko_id", "market_identifier", "base_symbol", "target_symbol"),
             touched="updated_at",
             ranges=(Range("last_price", 0),),

@@ -1,26 +1,26 @@
-"""Where Bithumb's coins are traded elsewhere, and at what price: what a premium is made of."""
+"""Prices of Bithumb's coins at every exchange, from which the Korean premium is calculated."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, exchange_of, next_page, tickers
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, decimal, instant, integer, required, text
+from ray_pipeline.jobs.values import instant, integer, required, text
 from ray_pipeline.providers import COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
 KOREAN = ("upbit", "bithumb")
-WANTED = frozenset({"upbit", "bithumb", "binance"})  # a premium is the difference between them
-PAGES = 3  # a coin that is not on all three would be read to its last page
+PREMIUM = frozenset({"upbit", "bithumb", "binance"})  # a premium compares these exchanges
+PAGES = 3  # without a limit, a coin that one of them does not trade is read to its last page
 KOREAN_MAJORS = 8
 MAJOR_METHOD = "KOREAN_MAJOR_COLLECTION"
 KOREA = "@korea"
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class BithumbTicker:
     """One pair of one exchange at one time."""
 
@@ -30,12 +30,13 @@ class BithumbTicker:
     coin_name: str | None
     base: str
     target: str
-    exchange_name: str
-    exchange_id: str
-    last_price: Decimal | None
-    volume_24h: Decimal | None
-    converted_last_usd: Decimal | None
-    converted_volume_usd: int
+    exchange_name: str = column("market", "name")
+    exchange_id: str = column("market", "identifier")
+    last_price: Decimal | None = column("last")
+    volume_24h: Decimal | None = column("volume")
+    converted_last_usd: Decimal | None = column("converted_last", "usd")
+    # Programs that read this table fail on NULL.
+    converted_volume_usd: int = column("converted_volume", "usd", otherwise=0)
     trust_score: str | None
     bid_ask_spread_percentage: Decimal | None
     timestamp: datetime
@@ -51,9 +52,9 @@ class BithumbTicker:
 
 def plan(run: Run) -> Iterator[Request]:
     """
-    The majors' Korean pairs first, then every mapped coin at all exchanges, the majors too.
+    Request the Korean pairs of the majors, then every mapped coin at all exchanges.
 
-    A filter costs one call where a major's Korean pairs may be on its tenth page.
+    The Korean pairs of a major may stand on its tenth page; a filter finds them with one call.
     """
     mapped = {str(row["coingecko_id"]): row for row in run.rows("mapping")}
     for coin, symbol in list(MAJORS.items())[:KOREAN_MAJORS]:
@@ -89,14 +90,14 @@ def _request(coin: str, row: Json, *, item: str, **params: str) -> Request:
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
-    """The next page while there is one and an exchange that a premium needs is missing."""
+    """Return the next page while an exchange that the premium compares is missing."""
     page = tickers(body)
-    seen = set(request.facts.get("seen", "").split()) | {exchange_of(one) for one in page}
+    seen = set(request.facts.get("seen", "").split()) | {exchange_of(ticker) for ticker in page}
     if request.item.endswith(KOREA) or len(page) < TICKERS_A_PAGE:
         return None
-    if request.page + 1 >= PAGES or seen >= WANTED:
+    if request.page + 1 >= PAGES or seen >= PREMIUM:
         return None
-    return next_page(request, {**request.facts, "seen": " ".join(sorted(seen & WANTED))})
+    return next_page(request, {**request.facts, "seen": " ".join(sorted(seen & PREMIUM))})
 
 
 def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
@@ -113,36 +114,21 @@ def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
 def _row(ticker: Json, name: str | None, request: Request, run: Run) -> BithumbTicker:
     facts, exchange = request.facts, required(ticker["market"]["identifier"])
     traded, fetched = instant(ticker.get("last_traded_at")), instant(ticker.get("last_fetch_at"))
-    return BithumbTicker(
+    return read_row(
+        BithumbTicker,
+        ticker,
         market_code=facts["market_code"],
         coingecko_id=facts["coin"],
         symbol=facts["symbol"],
         coin_name=name,
-        base=required(ticker["base"]),
-        target=required(ticker["target"]),
-        exchange_name=required(ticker["market"]["name"]),
-        exchange_id=exchange,
-        last_price=decimal(ticker.get("last")),
-        volume_24h=decimal(ticker.get("volume")),
-        converted_last_usd=decimal(at(ticker, "converted_last", "usd")),
-        # Readers of this table fail at NULL.
-        converted_volume_usd=integer(at(ticker, "converted_volume", "usd")) or 0,
-        trust_score=text(ticker.get("trust_score")),
-        bid_ask_spread_percentage=decimal(ticker.get("bid_ask_spread_percentage")),
         timestamp=instant(ticker.get("timestamp")) or fetched or traded or run.slot,
-        last_traded_at=traded,
-        last_fetch_at=fetched,
-        is_anomaly=bool(ticker.get("is_anomaly")),
-        is_stale=bool(ticker.get("is_stale")),
-        trade_url=text(ticker.get("trade_url")),
-        coin_mcap_usd=integer(ticker.get("coin_mcap_usd")),
         match_method=_method(exchange, facts),
         market_cap_rank=integer(facts["rank"]),
     )
 
 
 def _method(exchange: str, facts: Json) -> str:
-    """One answer for a pair, whichever of a major's two requests brought it."""
+    """Return the method of a pair: the same for both requests of a major, whichever stores it."""
     korean_major = exchange in KOREAN and facts["coin"] in list(MAJORS)[:KOREAN_MAJORS]
     return MAJOR_METHOD if korean_major else str(facts["method"])
 

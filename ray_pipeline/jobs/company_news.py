@@ -1,65 +1,49 @@
 """News of every S&P 500 company, of the last week, twice a day."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ray_pipeline.jobs._members import MEMBERS
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import from_unix, required, text
+from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers import FINNHUB
 from ray_pipeline.schedules.cron import Cron
 
-COMPANIES = "SELECT symbol FROM sp500_companies WHERE is_member ORDER BY symbol"
 WINDOW = timedelta(days=7)
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class CompanyNews:
     """An article about a company."""
 
     symbol: str
     url: str
     source: str | None
-    title: str | None
-    description: str | None
-    content: str | None
-    published_at: datetime
-    provider: str
+    title: str | None = column("headline")
+    description: str | None = column("summary")
+    content: str | None = column("summary")
+    published_at: datetime = column("datetime", read=from_unix)
+    provider: str = "finnhub"
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a company."""
+    """Make one request for each company."""
     last = run.slot.date()
     first = last - WINDOW
-    for symbol in run.values("companies", "symbol"):
+    for symbol in run.values("members", "symbol"):
         params = {"symbol": symbol, "from": first.isoformat(), "to": last.isoformat()}
         yield Request(symbol, "/company-news", params)
 
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read articles; the summary is the description and, for want of one, the content.
+    Read articles. The summary fills both description and content: Finnhub has no content.
 
     [{"category": "company", "datetime": 1569550360, "headline": ..., "url": ..., ...}, ...]
     """
-    yield from each(body, lambda article: _row(article, request.item))
-
-
-def _row(article: Json, symbol: str) -> CompanyNews:
-    published = from_unix(article["datetime"])
-    if published is None:
-        raise ValueError("no datetime")
-    return CompanyNews(
-        symbol=symbol,
-        url=required(article["url"]),
-        source=text(article.get("source")),
-        title=text(article.get("headline")),
-        description=text(article.get("summary")),
-        content=text(article.get("summary")),
-        published_at=published,
-        provider="finnhub",
-    )
+    yield from each(body, lambda article: read_row(CompanyNews, article, symbol=request.item))
 
 
 SPEC = JobSpec(
@@ -76,7 +60,7 @@ SPEC = JobSpec(
         ),
     ),
     schedule=Cron("0 3,15 * * *"),
-    inputs={"companies": COMPANIES},
+    inputs=MEMBERS,
     refresh=timedelta(hours=11),
     typical_items=503,
     depends=("sp500_companies",),

@@ -1,20 +1,22 @@
-"""Who holds the S&P 500's members, and what their insiders trade."""
+"""Institutional holders of the S&P 500's members, and the trades of their insiders."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs._yahoo import MEMBERS, figure, raw, summary, yahoo_symbol
+from ray_pipeline.jobs._members import MEMBERS
+from ray_pipeline.jobs._yahoo import figure, raw, summary, yahoo_symbol
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, day, from_unix, integer, required, text
+from ray_pipeline.jobs.values import at, day, from_unix, integer
 from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
-# What Yahoo's text begins with or has in it, and what that is.
+# Words in Yahoo's description of a trade, and the kind of trade they tell.
 KINDS = (
     ("gift", "Gift"),
     ("award", "Grant"),
@@ -26,39 +28,57 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+def _integer(value: Json) -> int | None:
+    return integer(raw(value))
+
+
+def _percent(value: Json) -> Decimal | None:
+    share = figure(value)
+    return None if share is None else share * 100
+
+
+def _day(value: Json) -> date | None:
+    """Return a date that Yahoo writes in seconds, or as YYYY-MM-DD."""
+    written = raw(value)
+    if isinstance(written, str) and "-" in written:
+        return day(written)
+    moment = from_unix(written)
+    return moment.date() if moment else None
+
+
+@table_row
 class InstitutionalHolder:
     """One institution's newest report about one company."""
 
     symbol: str
-    holder_name: str
-    shares_held: int | None
-    date_reported: date | None
-    change_pct: Decimal | None
-    pct_out: Decimal | None
-    value_usd: Decimal | None
+    holder_name: str = column("organization")
+    shares_held: int | None = column("position", read=_integer)
+    date_reported: date | None = column("reportDate", read=_day)
+    change_pct: Decimal | None = column("pctChange", read=_percent)
+    pct_out: Decimal | None = column("pctHeld", read=_percent)
+    value_usd: Decimal | None = column("value", read=figure)
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class InsiderTrade:
     """One trade of one insider."""
 
     symbol: str
-    insider_name: str | None
-    position: str | None
-    transaction_date: date
+    insider_name: str | None = column("filerName")
+    position: str | None = column("filerRelation")
+    transaction_date: date = column("startDate", read=_day)
     transaction_type: str
-    shares_transacted: int | None
+    shares_transacted: int | None = column("shares", read=_integer)
     price: Decimal | None
-    shares_owned_after: int | None
-    transaction_text: str | None
-    value_usd: Decimal | None
+    shares_owned_after: int | None = None  # Yahoo does not publish it
+    transaction_text: str | None = column("transactionText")
+    value_usd: Decimal | None = column("value", read=figure)
     ownership: str | None
     trade_key: str
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One call a company brings both."""
+    """Make one request for each company, which returns holders and trades."""
     for symbol in run.values("members", "symbol"):
         yield Request(
             item=symbol,
@@ -82,52 +102,33 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
         "transactionText": "Sale at price 100.00 per share.", "shares": 500, "value": 50000,
         "startDate": 1735603200, "ownership": "D"}]}}]}}
     """
-    found = summary(body)
-    symbol = request.item
-    holders = at(found, "institutionOwnership", "ownershipList") or ()
-    yield from each(holders, lambda holder: _holder(symbol, holder))
-    trades = at(found, "insiderTransactions", "transactions") or ()
+    modules, symbol = summary(body), request.item
+    holders = at(modules, "institutionOwnership", "ownershipList") or ()
+    yield from each(holders, lambda holder: read_row(InstitutionalHolder, holder, symbol=symbol))
+    trades = at(modules, "insiderTransactions", "transactions") or ()
     yield from each(trades, _trades(symbol))
 
 
-def _holder(symbol: str, holder: Json) -> InstitutionalHolder:
-    return InstitutionalHolder(
-        symbol=symbol,
-        holder_name=required(holder["organization"]),
-        shares_held=integer(raw(holder.get("position"))),
-        date_reported=_day(holder.get("reportDate")),
-        change_pct=_percent(holder.get("pctChange")),
-        pct_out=_percent(holder.get("pctHeld")),
-        value_usd=figure(holder.get("value")),
-    )
-
-
 def _trades(symbol: str) -> Callable[[Json], InsiderTrade]:
-    """Return a reader of one answer's trades, which counts the ones that are equal."""
+    """Return a reader of one answer's trades, which counts equal trades."""
     seen: Counter[tuple[object, ...]] = Counter()
 
     def read(trade: Json) -> InsiderTrade:
-        when = _day(trade["startDate"])
-        if when is None:
-            raise ValueError("no date")
-        name, position = text(trade.get("filerName")), text(trade.get("filerRelation"))
-        written = text(trade.get("transactionText"))
-        shares, value = integer(raw(trade.get("shares"))), figure(trade.get("value"))
-        ownership = text(trade.get("ownership"))
-        identity = (name, position, when, written, shares, value, ownership)
+        row = read_row(
+            InsiderTrade, trade, symbol=symbol, transaction_type="", price=None, trade_key=""
+        )
+        # Yahoo gives trades no id, and an insider may make two equal trades on one day. The key is
+        # a hash of all values and of the number of equal trades before this one.
+        identity = (
+            row.insider_name, row.position, row.transaction_date, row.transaction_text,
+            row.shares_transacted, row.value_usd, row.ownership
+        )  # fmt: skip
         seen[identity] += 1
-        return InsiderTrade(
-            symbol=symbol,
-            insider_name=name,
-            position=position,
-            transaction_date=when,
-            transaction_type=kind_of(written),
-            shares_transacted=shares,
+        value, shares = row.value_usd, row.shares_transacted
+        return replace(
+            row,
+            transaction_type=kind_of(row.transaction_text),
             price=round(value / shares, 6) if value and shares else None,
-            shares_owned_after=None,
-            transaction_text=written,
-            value_usd=value,
-            ownership=ownership,
             trade_key=_key(*identity, seen[identity]),
         )
 
@@ -135,27 +136,13 @@ def _trades(symbol: str) -> Callable[[Json], InsiderTrade]:
 
 
 def kind_of(written: str | None) -> str:
-    """Return the kind of a trade from Yahoo's text; what it does not say is not guessed."""
+    """Return the kind of a trade from Yahoo's description, 'Other' if it names none."""
     low = (written or "").lower()
     return next((kind for word, kind in KINDS if word in low), "Other")
 
 
 def _key(*parts: object) -> str:
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
-
-
-def _percent(value: Json) -> Decimal | None:
-    share = figure(value)
-    return None if share is None else share * 100
-
-
-def _day(value: Json) -> date | None:
-    """Return a date that Yahoo writes in seconds, or as YYYY-MM-DD."""
-    found = raw(value)
-    if isinstance(found, str) and "-" in found:
-        return day(found)
-    moment = from_unix(found)
-    return moment.date() if moment else None
 
 
 SPEC = JobSpec(
@@ -171,12 +158,7 @@ SPEC = JobSpec(
             fill=("change_pct",),
             ranges=(Range("pct_out", 0, 100),),
         ),
-        Table(
-            "insider_trading",
-            InsiderTrade,
-            key=("symbol", "trade_key"),
-            touched="updated_at",
-        ),
+        Table("insider_trading", InsiderTrade, key=("symbol", "trade_key"), touched="updated_at"),
     ),
     schedule=Cron("40 5 * * 0", NEW_YORK),
     inputs=MEMBERS,

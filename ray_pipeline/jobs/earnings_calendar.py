@@ -1,45 +1,47 @@
-"""When companies report: Alpha Vantage's calendar of a year, completed by FMP's."""
+"""Dates of earnings reports: Alpha Vantage's calendar of a year, completed by FMP's."""
 
-import csv
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs._alpha_vantage import csv_rows
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import day, decimal, required, text
 from ray_pipeline.providers import ALPHA_VANTAGE, FMP
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 COLUMNS = {"symbol", "name", "reportDate", "fiscalDateEnding", "estimate", "currency"}
-HORIZON = timedelta(days=30)  # FMP's free plan gives few rows a call; the near ones matter
+HORIZON = timedelta(
+    days=30
+)  # FMP's free plan returns few rows for each call; the next reports matter most
 FMP_SESSIONS = {"bmo": "pre-market", "amc": "post-market"}
 
 
-@dataclass(frozen=True, slots=True)
-class EarningsEvent:
+@table_row
+class AnnouncedReport:
     """A report that a company has announced."""
 
     symbol: str
-    report_date: date
-    company_name: str | None
-    fiscal_date_ending: date | None
+    report_date: date = column("reportDate")
+    company_name: str | None = column("name")
+    fiscal_date_ending: date | None = column("fiscalDateEnding")
     estimate: Decimal | None  # earnings per share
-    currency: str | None
-    source: str
-    time_of_day: str | None
+    currency: str | None = column(otherwise="USD")
+    source: str = "alpha_vantage"
+    time_of_day: str | None = column("timeOfTheDay")
 
 
-@dataclass(frozen=True, slots=True)
-class OtherEvent(EarningsEvent):
-    """A report that Alpha Vantage may not know."""
+@table_row
+class FmpReport(AnnouncedReport):
+    """A report from FMP, which may know reports that Alpha Vantage does not."""
 
-
-def plan_alpha_vantage(_run: Run) -> Iterator[Request]:
-    """One call gives the whole market for a year."""
-    yield Request("", "/query", {"function": "EARNINGS_CALENDAR", "horizon": "12month"})
+    report_date: date = column("date")
+    company_name: str | None = None
+    estimate: Decimal | None = column("epsEstimated")
+    currency: str | None = "USD"
+    source: str = "fmp"
+    time_of_day: str | None = column("time", read=lambda value: FMP_SESSIONS.get(str(value)))
 
 
 def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[object]:
@@ -49,36 +51,13 @@ def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[ob
     symbol,name,reportDate,fiscalDateEnding,estimate,currency,timeOfTheDay
 
     Raises:
-        ValueError: If the header is another one.
+        ValueError: If the header lacks a column.
     """
-    reader = csv.DictReader(io.StringIO(body))
-    if missing := COLUMNS - set(reader.fieldnames or ()):
-        raise ValueError(f"the header lacks {', '.join(sorted(missing))}")
-    yield from each(reader, _from_alpha_vantage)
-
-
-def _from_alpha_vantage(row: Json) -> EarningsEvent:
-    return EarningsEvent(
-        symbol=required(row["symbol"]),
-        report_date=_day(row["reportDate"]),
-        company_name=text(row["name"]),
-        fiscal_date_ending=day(row["fiscalDateEnding"]),
-        estimate=decimal(row["estimate"]),
-        currency=text(row["currency"]) or "USD",
-        source="alpha_vantage",
-        time_of_day=text(row.get("timeOfTheDay")),
-    )
-
-
-def _day(value: object) -> date:
-    found = day(value)
-    if found is None:
-        raise ValueError("no report date")
-    return found
+    yield from each(csv_rows(body, COLUMNS), lambda row: read_row(AnnouncedReport, row))
 
 
 def plan_fmp(run: Run) -> Iterator[Request]:
-    """The next weeks."""
+    """Request the next weeks."""
     first = run.slot.date()
     last = first + HORIZON
     params = {"from": first.isoformat(), "to": last.isoformat()}
@@ -87,24 +66,11 @@ def plan_fmp(run: Run) -> Iterator[Request]:
 
 def parse_fmp(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     """
-    Read events, of the present API and of the one before it.
+    Read events of the present API and of the one before it.
 
     [{"symbol": "HCA", "date": "2026-07-24", "epsEstimated": 7.52, ...}, ...]
     """
-    yield from each(body, _from_fmp)
-
-
-def _from_fmp(row: Json) -> OtherEvent:
-    return OtherEvent(
-        symbol=required(row["symbol"]),
-        report_date=_day(row["date"]),
-        company_name=None,
-        fiscal_date_ending=day(row.get("fiscalDateEnding")),
-        estimate=decimal(row.get("epsEstimated")),
-        currency="USD",
-        source="fmp",
-        time_of_day=FMP_SESSIONS.get(str(row.get("time"))),
-    )
+    yield from each(body, lambda row: read_row(FmpReport, row))
 
 
 FILL = ("company_name", "fiscal_date_ending", "estimate", "time_of_day")
@@ -113,21 +79,27 @@ SPEC = JobSpec(
     name="earnings_calendar",
     title="Earnings calendar of the US market, 12 months ahead",
     sources=(
-        Source(ALPHA_VANTAGE, plan_alpha_vantage, parse_alpha_vantage, body="text", empty=False),
+        Source(
+            ALPHA_VANTAGE,
+            one_call("/query", {"function": "EARNINGS_CALENDAR", "horizon": "12month"}),
+            parse_alpha_vantage,
+            body="text",
+            empty=False,
+        ),
         Source(FMP, plan_fmp, parse_fmp),
     ),
     tables=(
         Table(
             "earnings_calendar",
-            EarningsEvent,
+            AnnouncedReport,
             key=("symbol", "report_date"),
             touched="fetched_at",
             fill=FILL,
         ),
-        # What Alpha Vantage knows stays; only rows that FMP brought are its to change.
+        # A row of Alpha Vantage stays; FMP may update only rows that it inserted.
         Table(
             "earnings_calendar",
-            OtherEvent,
+            FmpReport,
             key=("symbol", "report_date"),
             touched="fetched_at",
             fill=FILL,

@@ -1,4 +1,4 @@
-"""Earnings reports of two years, and what the price did in the first session that knew them."""
+"""Earnings reports of two years, and the price in the first session after each report."""
 
 import json
 import re
@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from ray_pipeline.jobs._yahoo import MEMBERS, yahoo_symbol
+from ray_pipeline.jobs._members import MEMBERS
+from ray_pipeline.jobs._yahoo import yahoo_symbol
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, decimal, required
@@ -17,8 +18,8 @@ from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 SINCE = timedelta(days=730)
-BEFORE = timedelta(days=10)  # so that the oldest report has a session before it
-PAGE_SIZE = 25  # reports, of which the coming ones are a few
+BEFORE = timedelta(days=10)  # the oldest report needs a session before it
+PAGE_SIZE = 25  # reports, a few of which are in the future
 CLOSE = time(16)
 MARKET = ZoneInfo(NEW_YORK)
 ZONES = {"EDT": MARKET, "EST": MARKET, "UTC": UTC, "GMT": UTC}
@@ -27,10 +28,10 @@ WRITTEN = re.compile(r"(\w+ \d+, \d{4})(?: at|,) (\d+)(?::(\d\d))? ?([AP]M) ?([A
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """One report and the session that answered it."""
+    """One report and the first session after it."""
 
     symbol: str
-    report_date: date  # New York's
+    report_date: date  # in New York
     eps_estimate: Decimal | None
     eps_actual: Decimal | None
     surprise_pct: Decimal | None
@@ -63,7 +64,7 @@ class Session:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """The reports of a company; its prices follow, once for all of them."""
+    """Request the reports of each company; `follow` requests its prices, once for all reports."""
     for symbol in run.values("members", "symbol"):
         yield Request(
             item=symbol,
@@ -73,7 +74,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 
 def follow(body: Json, request: Request, run: Run) -> Request | None:
-    """The prices of the time in which there were reports."""
+    """Return the request of the prices in the time of the reports."""
     if request.page:
         return None
     lines = [line for line in body["earningsCalendar"]["result"] if _is_past(line, run)]
@@ -95,7 +96,7 @@ def follow(body: Json, request: Request, run: Run) -> Request | None:
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read the calendar's lines, which are no rows yet; then the prices, which make them rows.
+    Check the lines of the calendar; then read the prices, which complete the lines to rows.
 
     {"earningsCalendar": {"result": [{"Earnings Date": "October 30, 2025 at 4 PM EDT",
      "EPS Estimate": "1.77", "Reported EPS": "1.85", "Surprise (%)": "+4.54"}]}}
@@ -113,7 +114,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 
 def _check(line: Json) -> None:
-    """Read a line; it becomes a row with its prices."""
+    """Check that a line can be read; it becomes a row when its prices arrive."""
     _report(line)
 
 
@@ -138,35 +139,37 @@ def _moment(written: str) -> datetime:
     Return the moment of "October 30, 2025 at 4 PM EDT".
 
     Raises:
-        ValueError: If it is written in another way.
+        ValueError: If it has another form.
     """
-    found = WRITTEN.fullmatch(written)
-    if found is None or found[5] not in ZONES:
+    match = WRITTEN.fullmatch(written)
+    if match is None or match[5] not in ZONES:
         raise ValueError(f"{written!r} is no moment")
     local = datetime.strptime(  # noqa: DTZ007 - the zone is a name
-        f"{found[1]} {found[2]}:{found[3] or '00'} {found[4]}", "%B %d, %Y %I:%M %p"
+        f"{match[1]} {match[2]}:{match[3] or '00'} {match[4]}", "%B %d, %Y %I:%M %p"
     )
-    return local.replace(tzinfo=ZONES[found[5]]).astimezone(UTC)
+    return local.replace(tzinfo=ZONES[match[5]]).astimezone(UTC)
 
 
 def _sessions(chart: Mapping[str, Json] | None) -> list[Session]:
-    """Return the days that had a price, the oldest first."""
+    """Return the days with a price, the oldest first."""
     stamps = at(chart, "timestamp") or []
     opens = at(chart, "indicators", "quote", 0, "open") or []
     closes = at(chart, "indicators", "quote", 0, "close") or []
-    found = {}
+    sessions = {}
     for stamp, first, last in zip(stamps, opens, closes, strict=True):
         if first and last:
             day = datetime.fromtimestamp(int(stamp), MARKET).date()
-            found[day] = Session(day, Decimal(str(first)), Decimal(str(last)))
-    return [found[day] for day in sorted(found)]
+            sessions[day] = Session(day, Decimal(str(first)), Decimal(str(last)))
+    return [sessions[day] for day in sorted(sessions)]
 
 
 def _reaction(symbol: str, report: Report, sessions: Sequence[Session]) -> Reaction | None:
-    """Return what the first session did that knew the report; None before there was one."""
+    """Return the reaction of the first session after the report; None before that session."""
     local = report.at.astimezone(MARKET)
     days = [session.day for session in sessions]
     after_close = local.time() >= CLOSE
+    # A report before the close moves the price of the same day, a report after it that of the next
+    # session. Both searches find the next session if the day itself has none.
     index = (bisect_right if after_close else bisect_left)(days, local.date())
     if not 0 < index < len(sessions):
         return None

@@ -1,18 +1,19 @@
-"""News before a company reports: two weeks of it, for each report of the next two weeks."""
+"""News of the two weeks before each earnings report that is due within two weeks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import from_unix, required, text
+from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers import FINNHUB
 from ray_pipeline.schedules.cron import Cron
 
 AHEAD = timedelta(days=14)
 BEFORE = timedelta(days=14)
-# The index first: the whole market's reports are thousands in season.
+# Only members of the index: in the season, the whole market has thousands of reports.
 EVENTS = """
     SELECT e.symbol, e.report_date, c.company_name
     FROM earnings_calendar AS e JOIN sp500_companies AS c USING (symbol)
@@ -21,7 +22,7 @@ EVENTS = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class FinnhubArticle:
     """An article about a company that is about to report."""
 
@@ -29,19 +30,19 @@ class FinnhubArticle:
     report_date: date
     url: str
     category: str | None
-    article_id: str | None
+    article_id: str | None = column("id")
     headline: str | None
     image: str | None
     related: str | None
     source: str | None
     summary: str | None
-    published_at: datetime
-    provider: str
+    published_at: datetime = column("datetime", read=from_unix)
+    provider: str = "finnhub"
 
 
 @dataclass(frozen=True, slots=True)
-class EarningsArticle:
-    """The same article, as the smaller table has it."""
+class BriefFinnhubArticle:
+    """The same article in the columns of the smaller table."""
 
     symbol: str
     company_name: str
@@ -54,65 +55,37 @@ class EarningsArticle:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a report that is due within two weeks of the slot."""
+    """Make one request for each report that is due within two weeks of the slot."""
     today = run.slot.date()
     for event in run.rows("events"):
         report = date.fromisoformat(str(event["report_date"]))
         if today <= report <= today + AHEAD:
-            params = {
-                "symbol": str(event["symbol"]),
-                "from": (report - BEFORE).isoformat(),
-                "to": report.isoformat(),
-            }
-            facts = {
-                "symbol": str(event["symbol"]),
-                "report_date": report.isoformat(),
-                "company_name": str(event["company_name"]),
-            }
-            yield Request(f"{event['symbol']} {report}", "/company-news", params, facts)
+            symbol, name, day = event["symbol"], str(event["company_name"]), report.isoformat()
+            params = {"symbol": symbol, "from": (report - BEFORE).isoformat(), "to": day}
+            facts = {"symbol": symbol, "report_date": day, "company_name": name}
+            yield Request(f"{symbol} {day}", "/company-news", params, facts)
 
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read articles, each for both tables.
+    Read articles; each article gives a row of each table.
 
     [{"category": "company", "datetime": 1569550360, "headline": ..., "id": 25286, ...}, ...]
     """
-    for article in body:
-        try:
-            row = _row(article, request)
-        except UNREADABLE as bad:
-            yield Unparsed(article, type(bad).__name__, str(bad))
-            continue
-        yield row
-        yield EarningsArticle(
-            symbol=row.symbol,
-            company_name=request.facts["company_name"],
-            report_date=row.report_date,
-            source=row.source or "",
-            title=row.headline,
-            url=row.url,
-            published_at=row.published_at,
-            provider="finnhub",
-        )
+    yield from each(body, lambda article: _rows(article, request.facts))
 
 
-def _row(article: Json, request: Request) -> FinnhubArticle:
-    published = from_unix(article["datetime"])
-    if published is None:
-        raise ValueError("no datetime")
-    return FinnhubArticle(
-        symbol=request.facts["symbol"],
-        report_date=date.fromisoformat(request.facts["report_date"]),
-        url=required(article["url"]),
-        category=text(article.get("category")),
-        article_id=text(article.get("id")),
-        headline=text(article.get("headline")),
-        image=text(article.get("image")),
-        related=text(article.get("related")),
-        source=text(article.get("source")),
-        summary=text(article.get("summary")),
-        published_at=published,
+def _rows(article: Json, facts: Mapping[str, str]) -> tuple[FinnhubArticle, BriefFinnhubArticle]:
+    report_date = date.fromisoformat(facts["report_date"])
+    row = read_row(FinnhubArticle, article, symbol=facts["symbol"], report_date=report_date)
+    return row, BriefFinnhubArticle(
+        symbol=row.symbol,
+        company_name=facts["company_name"],
+        report_date=row.report_date,
+        source=row.source or "",
+        title=row.headline,
+        url=row.url,
+        published_at=row.published_at,
         provider="finnhub",
     )
 
@@ -130,7 +103,7 @@ SPEC = JobSpec(
         ),
         Table(
             "earnings_news",
-            EarningsArticle,
+            BriefFinnhubArticle,
             key=("symbol", "report_date", "source", "url"),
             touched="fetched_at",
         ),

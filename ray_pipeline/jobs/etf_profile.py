@@ -1,20 +1,20 @@
 """Profiles of ETFs: size, cost, sectors, holdings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from ray_pipeline.jobs._alpha_vantage import plan_symbols
+from ray_pipeline.jobs.columns import read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import day, decimal, integer, text
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 FUNDS = "SELECT symbol FROM etf_basic_info ORDER BY popularity_rank NULLS LAST, symbol"
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class EtfProfile:
     """A fund; ratios are fractions, not percent."""
 
@@ -27,13 +27,7 @@ class EtfProfile:
     leveraged: str | None
     sectors: list[Json]
     holdings: list[Json]
-    source: str
-
-
-def plan(run: Run) -> Iterator[Request]:
-    """One request a fund."""
-    for symbol in run.values("funds", "symbol"):
-        yield Request(symbol, "/query", {"function": "ETF_PROFILE", "symbol": symbol})
+    source: str = "alpha_vantage"
 
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[EtfProfile]:
@@ -44,24 +38,13 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[EtfProfile]:
     """
     if "net_assets" not in body:
         raise ValueError("no net_assets: this is no profile")
-    yield EtfProfile(
-        symbol=request.item,
-        net_assets=integer(body["net_assets"]),
-        net_expense_ratio=decimal(body.get("net_expense_ratio")),
-        portfolio_turnover=decimal(body.get("portfolio_turnover")),
-        dividend_yield=decimal(body.get("dividend_yield")),
-        inception_date=day(body.get("inception_date")),
-        leveraged=text(body.get("leveraged")),
-        sectors=body.get("sectors") or [],
-        holdings=body.get("holdings") or [],
-        source="alpha_vantage",
-    )
+    yield read_row(EtfProfile, body, symbol=request.item)
 
 
 SPEC = JobSpec(
     name="etf_profile",
     title="Profiles and holdings of 60 ETFs, 15 a day",
-    sources=(Source(ALPHA_VANTAGE, plan, parse),),
+    sources=(Source(ALPHA_VANTAGE, plan_symbols("ETF_PROFILE", "funds"), parse),),
     tables=(
         Table(
             "etf_profile_holdings",

@@ -1,12 +1,13 @@
 """Quarterly balance sheets, income statements and cash flows of the S&P 500's members."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs._yahoo import MEMBERS, figure, yahoo_symbol
+from ray_pipeline.jobs._members import MEMBERS
+from ray_pipeline.jobs._yahoo import figure, yahoo_symbol
+from ray_pipeline.jobs.columns import column, declared_columns, read_row, table_row
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, day, required
@@ -14,93 +15,68 @@ from ray_pipeline.providers import YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 PERIOD = "quarterly"
-SINCE = 1_483_142_400  # 2016-12-31; Yahoo has five quarters, whatever is asked for
-
-# A column's names at Yahoo; the first that has a figure counts.
-Names = Mapping[str, Sequence[str]]
-BALANCE_SHEET: Names = {
-    "total_assets": ("TotalAssets",),
-    "total_liabilities": ("TotalLiabilitiesNetMinorityInterest", "TotalLiabilities"),
-    "total_equity": ("StockholdersEquity", "TotalEquityGrossMinorityInterest"),
-    "cash_and_equivalents": ("CashAndCashEquivalents", "CashFinancial"),
-    "total_debt": ("TotalDebt",),
-    "net_debt": ("NetDebt",),
-    "working_capital": ("WorkingCapital",),
-}
-INCOME: Names = {
-    "total_revenue": ("TotalRevenue", "OperatingRevenue"),
-    "gross_profit": ("GrossProfit",),
-    "operating_income": ("OperatingIncome",),
-    "net_income": ("NetIncome",),
-    "ebitda": ("EBITDA",),
-    "basic_eps": ("BasicEPS",),
-    "diluted_eps": ("DilutedEPS",),
-}
-CASH_FLOW: Names = {
-    "operating_cashflow": ("OperatingCashFlow",),
-    "investing_cashflow": ("InvestingCashFlow",),
-    "financing_cashflow": ("FinancingCashFlow",),
-    "capital_expenditures": ("CapitalExpenditure",),
-    "free_cash_flow": ("FreeCashFlow",),
-}
-TYPES = tuple(
-    name for names in (BALANCE_SHEET, INCOME, CASH_FLOW) for some in names.values() for name in some
-)
+SINCE = 1_483_142_400  # 2016-12-31; Yahoo returns five quarters, whatever the period
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class BalanceSheet:
-    """What a company had at the end of a quarter, in its currency."""
+    """The assets and debts of a company at the end of a quarter, in its currency."""
 
     symbol: str
     fiscal_date_ending: date
-    total_assets: Decimal | None
-    total_liabilities: Decimal | None
-    total_equity: Decimal | None
-    cash_and_equivalents: Decimal | None
-    total_debt: Decimal | None
-    net_debt: Decimal | None
-    working_capital: Decimal | None
+    total_assets: Decimal | None = column("TotalAssets")
+    total_liabilities: Decimal | None = column(
+        "TotalLiabilitiesNetMinorityInterest", alias="TotalLiabilities"
+    )
+    total_equity: Decimal | None = column(
+        "StockholdersEquity", alias="TotalEquityGrossMinorityInterest"
+    )
+    cash_and_equivalents: Decimal | None = column("CashAndCashEquivalents", alias="CashFinancial")
+    total_debt: Decimal | None = column("TotalDebt")
+    net_debt: Decimal | None = column("NetDebt")
+    working_capital: Decimal | None = column("WorkingCapital")
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class IncomeStatement:
-    """What a company earned in a quarter."""
+    """The revenue and profit of a company in a quarter."""
 
     symbol: str
     fiscal_date_ending: date
-    total_revenue: Decimal | None
-    gross_profit: Decimal | None
-    operating_income: Decimal | None
-    net_income: Decimal | None
-    ebitda: Decimal | None
-    basic_eps: Decimal | None
-    diluted_eps: Decimal | None
+    total_revenue: Decimal | None = column("TotalRevenue", alias="OperatingRevenue")
+    gross_profit: Decimal | None = column("GrossProfit")
+    operating_income: Decimal | None = column("OperatingIncome")
+    net_income: Decimal | None = column("NetIncome")
+    ebitda: Decimal | None = column("EBITDA")
+    basic_eps: Decimal | None = column("BasicEPS")
+    diluted_eps: Decimal | None = column("DilutedEPS")
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class CashFlow:
-    """What a company's money did in a quarter."""
+    """The cash flows of a company in a quarter."""
 
     symbol: str
     fiscal_date_ending: date
-    operating_cashflow: Decimal | None
-    investing_cashflow: Decimal | None
-    financing_cashflow: Decimal | None
-    capital_expenditures: Decimal | None
-    free_cash_flow: Decimal | None
+    operating_cashflow: Decimal | None = column("OperatingCashFlow")
+    investing_cashflow: Decimal | None = column("InvestingCashFlow")
+    financing_cashflow: Decimal | None = column("FinancingCashFlow")
+    capital_expenditures: Decimal | None = column("CapitalExpenditure")
+    free_cash_flow: Decimal | None = column("FreeCashFlow")
 
 
-Statement = type[BalanceSheet] | type[IncomeStatement] | type[CashFlow]
-STATEMENTS: tuple[tuple[Statement, Names], ...] = (
-    (BalanceSheet, BALANCE_SHEET),
-    (IncomeStatement, INCOME),
-    (CashFlow, CASH_FLOW),
+STATEMENTS: tuple[type, ...] = (BalanceSheet, IncomeStatement, CashFlow)
+TYPES = tuple(
+    key
+    for statement in STATEMENTS
+    for declared in declared_columns(statement).values()
+    for key in (*declared.path, declared.alias)
+    if key is not None
 )
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One call a company brings all three statements."""
+    """Make one request for each company, which returns all three statements."""
     for symbol in run.values("members", "symbol"):
         name = yahoo_symbol(symbol)
         yield Request(
@@ -108,7 +84,7 @@ def plan(run: Run) -> Iterator[Request]:
             path=f"/ws/fundamentals-timeseries/v1/finance/timeseries/{name}",
             params={
                 "symbol": name,
-                "type": ",".join(PERIOD + kind for kind in TYPES),
+                "type": ",".join(f"{PERIOD}{key}" for key in TYPES),
                 "period1": str(SINCE),
                 "period2": str(int(run.slot.timestamp())),
             },
@@ -118,7 +94,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read statements: a series a figure, a point a quarter.
+    Read statements: the answer has a series for each value, and a point for each quarter.
 
     {"timeseries": {"result": [{"meta": {"type": ["quarterlyTotalAssets"]}, "quarterlyTotalAssets":
      [{"asOfDate": "2024-09-30", "reportedValue": {"raw": 364980000000}}]}]}}
@@ -133,18 +109,17 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
             except UNREADABLE as bad:
                 yield Unparsed({kind: point}, type(bad).__name__, str(bad))
     for quarter in sorted(figures):
-        for statement, names in STATEMENTS:
-            values = {
-                column: next((figures[quarter][n] for n in some if n in figures[quarter]), None)
-                for column, some in names.items()
-            }
-            if any(value is not None for value in values.values()):
-                yield statement(request.item, quarter, **values)
+        for statement in STATEMENTS:
+            row: object = read_row(
+                statement, figures[quarter], symbol=request.item, fiscal_date_ending=quarter
+            )
+            if any(getattr(row, name) is not None for name in declared_columns(statement)):
+                yield row
 
 
 def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> None:
     if point is None:
-        return  # Yahoo's way to say that a quarter has none
+        return  # Yahoo sends null for a quarter without a value
     quarter, value = day(point["asOfDate"]), figure(point["reportedValue"])
     if quarter is None:
         raise ValueError("no date")
@@ -152,15 +127,10 @@ def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> Non
         figures[quarter][name] = value
 
 
-def _table(name: str, row: Statement, names: Names) -> Table:
-    # A figure that Yahoo leaves out later was not withdrawn by the company.
-    return Table(
-        name,
-        row,
-        key=("symbol", "fiscal_date_ending"),
-        touched="updated_at",
-        fill=tuple(names),
-    )
+def _table(name: str, row: type) -> Table:
+    # Yahoo may omit a value later; the company did not withdraw it, so the stored value stays.
+    fill = tuple(declared_columns(row))
+    return Table(name, row, key=("symbol", "fiscal_date_ending"), touched="updated_at", fill=fill)
 
 
 SPEC = JobSpec(
@@ -168,9 +138,9 @@ SPEC = JobSpec(
     title="Quarterly statements of the S&P 500's members",
     sources=(Source(YAHOO, plan, parse),),
     tables=(
-        _table("balance_sheet_yfinance", BalanceSheet, BALANCE_SHEET),
-        _table("income_stmt", IncomeStatement, INCOME),
-        _table("cash_flow", CashFlow, CASH_FLOW),
+        _table("balance_sheet_yfinance", BalanceSheet),
+        _table("income_stmt", IncomeStatement),
+        _table("cash_flow", CashFlow),
     ),
     schedule=Cron("10 1 * * 0", NEW_YORK),
     inputs=MEMBERS,

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs._series import sources
-from ray_pipeline.jobs.spec import JobSpec, Json
+from ray_pipeline.jobs._series import series
+from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-
-UNIT = "percent"
-NAME = "Inflation, consumer prices for the United States"
-INTERVAL = "annual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +22,18 @@ class Inflation:
     source: str
 
 
-def _row(day: date, value: Decimal, body: Json, source: str) -> Inflation:
-    # FRED's `units` is a code of a transformation, so that only Alpha Vantage's words are taken.
-    unit, name = str(body.get("unit") or UNIT), str(body.get("name") or NAME)
-    return Inflation(day, value, INTERVAL, unit, name, source)
-
-
 SPEC = JobSpec(
     name="inflation",
     title="US inflation, annual",
-    sources=sources("FPCPITOTLZGUSA", "INFLATION", _row, interval=""),
+    sources=series(
+        Inflation,
+        "FPCPITOTLZGUSA",
+        "INFLATION",
+        value="inflation_rate",
+        interval="annual",
+        unit="percent",
+        name="Inflation, consumer prices for the United States",
+    ),
     tables=(
         Table(
             "inflation",

@@ -1,82 +1,62 @@
-"""Companies that go public in the next three months."""
+"""Initial public offerings of the next three months."""
 
-import csv
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs._alpha_vantage import csv_rows
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import day, decimal, required, text
+from ray_pipeline.jobs.values import day, text, upper
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 COLUMNS = {"symbol", "name", "ipoDate", "priceRangeLow", "priceRangeHigh", "currency", "exchange"}
 
 
-@dataclass(frozen=True, slots=True)
+def _day(value: str) -> date | None:
+    if "/" in value:
+        return datetime.strptime(value.strip(), "%m/%d/%y").date()  # noqa: DTZ007 - a day only
+    return day(value)
+
+
+@table_row
 class Ipo:
-    """A planned offering; the price range is in its currency, 0 where none is announced."""
+    """A planned offering; the price range is 0 before the company announces it."""
 
-    symbol: str
+    symbol: str = column(read=upper)
     company_name: str
-    ipo_date: date
-    price_range_low: Decimal | None
-    price_range_high: Decimal | None
-    currency: str
+    ipo_date: date = column("ipoDate", read=_day)
+    price_range_low: Decimal | None = column("priceRangeLow")
+    price_range_high: Decimal | None = column("priceRangeHigh")
+    currency: str = column(otherwise="USD")
     exchange: str | None
-    source: str
-
-
-def plan(_run: Run) -> Iterator[Request]:
-    """One call."""
-    yield Request("", "/query", {"function": "IPO_CALENDAR"})
+    source: str = "alpha_vantage"
 
 
 def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     """
-    Read the CSV; one without rows is a quarter without offerings.
+    Read the CSV; a quarter without offerings has no rows.
 
     symbol,name,ipoDate,priceRangeLow,priceRangeHigh,currency,exchange
 
     Raises:
-        ValueError: If the header is another one.
+        ValueError: If the header lacks a column.
     """
-    reader = csv.DictReader(io.StringIO(body))
-    if missing := COLUMNS - set(reader.fieldnames or ()):
-        raise ValueError(f"the header lacks {', '.join(sorted(missing))}")
-    yield from each(reader, _row)
+    yield from each(csv_rows(body, COLUMNS), _row)
 
 
 def _row(row: Json) -> Ipo:
-    symbol = required(row["symbol"]).upper()
-    return Ipo(
-        symbol=symbol,
-        company_name=text(row["name"]) or symbol,
-        ipo_date=_day(row["ipoDate"]),
-        price_range_low=decimal(row["priceRangeLow"]),
-        price_range_high=decimal(row["priceRangeHigh"]),
-        currency=text(row["currency"]) or "USD",
-        exchange=text(row["exchange"]),
-        source="alpha_vantage",
-    )
-
-
-def _day(value: str) -> date:
-    if "/" in value:
-        return datetime.strptime(value.strip(), "%m/%d/%y").date()  # noqa: DTZ007 - a day only
-    found = day(value)
-    if found is None:
-        raise ValueError("no date")
-    return found
+    return read_row(Ipo, row, company_name=text(row["name"]) or upper(row["symbol"]))
 
 
 SPEC = JobSpec(
     name="ipo_calendar",
     title="IPO calendar, three months ahead",
-    sources=(Source(ALPHA_VANTAGE, plan, parse, body="text"),),
+    sources=(
+        Source(ALPHA_VANTAGE, one_call("/query", {"function": "IPO_CALENDAR"}), parse, body="text"),
+    ),
     tables=(Table("ipo_calendar", Ipo, key=("symbol", "ipo_date"), touched="updated_at"),),
     schedule=Cron("20 5 * * 1", NEW_YORK),
 )

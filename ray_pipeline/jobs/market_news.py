@@ -1,12 +1,12 @@
 """Market news of a day, from NewsAPI: headlines by category, by theme and by publisher."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import instant, required, text
+from ray_pipeline.jobs.values import text
 from ray_pipeline.providers import NEWSAPI
 from ray_pipeline.schedules.cron import Cron
 
@@ -14,31 +14,35 @@ CATEGORIES = ("business", "technology", "general", "science")
 THEMES = (
     "economy", "business", "technology", "IPO", "inflation", "tariff", "trade war", "sanctions",
     "war", "politics", "election", "government policy", "congress", "diplomatic", "nuclear",
-    "military",
+    "military"
 )  # fmt: skip
 PUBLISHERS = (
     "bloomberg", "reuters", "cnbc", "the-wall-street-journal", "business-insider",
-    "financial-times",
+    "financial-times"
 )  # fmt: skip
-REMOVED = "[Removed]"  # what is left of an article that was withdrawn
+REMOVED = "[Removed]"  # the title of a withdrawn article
 
 
-@dataclass(frozen=True, slots=True)
+def _publisher(source: Json) -> str | None:
+    return text((source or {}).get("name"))
+
+
+@table_row
 class MarketNews:
     """An article."""
 
-    source: str
+    source: str = column(read=_publisher, otherwise="")
     url: str
     author: str | None
     title: str
     description: str | None
     content: str | None
-    published_at: datetime
-    provider: str
+    published_at: datetime = column("publishedAt")
+    provider: str = "newsapi"
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """26 questions; themes are asked for yesterday, because a free plan's news are a day old."""
+    """Make 26 requests; the themes are those of yesterday, because free plans lag by a day."""
     for category in CATEGORIES:
         params = {"category": category, "country": "us", "pageSize": "100"}
         yield Request(f"category {category}", "/top-headlines", params)
@@ -69,21 +73,7 @@ def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
 
 
 def _row(article: Json) -> MarketNews | None:
-    if article.get("title") == REMOVED:
-        return None
-    published = instant(article["publishedAt"])
-    if published is None:
-        raise ValueError("no publishedAt")
-    return MarketNews(
-        source=text((article.get("source") or {}).get("name")) or "",
-        url=required(article["url"]),
-        author=text(article.get("author")),
-        title=required(article["title"]),
-        description=text(article.get("description")),
-        content=text(article.get("content")),
-        published_at=published,
-        provider="newsapi",
-    )
+    return None if article.get("title") == REMOVED else read_row(MarketNews, article)
 
 
 SPEC = JobSpec(

@@ -1,12 +1,12 @@
-"""Finnhub's market news, four categories, what is newer than what we have."""
+"""Market news of Finnhub in four categories, newer than the stored news."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import from_unix, required, text
+from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers import FINNHUB
 from ray_pipeline.schedules.cron import Cron
 
@@ -14,24 +14,24 @@ CATEGORIES = ("crypto", "forex", "merger", "general")
 NEWEST = "SELECT category, max(news_id) AS news_id FROM market_news_finnhub GROUP BY category"
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class FinnhubNews:
     """An article of a category."""
 
     category: str
-    news_id: int
+    news_id: int = column("id")
     datetime: datetime
-    headline: str | None
-    image: str | None
-    related: str | None
-    source: str | None
-    summary: str | None
-    url: str | None
-    provider: str
+    headline: str | None = column(otherwise="")
+    image: str | None = column(otherwise="")
+    related: str | None = column(otherwise="")
+    source: str | None = column(otherwise="")
+    summary: str | None = column(otherwise="")
+    url: str | None = column(otherwise="")
+    provider: str = "finnhub"
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """One request a category, from the newest number on."""
+    """Make one request for each category, from the newest stored id on."""
     newest = {str(row["category"]): str(row["news_id"]) for row in run.rows("newest")}
     for category in CATEGORIES:
         params = {"category": category}
@@ -50,21 +50,11 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 
 def _row(article: Json, category: str) -> FinnhubNews:
+    # The field's name hides the type `datetime` in the class, so `column` cannot declare it.
     published = from_unix(article["datetime"])
     if published is None:
         raise ValueError("no datetime")
-    return FinnhubNews(
-        category=category,
-        news_id=int(required(article["id"])),
-        datetime=published,
-        headline=text(article.get("headline")) or "",
-        image=text(article.get("image")) or "",
-        related=text(article.get("related")) or "",
-        source=text(article.get("source")) or "",
-        summary=text(article.get("summary")) or "",
-        url=text(article.get("url")) or "",
-        provider="finnhub",
-    )
+    return read_row(FinnhubNews, article, category=category, datetime=published)
 
 
 SPEC = JobSpec(

@@ -1,20 +1,20 @@
-"""The members of the S&P 500, and who has left."""
+"""The members of the S&P 500, and former members."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from ray_pipeline.jobs._html import table
 from ray_pipeline.jobs._listing import LISTINGS, listing
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each, one_call
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import day, required, text
+from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers import FMP, WIKIPEDIA
 from ray_pipeline.schedules.cron import Cron
 
 FEWEST, MOST = 480, 520  # there are 500 companies, some with two classes of shares
 COLUMNS = ("Symbol", "Security", "GICS Sector")
-# FMP's current answers have its own names of sectors, its older ones had GICS's.
+# FMP names sectors in its own way now; its older answers have the names of GICS.
 GICS = {
     "Basic Materials": "Materials",
     "Consumer Cyclical": "Consumer Discretionary",
@@ -25,53 +25,49 @@ GICS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+def _symbol(value: Json) -> str:
+    """Return a symbol as it is stored: with the share class after a dot, BRK.B instead of BRK-B."""
+    return required(value).upper().replace("-", ".")
+
+
+def _cik(value: Json) -> str | None:
+    """
+    Return the number of a company at the SEC, with its leading zeros.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
+    number = text(value)
+    if number is not None and not number.isdigit():
+        raise ValueError(f"{number[:20]!r} is no CIK")
+    return number.zfill(10) if number else None
+
+
+def _sector(value: Json) -> str | None:
+    name = text(value)
+    return GICS.get(name, name) if name else None
+
+
+@table_row
+class IndexMember:
     """One class of shares in the index."""
 
-    symbol: str
-    company_name: str
-    gics_sector: str | None
-    gics_sub_industry: str | None
-    headquarters: str | None
-    date_added: date | None
-    cik: str | None
+    symbol: str = column(read=_symbol)
+    company_name: str = column("name")
+    gics_sector: str | None = column("sector", read=_sector)
+    gics_sub_industry: str | None = column("subSector")
+    headquarters: str | None = column("headQuarter")
+    date_added: date | None = column("dateFirstAdded")
+    cik: str | None = column(read=_cik)
     founded: str | None
-    is_member: bool
-    removed_at: datetime | None
+    is_member: bool = True
+    removed_at: datetime | None = None
     source: str
-
-
-def plan_fmp(_run: Run) -> Iterator[Request]:
-    """One call brings all."""
-    yield Request(item="", path="/sp500-constituent")
 
 
 def parse_fmp(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """Read members: [{"symbol": "APO", "name": "...", "cik": "0001858681", ...}, ...]."""
-    yield from _members(body, _of_fmp, run)
-
-
-def _of_fmp(row: Json) -> Member:
-    sector = text(row.get("sector"))
-    return Member(
-        symbol=_symbol(row["symbol"]),
-        company_name=required(row["name"]),
-        gics_sector=GICS.get(sector, sector) if sector else None,
-        gics_sub_industry=text(row.get("subSector")),
-        headquarters=text(row.get("headQuarter")),
-        date_added=day(row.get("dateFirstAdded")),
-        cik=_cik(row.get("cik")),
-        founded=text(row.get("founded")),
-        is_member=True,
-        removed_at=None,
-        source="fmp",
-    )
-
-
-def plan_wikipedia(_run: Run) -> Iterator[Request]:
-    """One page has all."""
-    yield Request(item="", path="/wiki/List_of_S%26P_500_companies")
+    yield from _members(body, lambda row: read_row(IndexMember, row, source="fmp"), run)
 
 
 def parse_wikipedia(body: Json, _request: Request, run: Run) -> Iterator[object]:
@@ -86,67 +82,56 @@ def parse_wikipedia(body: Json, _request: Request, run: Run) -> Iterator[object]
     yield from _members(rows, _of_wikipedia, run)
 
 
-def _of_wikipedia(row: Json) -> Member:
-    return Member(
-        symbol=_symbol(row["Symbol"]),
-        company_name=required(row["Security"]),
-        gics_sector=text(row["GICS Sector"]),
-        gics_sub_industry=text(row.get("GICS Sub-Industry")),
-        headquarters=text(row.get("Headquarters Location")),
-        date_added=day(row.get("Date added") or row.get("Date first added")),
-        cik=_cik(row.get("CIK")),
-        founded=text(row.get("Founded")),
-        is_member=True,
-        removed_at=None,
-        source="wikipedia",
-    )
+def _of_wikipedia(row: Json) -> IndexMember:
+    """Read a row of the table, under the names that FMP uses for the same values."""
+    values = {
+        "symbol": row["Symbol"],
+        "name": row["Security"],
+        "sector": row["GICS Sector"],
+        "subSector": row.get("GICS Sub-Industry"),
+        "headQuarter": row.get("Headquarters Location"),
+        "dateFirstAdded": row.get("Date added") or row.get("Date first added"),
+        "cik": row.get("CIK"),
+        "founded": row.get("Founded"),
+    }
+    return read_row(IndexMember, values, source="wikipedia")
 
 
-def _members(rows: Sequence[Json], read: Callable[[Json], Member], run: Run) -> Iterator[object]:
+def _members(
+    rows: Sequence[Json], read: Callable[[Json], IndexMember], run: Run
+) -> Iterator[object]:
     """
-    Yield the members, and the list of them unless one could not be read.
+    Yield the members, and their list if every member could be read.
 
     Raises:
-        ValueError: If this cannot be the whole index; then nothing of it is believed.
+        ValueError: If the number of members is implausible; then no row is stored.
     """
     if not FEWEST <= len(rows) <= MOST:
         raise ValueError(f"{len(rows)} members, not {FEWEST} to {MOST}: this is not the whole list")
-    found = list(each(rows, read))
-    yield from found
-    if not any(isinstance(one, Unparsed) for one in found):
-        # One that could not be read has not left.
-        yield listing(run, [one.symbol for one in found if isinstance(one, Member)])
-
-
-def _symbol(value: Json) -> str:
-    """Return our spelling: a share class after a dot, where others write BRK-B."""
-    return required(value).upper().replace("-", ".")
-
-
-def _cik(value: Json) -> str | None:
-    """
-    Return the SEC's number with its leading zeros.
-
-    Raises:
-        ValueError: If it is no number.
-    """
-    found = text(value)
-    if found is not None and not found.isdigit():
-        raise ValueError(f"{found[:20]!r} is no CIK")
-    return found.zfill(10) if found else None
+    members = list(each(rows, read))
+    yield from members
+    if not any(isinstance(member, Unparsed) for member in members):
+        # Without this check, a member that cannot be read would count as removed.
+        yield listing(run, [member.symbol for member in members if isinstance(member, IndexMember)])
 
 
 SPEC = JobSpec(
     name="sp500_companies",
     title="The members of the S&P 500",
     sources=(
-        Source(FMP, plan_fmp, parse_fmp, empty=False),
-        Source(WIKIPEDIA, plan_wikipedia, parse_wikipedia, body="text", empty=False),
+        Source(FMP, one_call("/sp500-constituent"), parse_fmp, empty=False),
+        Source(
+            WIKIPEDIA,
+            one_call("/wiki/List_of_S%26P_500_companies"),
+            parse_wikipedia,
+            body="text",
+            empty=False,
+        ),
     ),
     tables=(
         Table(
             "sp500_companies",
-            Member,
+            IndexMember,
             key=("symbol",),
             touched="updated_at",
             fill=("gics_sub_industry", "headquarters", "date_added", "cik", "founded"),

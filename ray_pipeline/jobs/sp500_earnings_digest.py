@@ -1,4 +1,4 @@
-"""The S&P 500's earnings reports of these weeks, with what was written before and after each."""
+"""The recent and coming earnings reports of the S&P 500, each with the news around it."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Record, Run
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import text
@@ -17,9 +18,9 @@ from ray_pipeline.schedules.cron import NEW_YORK, Cron
 BEFORE_DAYS, AFTER_DAYS = 14, 7
 SHOWN = 10  # articles per table and section; all are counted
 MARKET = ZoneInfo(NEW_YORK)
-# An article that several tables have is the first one's.
+# An article that stands in several tables counts for the first of them.
 TABLES = ("earnings_news_finnhub", "company_news", "market_news", "market_news_sentiment")
-SHORT = 2  # letters: such a ticker is a word, or the beginning of one's name
+SHORT = 2  # letters; a ticker this short is also an ordinary word
 LEGAL_FORM = re.compile(
     r"[,.]?\s+(Inc|Incorporated|Corp|Corporation|Company|Co|plc|Ltd|Limited|Group|Holdings)\.?$"
     r"|\s*\(.*\)$",
@@ -29,7 +30,7 @@ LEGAL_FORM = re.compile(
 Section = Literal["forecast", "reaction"]
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class EarningsEvent:
     """One report."""
 
@@ -39,11 +40,11 @@ class EarningsEvent:
     report_date: date
     fiscal_date_ending: date | None
     estimate: Decimal | None
-    currency: str
+    currency: str = column(otherwise="USD")
     gics_sector: str | None
     gics_sub_industry: str | None
     headquarters: str | None
-    event_type: str
+    event_type: str = "earnings_report"
     event_title: str
     event_description: str
     total_news_count: int
@@ -68,33 +69,33 @@ class EarningsArticle:
 
 def derive(run: Run) -> Iterator[object]:
     """
-    Yield the events, each followed by its articles.
+    Yield the reports, each followed by its articles.
 
-    An event keeps its id; a new one gets the next, so that its articles can name it at once.
+    A report keeps its id, and a new report gets the next id, so that its articles can refer to it.
     """
-    known = {(row["symbol"], row["report_date"]): int(row["id"]) for row in run.rows("known")}
-    following = max(known.values(), default=0) + 1
+    ids = {(row["symbol"], row["report_date"]): int(row["id"]) for row in run.rows("known")}
+    following = max(ids.values(), default=0) + 1
     about: dict[tuple[str, date], list[Record]] = defaultdict(list)
     for article in run.rows("articles"):
         about[article["symbol"], article["report_date"]].append(article)
     general = run.rows("market_news")
     for event in run.rows("events"):
         key = (event["symbol"], event["report_date"])
-        number = known.get(key, following)
-        if key not in known:
+        number = ids.get(key, following)
+        if key not in ids:
             following += 1
         mentions = mentions_of(event["symbol"], event["company_name"])
-        found = about[key] + [one for one in general if mentions.search(_words(one))]
-        articles = _articles(number, event, found)
+        related = [article for article in general if mentions.search(_words(article))]
+        articles = _articles(number, event, about[key] + related)
         yield _event(number, event, articles)
         yield from _newest(articles)
 
 
 def mentions_of(symbol: str, company: str) -> re.Pattern[str]:
     """
-    Return what finds a company in a text: its name as words, its ticker as one.
+    Return a pattern that finds a company in a text, by its name or its ticker.
 
-    A ticker as short as A or T counts only where it is marked as one: $T, (T), NYSE: T.
+    A ticker as short as A or T counts only if it is marked as a ticker: $T, (T), NYSE: T.
     """
     ticker = re.escape(symbol)
     marked = rf"(?:\$|\(|: ?){ticker}(?![\w.])"
@@ -111,19 +112,19 @@ def _words(article: Record) -> str:
 
 def section_of(days: int, time_of_day: str | None) -> Section | None:
     """
-    Return where an article belongs that came some days after the report; None for neither.
+    Return the section of an article that appears `days` days after the report; None for no section.
 
-    What is written on the day itself is about the coming report only if that comes in the evening.
+    An article of the day itself is a forecast only if the report comes after the market closes.
     """
     if -BEFORE_DAYS <= days < 0 or (days == 0 and time_of_day == "post-market"):
         return "forecast"
     return "reaction" if 0 <= days <= AFTER_DAYS else None
 
 
-def _articles(number: int, event: Record, found: Sequence[Record]) -> list[EarningsArticle]:
-    """Return an event's articles, each address once."""
+def _articles(number: int, event: Record, candidates: Sequence[Record]) -> list[EarningsArticle]:
+    """Return the articles of a report, each URL once."""
     articles: dict[str, EarningsArticle] = {}
-    for article in sorted(found, key=lambda one: TABLES.index(one["source_table"])):
+    for article in sorted(candidates, key=lambda row: TABLES.index(row["source_table"])):
         url, title = text(article["url"]), text(article["title"])
         published = article["published_at"].replace(tzinfo=UTC)
         days = (published.astimezone(MARKET).date() - event["report_date"]).days
@@ -145,7 +146,7 @@ def _articles(number: int, event: Record, found: Sequence[Record]) -> list[Earni
 
 def _newest(articles: Sequence[EarningsArticle]) -> Iterator[EarningsArticle]:
     shown: Counter[tuple[str, str]] = Counter()
-    for article in sorted(articles, key=lambda one: (one.published_at, one.url), reverse=True):
+    for article in sorted(articles, key=lambda item: (item.published_at, item.url), reverse=True):
         shown[article.source_table, article.news_section] += 1
         if shown[article.source_table, article.news_section] <= SHOWN:
             yield article
@@ -155,18 +156,10 @@ def _event(number: int, event: Record, articles: Sequence[EarningsArticle]) -> E
     forecast = sum(article.news_section == "forecast" for article in articles)
     name, estimate = str(event["company_name"]), event["estimate"]
     expected = "미정" if estimate is None else f"{estimate}"
-    return EarningsEvent(
+    return read_row(
+        EarningsEvent,
+        event,
         id=number,
-        symbol=event["symbol"],
-        company_name=name,
-        report_date=event["report_date"],
-        fiscal_date_ending=event["fiscal_date_ending"],
-        estimate=estimate,
-        currency=event["currency"] or "USD",
-        gics_sector=event["gics_sector"],
-        gics_sub_industry=event["gics_sub_industry"],
-        headquarters=event["headquarters"],
-        event_type="earnings_report",
         event_title=f"{name} ({event['symbol']}) 실적 발표",
         event_description=(
             f"{name}의 실적 발표일은 {event['report_date']}, 예상 EPS는 {expected}, "
@@ -178,7 +171,7 @@ def _event(number: int, event: Record, articles: Sequence[EarningsArticle]) -> E
     )
 
 
-# These days' reports of members; a report is known by its New York date.
+# The reports of members within a few weeks; a report has the date of New York.
 _EVENTS = """
     SELECT calendar.symbol, company.company_name, calendar.report_date,
            calendar.fiscal_date_ending, calendar.estimate, calendar.currency,
@@ -189,7 +182,7 @@ _EVENTS = """
       AND report_date BETWEEN (now() AT TIME ZONE 'America/New_York')::date - 7
                           AND (now() AT TIME ZONE 'America/New_York')::date + 30
 """
-# A day more on either side than is used: published_at is UTC.
+# One more day on each side than the sections need, because published_at is UTC.
 _NEAR = "published_at >= report_date - 15 AND published_at < report_date + 9"
 
 SPEC = JobSpec(
@@ -205,10 +198,7 @@ SPEC = JobSpec(
             touched="updated_at",
         ),
         Table(
-            "sp500_earnings_news",
-            EarningsArticle,
-            key=("calendar_id", "url"),
-            touched="fetched_at",
+            "sp500_earnings_news", EarningsArticle, key=("calendar_id", "url"), touched="fetched_at"
         ),
     ),
     schedule=Cron("0 10 * * *", NEW_YORK),

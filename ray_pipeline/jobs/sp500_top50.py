@@ -17,7 +17,7 @@ COMPANIES = "SELECT symbol, company_name, gics_sector, gics_sub_industry FROM sp
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """One of the fifty."""
+    """One of the fifty companies."""
 
     symbol: str
     company_name: str
@@ -26,10 +26,10 @@ class Company:
 
 
 def derive(run: Run) -> Iterator[Company]:
-    """Return the fifty, with what the table of members says of them."""
-    known = {row["symbol"]: row for row in run.rows("companies")}
+    """Return the fifty companies, with the names and sectors of the table of members."""
+    members = {row["symbol"]: row for row in run.rows("companies")}
     for symbol in SYMBOLS:
-        row = known.get(symbol, {})
+        row = members.get(symbol, {})
         yield Company(
             symbol,
             row.get("company_name") or symbol,

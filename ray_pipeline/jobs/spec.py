@@ -1,11 +1,11 @@
 """
-A batch dataset is a value: who is asked, what, when, and how the answer becomes rows.
+The vocabulary of a batch dataset: a `JobSpec` value names its sources, tables and schedule.
 
-`plan(run)` says what to ask, `parse(body, request, run)` what the answer says. Both are pure; the
-flow that uses them knows quotas, refusals, progress and storing.
+`plan(run)` returns the requests, and `parse(body, request, run)` turns an answer into rows. They
+are pure functions. The flow in `ray_pipeline.batch` adds quotas, refusals, progress and storage.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.schedules.cron import Cron
 
-Json = Any  # what a provider sent; `parse` is where it gets a type
-Record = Mapping[str, Any]  # a row that an input query found
+Json = Any  # an answer of a provider; `parse` gives its values types
+Record = Mapping[str, Any]  # a row of an input query
 
 CatchUp = Literal["none", "latest", "all"]
 
@@ -23,15 +23,15 @@ CatchUp = Literal["none", "latest", "all"]
 @dataclass(frozen=True, slots=True)
 class Run:
     """
-    One run of a job, as `plan` and `parse` see it.
+    One run of a job.
 
     Attributes:
-        job: Its name.
-        slot: The moment it was due, UTC.
-        now: The moment it began, UTC. Nothing that is stored may depend on it but what says when
-            something was fetched.
-        batch: A number of this slot, for tables that keep batches; 0 where the job has none.
-        inputs: What the job's queries found, by name.
+        job: The name of the job.
+        slot: The moment at which the run was due, UTC.
+        now: The moment at which the run began, UTC. Stored values must not depend on it, except
+            columns that record when a value was fetched: a repeated run would change them.
+        batch: The number of the slot's batch; 0 for a job without batches.
+        inputs: The rows of the job's input queries, by name.
     """
 
     job: str
@@ -41,11 +41,11 @@ class Run:
     inputs: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
 
     def rows(self, name: str) -> tuple[Record, ...]:
-        """Return what an input query found."""
+        """Return the rows of an input query."""
         return self.inputs.get(name, ())
 
     def values(self, name: str, column: str) -> list[str]:
-        """Return one column of an input, as text."""
+        """Return one column of an input query, as text."""
         return [str(row[column]) for row in self.rows(name)]
 
 
@@ -55,12 +55,12 @@ class Request:
     One call of a provider.
 
     Attributes:
-        item: What it is about: a symbol, an account, a coin; progress is kept by it. Empty for a
-            job of one call.
-        path: After the provider's base URL.
-        params: Of the query, without the key.
-        facts: What `parse` needs to know besides the answer.
-        page: 0, or which follow-up of the item's first request this is.
+        item: The symbol, account or coin that is requested; progress is stored by item. Empty for
+            a job of one call.
+        path: The path after the provider's base URL.
+        params: The parameters of the query string, without the key.
+        facts: Values that `parse` needs in addition to the answer.
+        page: The number of the page, from 0.
     """
 
     item: str
@@ -72,7 +72,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Unparsed:
-    """A part of an answer that is not what it should be; it is set aside with its reason."""
+    """A part of an answer that cannot be read; it is stored as a dead letter with its reason."""
 
     raw: Json
     reason: str
@@ -87,15 +87,15 @@ Follow = Callable[[Json, Request, Run], Request | None]
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    One way to get a dataset.
+    One provider of a dataset.
 
     Attributes:
-        provider: Who is asked.
-        plan: What to ask, one request an item, in the order of importance.
-        parse: Rows of the job's tables, and `Unparsed` for what is not a row.
-        body: What an answer is: parsed JSON, or text (CSV, HTML).
-        follow: The item's next page, None when there is none.
-        empty: When an answer without a row is no surprise.
+        provider: The provider.
+        plan: Returns one request for each item, the most important items first.
+        parse: Yields rows of the job's tables, and `Unparsed` for parts that cannot be read.
+        body: What `parse` receives: parsed JSON, or text (CSV, HTML).
+        follow: Returns the request of an item's next page, None after the last page.
+        empty: Whether an answer without rows is valid. False makes such an answer a failure.
     """
 
     provider: Provider
@@ -112,26 +112,26 @@ class JobSpec:
     A batch dataset.
 
     Attributes:
-        name: As it is run: `ray-pipeline run NAME`.
-        title: One line, for people.
-        sources: In order of preference. The first whose provider has a key collects; with
-            `complete` the others that have one add what it does not have.
-        tables: Where the rows go, by their type.
-        schedule: When.
-        inputs: SQL queries whose rows `plan` needs, by name. They are run once, at the start.
-        derive: For a dataset made from our own tables: the rows, without a call.
-        complete: Ask every source that has a key, not only the first.
-        refresh: For a sweep: how long an item counts as collected. A run takes the items that were
-            never collected, then the oldest; None: every slot asks for every item.
-        batch: Most items of one run; None for all of them.
-        pages: How many calls an item usually takes, for `plan`.
-        typical_items: How many items a run usually has, for `plan` without a database.
-        batched: The table of which `Run.batch` is the next number.
-        catch_up: What to do about slots that nobody could run: none, only the latest, or all.
-        depends: Jobs whose tables the inputs read.
-        manual: Only on request.
-        prune: A statement that removes what the source no longer has; run after a whole collection,
-            with %(slot)s. None where rows stay.
+        name: The name of the job in commands: `ray-pipeline run NAME`.
+        title: One line for people.
+        sources: The providers, in order of preference. The first one that has a key collects.
+        tables: The tables of the rows, each with its row type.
+        schedule: When the job is due.
+        inputs: SQL queries for the rows that `plan` needs, by name. They run once, at the start.
+        derive: For a dataset that is made from other tables: returns the rows, without a call.
+        complete: Collect from every source that has a key, not only from the first.
+        refresh: Makes the job a sweep: how long an item counts as collected. A run takes new items
+            first, then those that were collected longest ago. None: each slot requests every item.
+        batch: The largest number of items of one run; None for all items.
+        pages: The usual number of calls for an item, which `ray-pipeline plan` assumes.
+        typical_items: The usual number of items, which `ray-pipeline plan` assumes without a
+            database.
+        batched: The table of the batches that `Run.batch` numbers.
+        catch_up: Which missed slots run later: none, only the latest, or all.
+        depends: Jobs that fill the tables of the inputs.
+        manual: Whether the job runs only on request.
+        prune: A statement that removes rows which the source no longer has; it runs after a
+            collection without failures. None if rows stay.
     """
 
     name: str
@@ -154,29 +154,33 @@ class JobSpec:
 
     @property
     def sweep(self) -> bool:
-        """Whether progress goes on from run to run."""
+        """Whether the job is a sweep: progress continues from run to run."""
         return self.refresh is not None
 
-    def table_of(self, row: object) -> Table:
-        """
-        Return the table of a row.
-
-        Raises:
-            KeyError: If it is of no type that the job stores.
-        """
-        by_type = {table.row: table for table in self.tables}
-        return by_type[type(row)]
+    def usable_sources(self, keys: Mapping[str, Sequence[str] | int]) -> list[Source]:
+        """Return the sources that have a key or need none; `keys` may hold keys or their number."""
+        return [
+            source
+            for source in self.sources
+            if not source.provider.needs_key or keys.get(source.provider.name)
+        ]
 
 
-# What reading a malformed item raises.
+def one_call(path: str, params: Mapping[str, str] | None = None, *, item: str = "") -> Plan:
+    """Return the plan of a dataset that one request, or the first of its pages, brings whole."""
+    request = Request(item, path, params or {})
+    return lambda _run: (request,)
+
+
+# The exceptions that `parse` raises for a malformed item.
 UNREADABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError)
 
 
 def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator[object]:
     """
-    Yield a row an item; an item that cannot be read becomes `Unparsed` and costs no other.
+    Yield the rows of each item; an item that cannot be read becomes `Unparsed` and costs no other.
 
-    `parse_one` may return None for an item that is not meant to be a row.
+    `parse_one` returns a row, a tuple of rows, or None for an item that is not meant to be a row.
     """
     for item in items:
         try:
@@ -184,5 +188,7 @@ def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator
         except UNREADABLE as bad:
             yield Unparsed(item, type(bad).__name__, str(bad))
         else:
-            if row is not None:
+            if isinstance(row, tuple):
+                yield from row
+            elif row is not None:
                 yield row

@@ -1,17 +1,17 @@
-"""A table is a value: its rows' type, its key, and what a second writing of a key means."""
+"""The vocabulary of a table: its row type, its key, and what a second write of a key changes."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from operator import attrgetter
 from typing import Protocol
 
 
 class Row(Protocol):
-    """A frozen dataclass whose fields are columns, in any order."""
+    """A frozen dataclass with one field for each column, in any order."""
 
     __dataclass_fields__: dict[str, dataclasses.Field[object]]
 
@@ -21,7 +21,7 @@ Number = Decimal | int | float
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A column whose values should lie between two bounds; a finding, not a refusal."""
+    """The expected bounds of a column. A value outside them is stored and becomes a finding."""
 
     column: str
     low: Number | None = None
@@ -31,22 +31,23 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class Table:
     """
-    Where rows of one type are stored.
+    A table that stores rows of one type.
 
     Attributes:
-        name: The table.
+        name: The name of the table.
         row: The dataclass of its rows; field names are column names.
-        key: The columns that say whether a row is there already: a unique constraint's.
-        keep: Columns that only an insert writes: what was seen first stays.
-        touched: The column that gets the time of the last change; None where there is none. A
-            row that is written again unchanged is not touched.
-        fill: Columns whose stored value a later NULL does not erase.
-        replace: False: a key that is there already is left alone.
-        own: A column that says where a row came from; a row from elsewhere is left alone.
-        ranges: What the values should be.
-        event: The column that says when what a row tells of happened, for tables that always go
-            on: a newest event that is far older than usual is a finding. None: not checked.
-        fresh: How old the newest row may be before the table counts as stale; None: by schedule.
+        key: The columns of the primary key or of a unique constraint.
+        keep: Columns that an update does not change: the first value stays.
+        touched: The column that receives the time of the last change, if the table has such a
+            column. An unchanged row that is written again keeps its time.
+        fill: Columns whose stored value a later NULL does not replace.
+        replace: Whether a row of a stored key is updated. False: the stored row stays.
+        own: A column that names the source of a row. A row of another source is not updated.
+        ranges: The expected bounds of columns.
+        event: The column with the time of the event that a row describes. It is set for tables
+            that grow steadily: if the newest event is much older than usual, a finding says so.
+        fresh: How old the newest row may be before the table counts as stale; None derives it from
+            the schedule.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a row gives, in the order of its fields."""
+        """The columns of a row, in the order of its fields."""
         return _columns(self.row)
 
     def values(self, row: object) -> tuple[object, ...]:
@@ -82,23 +83,23 @@ def _columns(row: type) -> tuple[str, ...]:
 
 @functools.cache
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
-    """Return what gets these attributes of a row: it is asked for every row of a sweep."""
+    """Return a function that reads these attributes; it is called for every row of a sweep."""
     if len(names) == 1:
         return lambda row: (getattr(row, names[0]),)
     return attrgetter(*names)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about stored data that a person should look at."""
+class TableFinding:
+    """A peculiarity of stored data that a person should look at."""
 
     table: str
     check: str
     detail: str
 
 
-def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
-    """Yield what is odd about rows: keys that are empty or doubled, values out of range."""
+def check_rows(table: Table, rows: Sequence[object]) -> Iterator[TableFinding]:
+    """Yield findings: empty keys, repeated keys, and values outside of each range."""
     seen: set[tuple[object, ...]] = set()
     doubled = empty = 0
     for row in rows:
@@ -107,9 +108,11 @@ def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
         empty += any(part is None or part == "" for part in key)
         seen.add(key)
     if empty:
-        yield Finding(table.name, "key", f"{empty} rows with an empty part of the key")
+        yield TableFinding(table.name, "key", f"{empty} rows with an empty part of the key")
     if doubled:
-        yield Finding(table.name, "duplicate", f"{doubled} rows repeat a key of the same answer")
+        yield TableFinding(
+            table.name, "duplicate", f"{doubled} rows repeat a key of the same answer"
+        )
     for limits in table.ranges:
         outside = [
             value
@@ -117,7 +120,7 @@ def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
             if value is not None and not _inside(value, limits)
         ]
         if outside:
-            yield Finding(
+            yield TableFinding(
                 table.name,
                 "range",
                 f"{limits.column}: {len(outside)} of {len(rows)} rows outside "
@@ -125,9 +128,7 @@ def check_rows(table: Table, rows: Sequence[object]) -> Iterator[Finding]:
             )
 
 
-def _inside(value: object, limits: Range) -> bool:
-    if not isinstance(value, Decimal | int | float) or isinstance(value, bool):
-        return not isinstance(value, date | datetime)
+def _inside(value: Number, limits: Range) -> bool:
     return (limits.low is None or value >= limits.low) and (
         limits.high is None or value <= limits.high
     )

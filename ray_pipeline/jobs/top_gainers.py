@@ -1,44 +1,40 @@
-"""The day's top gainers, losers and most traded stocks; they steer a live stream."""
+"""Top gainers, losers and most traded stocks of the day; a live stream subscribes to them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import decimal, integer, required, text
 from ray_pipeline.providers import ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 CATEGORIES = ("top_gainers", "top_losers", "most_actively_traded")
+FIGURES = {"price", "change_amount", "change_percentage", "volume"}
 
 
-@dataclass(frozen=True, slots=True)
+@table_row
 class TopGainer:
     """A stock in one of the three lists of a batch."""
 
     batch_id: int
     last_updated: datetime
-    symbol: str
+    symbol: str = column("ticker")
     category: str
     rank_position: int
     price: Decimal | None
     change_amount: Decimal | None
-    change_percentage: str | None  # with its '%', as readers expect it
+    change_percentage: str | None  # with '%', which programs that read the table expect
     volume: int | None
-    source: str
-
-
-def plan(_run: Run) -> Iterator[Request]:
-    """One call."""
-    yield Request("", "/query", {"function": "TOP_GAINERS_LOSERS"})
+    source: str = "alpha_vantage"
 
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
-    Read the three lists; a stock's rank is its place.
+    Read the three lists; the rank of a stock is its position.
 
     {"last_updated": "2026-05-15 16:16:00 US/Eastern",
      "top_gainers": [{"ticker": "A", "price": "1.8", "change_amount": "1.79",
@@ -46,26 +42,20 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     """
     updated = _updated(body["last_updated"])
     for category in CATEGORIES:
-        for rank, stock in enumerate(body.get(category) or (), 1):
-            try:
-                yield _row(stock, category, rank, run.batch, updated)
-            except UNREADABLE as bad:
-                yield Unparsed(stock, type(bad).__name__, str(bad))
+        given = {"batch_id": run.batch, "last_updated": updated, "category": category}
+        yield from each(body.get(category) or (), _reader(given))
 
 
-def _row(stock: Json, category: str, rank: int, batch: int, updated: datetime) -> TopGainer:
-    return TopGainer(
-        batch_id=batch,
-        last_updated=updated,
-        symbol=required(stock["ticker"]),
-        category=category,
-        rank_position=rank,
-        price=decimal(stock["price"]),
-        change_amount=decimal(stock["change_amount"]),
-        change_percentage=text(stock["change_percentage"]),
-        volume=integer(stock["volume"]),
-        source="alpha_vantage",
-    )
+def _reader(given: dict[str, object]) -> Callable[[Json], TopGainer]:
+    """Return a reader of the stocks of one list, which counts their ranks."""
+    ranks = itertools.count(1)
+    return lambda stock: _row(stock, given | {"rank_position": next(ranks)})
+
+
+def _row(stock: Json, given: dict[str, object]) -> TopGainer:
+    if missing := FIGURES - stock.keys():
+        raise KeyError(min(missing))
+    return read_row(TopGainer, stock, **given)
 
 
 def _updated(value: str) -> datetime:
@@ -78,7 +68,14 @@ def _updated(value: str) -> datetime:
 SPEC = JobSpec(
     name="top_gainers",
     title="Top gainers, losers and most traded stocks of the day",
-    sources=(Source(ALPHA_VANTAGE, plan, parse, empty=False),),
+    sources=(
+        Source(
+            ALPHA_VANTAGE,
+            one_call("/query", {"function": "TOP_GAINERS_LOSERS"}),
+            parse,
+            empty=False,
+        ),
+    ),
     tables=(
         Table(
             "top_gainers",

@@ -27,7 +27,7 @@ class TreasuryYield:
 
 
 def plan_fred(_run: Run) -> Iterator[Request]:
-    """One request per maturity, with all history: revisions arrive without a notice."""
+    """Make one request for each maturity, for its whole history, because old values are revised."""
     for maturity, series in SERIES.items():
         yield Request(
             item=maturity,
@@ -38,7 +38,7 @@ def plan_fred(_run: Run) -> Iterator[Request]:
 
 def parse_fred(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read observations; '.' is a month without a figure.
+    Read observations; '.' is a month without a value.
 
     {"observations": [{"date": "2025-06-01", "value": "3.89"}, ...]}
     """
@@ -46,7 +46,7 @@ def parse_fred(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
 
 def plan_alpha_vantage(_run: Run) -> Iterator[Request]:
-    """One request per maturity; the API has no date filter, so each returns all history."""
+    """Make one request for each maturity; the API has no date filter and returns all history."""
     for maturity in SERIES:
         yield Request(
             item=maturity,
@@ -62,7 +62,7 @@ def plan_alpha_vantage(_run: Run) -> Iterator[Request]:
 
 def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read data points; '.' is a month without a figure.
+    Read data points; '.' is a month without a value.
 
     {"name": "2-Year Treasury Constant Maturity Rate", "interval": "monthly",
      "unit": "percent", "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}
@@ -71,7 +71,7 @@ def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[obj
 
 
 def _row(point: Json, maturity: str, source: str) -> TreasuryYield | None:
-    """Return a row, None for a month without a figure: readers want a number in each."""
+    """Return a row, None for a month without a value: readers expect a number in each row."""
     month = day(point["date"])
     if month is None:
         raise ValueError("no date")

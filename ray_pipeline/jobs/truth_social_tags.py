@@ -1,13 +1,12 @@
-"""The tags that trend on Truth Social, a snapshot a day."""
+"""Trending tags of Truth Social, one snapshot a day."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers import TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -15,16 +14,16 @@ DAYS = 7
 CENT = Decimal("0.01")
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A tag on a day; day 0 is that day, day 6 six days before."""
+@table_row
+class TrendingTag:
+    """A tag on a day; day 0 is that day, and day 6 is six days earlier."""
 
     name: str
     collected_date: date
     url: str | None
     total_uses: int
     total_accounts: int
-    recent_statuses_count: int
+    recent_statuses_count: int = column(otherwise=0)
     history_data: list[Json]
     day_0_uses: int
     day_1_uses: int
@@ -34,15 +33,10 @@ class Tag:
     day_5_uses: int
     day_6_uses: int
     trend_score: Decimal
-    growth_rate: Decimal | None  # percent over the mean of the days before; NULL where that is 0
+    growth_rate: Decimal | None  # percent above the mean of the days before; NULL if that is 0
     weekly_average: Decimal
-    tag_category: str
-    source: str
-
-
-def plan(_run: Run) -> Iterator[Request]:
-    """One call."""
-    yield Request("", "/api/v1/trends")
+    tag_category: str = "general"
+    source: str = "truth_social"
 
 
 def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
@@ -54,39 +48,34 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     yield from each(body, lambda tag: _row(tag, run.slot.date()))
 
 
-def _row(tag: Json, day: date) -> Tag:
+def _row(tag: Json, today: date) -> TrendingTag:
     history = list(tag["history"])
     uses = [int(entry.get("uses") or 0) for entry in history[:DAYS]]
     uses += [0] * (DAYS - len(uses))
     before = Decimal(sum(uses[1:])) / (DAYS - 1)
     growth = ((uses[0] - before) / before * 100).quantize(CENT) if before else None
-    return Tag(
-        name=required(tag["name"]),
-        collected_date=day,
-        url=text(tag.get("url")),
+    return read_row(
+        TrendingTag,
+        tag,
+        collected_date=today,
         total_uses=uses[0],
         total_accounts=int(history[0].get("accounts") or 0) if history else 0,
-        recent_statuses_count=int(tag.get("recent_statuses_count") or 0),
         history_data=history,
-        day_0_uses=uses[0],
-        day_1_uses=uses[1],
-        day_2_uses=uses[2],
-        day_3_uses=uses[3],
-        day_4_uses=uses[4],
-        day_5_uses=uses[5],
-        day_6_uses=uses[6],
+        **{f"day_{day}_uses": uses[day] for day in range(DAYS)},
         trend_score=Decimal(uses[0]),
         growth_rate=growth,
         weekly_average=(Decimal(sum(uses)) / DAYS).quantize(CENT),
-        tag_category="general",
-        source="truth_social",
     )
 
 
 SPEC = JobSpec(
     name="truth_social_tags",
     title="Trending tags on Truth Social",
-    sources=(Source(TRUTH_SOCIAL, plan, parse),),
-    tables=(Table("truth_social_tags", Tag, key=("name", "collected_date"), touched="updated_at"),),
+    sources=(Source(TRUTH_SOCIAL, one_call("/api/v1/trends"), parse),),
+    tables=(
+        Table(
+            "truth_social_tags", TrendingTag, key=("name", "collected_date"), touched="updated_at"
+        ),
+    ),
     schedule=Cron("35 0 * * *"),
 )

@@ -1,27 +1,27 @@
-"""Reading values that providers write in their own ways; every function is for use in `parse`."""
+"""Convert values from the notations of providers; every function is for use in `parse`."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-# What providers print where they have no figure.
-NO_FIGURE = frozenset(
+# What providers write instead of a missing value.
+MISSING = frozenset(
     {"", ".", "-", "--", "None", "none", "null", "NULL", "N/A", "n/a", "NaN", "nan"}
 )
 
 
 def decimal(value: Any) -> Decimal | None:
     """
-    Return an exact number, None for what means "no figure"; '%' and ',' are dropped.
+    Return an exact number, None for a missing value. '%' and ',' are removed.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not a number.
     """
     if value is None or isinstance(value, bool):
         return None
     text = str(value).strip().rstrip("%").replace(",", "")
-    if text in NO_FIGURE:
+    if text in MISSING:
         return None
     try:
         number = Decimal(text)
@@ -32,23 +32,23 @@ def decimal(value: Any) -> Decimal | None:
 
 def integer(value: Any) -> int | None:
     """
-    Return a whole number, rounded half to even; None for what means "no figure".
+    Return a whole number, rounded half to even; None for a missing value.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not a number.
     """
     number = decimal(value)
     return None if number is None else int(number.to_integral_value())
 
 
 def text(value: Any, limit: int | None = None) -> str | None:
-    """Return trimmed text, cut to `limit` characters; None for nothing and for 'None'."""
+    """Return trimmed text, cut to `limit` characters; None for an empty text and for 'None'."""
     if value is None:
         return None
-    found = str(value).strip().replace("\x00", "")
-    if found in {"", "None", "null"}:
+    string = str(value).strip().replace("\x00", "")
+    if string in {"", "None", "null"}:
         return None
-    return found if limit is None else found[:limit]
+    return string if limit is None else string[:limit]
 
 
 def required(value: Any, limit: int | None = None) -> str:
@@ -56,49 +56,55 @@ def required(value: Any, limit: int | None = None) -> str:
     Return trimmed text.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If it is empty or missing.
     """
-    found = text(value, limit)
-    if found is None:
+    string = text(value, limit)
+    if string is None:
         raise ValueError("a required text is missing")
-    return found
+    return string
+
+
+def upper(value: Any) -> str:
+    """Return a required text in capitals, as symbols are stored."""
+    return required(value).upper()
 
 
 def day(value: Any) -> date | None:
     """
-    Return a date from YYYY-MM-DD (a time after it is ignored); None for nothing and 0000-00-00.
+    Return the date of YYYY-MM-DD, with or without a time; None for a missing value and 0000-00-00.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not a date.
     """
-    found = text(value)
-    if found is None or found in NO_FIGURE or found.startswith("0000"):
+    string = text(value)
+    if string is None or string in MISSING or string.startswith("0000"):
         return None
-    return date.fromisoformat(found[:10])
+    return date.fromisoformat(string[:10])
 
 
 def instant(value: Any) -> datetime | None:
     """
-    Return a moment in UTC from ISO 8601; one without a zone is UTC. None for nothing.
+    Return the moment of an ISO 8601 text, in UTC, which is also the default zone. None for a
+    missing value.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not a moment.
     """
-    found = text(value)
-    if found is None or found in NO_FIGURE:
+    string = text(value)
+    if string is None or string in MISSING:
         return None
-    moment = datetime.fromisoformat(found)
+    moment = datetime.fromisoformat(string)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def from_unix(value: Any) -> datetime | None:
-    """Return a moment in UTC from seconds since the epoch; None for nothing and 0."""
+    """Return the moment of seconds since the epoch, in UTC; None for a missing value and 0."""
     number = decimal(value)
     return None if not number else datetime.fromtimestamp(float(number), UTC)
 
 
 def at(body: Any, *path: str | int) -> Any:
-    """Return what is at a path of keys and positions, None where any step is missing."""
+    """Return the value at a path of keys and positions, None if a step is missing."""
     for step in path:
         if isinstance(step, int):
             body = body[step] if isinstance(body, list) and len(body) > step else None

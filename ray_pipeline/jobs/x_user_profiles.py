@@ -1,4 +1,4 @@
-"""The ids of the accounts on X, looked up by name, up to a hundred a call."""
+"""The ids of accounts on X, looked up by name, up to a hundred in a call."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class XUserProfile:
 
 
 def plan(run: Run) -> Iterator[Request]:
-    """Ask for all that are not known yet; one that does not exist is asked for again next time."""
-    known = set(run.values("known", "handle"))
-    missing = [handle for handle in handles() if handle.lower() not in known]
+    """Request every id that is not stored; an unknown name is requested again next time."""
+    stored = set(run.values("known", "handle"))
+    missing = [handle for handle in handles() if handle.lower() not in stored]
     for begin in range(0, len(missing), MOST):
         names = missing[begin : begin + MOST]
         params = {

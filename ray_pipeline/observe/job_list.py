@@ -5,20 +5,22 @@ from datetime import datetime
 from typing import Any
 
 from ray_pipeline.catalog import all_jobs
+from ray_pipeline.jobs.spec import JobSpec
+
+
+def job_facts(spec: JobSpec, *, now: datetime) -> dict[str, Any]:
+    """Return a job's sources, tables and schedule, and when it is due next."""
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "sources": [source.provider.name for source in spec.sources],
+        "tables": [table.name for table in spec.tables],
+        "schedule": None if spec.manual else spec.schedule.expression,
+        "zone": spec.schedule.zone,
+        "next": None if spec.manual else spec.schedule.next(now),
+    }
 
 
 def job_rows(last: Mapping[str, Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
-    """Return every job by name; `last` is each one's newest run, where there was one."""
-    return [
-        {
-            "name": spec.name,
-            "title": spec.title,
-            "sources": [source.provider.name for source in spec.sources],
-            "tables": [table.name for table in spec.tables],
-            "schedule": None if spec.manual else spec.schedule.expression,
-            "zone": spec.schedule.zone,
-            "next": None if spec.manual else spec.schedule.next(now),
-            "last": last.get(spec.name),
-        }
-        for spec in all_jobs()
-    ]
+    """Return every job by name; `last` holds the newest run of each job that has one."""
+    return [job_facts(spec, now=now) | {"last": last.get(spec.name)} for spec in all_jobs()]

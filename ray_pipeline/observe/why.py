@@ -98,9 +98,7 @@ def _ended(last: Mapping[str, Any]) -> bool:
 
 
 def _missing_key(spec: JobSpec, keys: Mapping[str, int]) -> str:
-    if not spec.sources or any(
-        not source.provider.needs_key or keys.get(source.provider.name) for source in spec.sources
-    ):
+    if not spec.sources or spec.usable_sources(keys):
         return ""
     providers = [source.provider for source in spec.sources]
     names = " or ".join(provider.title for provider in providers)

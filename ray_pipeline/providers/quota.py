@@ -1,8 +1,9 @@
 """
-Quotas: how often a provider may be called, and what a year of calls adds up to.
+Quotas: how often a provider may be called, and how a year of calls compares with that.
 
-A quota is a set of windows, and a call must fit every one of them. A window slides (`per`), or it
-begins anew at an hour of the provider's day or on the first of its month (`reset`).
+A quota is a set of windows, and a call must fit into every window. A sliding window holds the calls
+of the last period. A calendar window restarts at an hour of the provider's day, or on the first day
+of its month.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +26,11 @@ class Window:
     At most `limit` calls of one key in one period.
 
     Attributes:
-        limit: Calls.
-        period: Length of a sliding window; of a calendar window only what it is called.
-        reset: Whether it slides, or begins anew each day or month.
-        zone: Where that day or month begins, an IANA name.
-        at: The hour at which it begins there.
+        limit: The largest number of calls.
+        period: The length of a sliding window; ignored for a calendar window.
+        reset: Whether the window slides, or restarts each day or month.
+        zone: The time zone of a calendar window, an IANA name.
+        at: The local time at which a calendar window restarts.
     """
 
     limit: int
@@ -40,7 +41,7 @@ class Window:
 
     @property
     def name(self) -> str:
-        """A short name that tells windows of one provider apart: '25/day', '5/60.8s'."""
+        """A short name, unique among the windows of a provider: '25/day', '5/60.8s'."""
         unit = self.reset if self.reset != "sliding" else _short(self.period.total_seconds())
         return f"{self.limit}/{unit}"
 
@@ -57,7 +58,7 @@ class Window:
         return begin.astimezone(UTC)
 
     def end(self, now: datetime) -> datetime:
-        """Return when the window that holds `now` begins anew, in UTC."""
+        """Return when the window that holds `now` ends, in UTC."""
         if self.reset == "sliding":
             return now + self.period
         local = self.start(now).astimezone(ZoneInfo(self.zone))
@@ -67,9 +68,9 @@ class Window:
 
     def scaled(self, speed: float) -> "Window":
         """
-        Return the window for a world that runs `speed` times as fast, as a demo's does.
+        Return the window of a demo that runs `speed` times as fast.
 
-        A day or a month that begins at an hour of the calendar then slides.
+        A calendar window becomes a sliding one: a demo has no calendar of its own.
         """
         if speed == 1:
             return self
@@ -78,7 +79,7 @@ class Window:
 
 
 def _short(period_s: float) -> str:
-    """Write a length with three digits, in the largest unit of which it has one or two."""
+    """Return a length with three digits, in the largest unit of which it has at least 1.5."""
     for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if period_s >= 1.5 * length_s or (unit == "s" and period_s >= 1):
             return f"{period_s / length_s:.3g}{unit}"
@@ -99,22 +100,24 @@ def _next_month(day: date) -> date:
 @dataclass(frozen=True, slots=True)
 class Quota:
     """
-    What one key of a provider may do.
+    The quota of one key of a provider.
 
     Attributes:
-        windows: Every one of them must have room.
-        reserve: The part of each day's and month's window that sweeps leave for short jobs.
+        windows: The windows; each must have room for a call.
+        reserve: The fraction of each daily and monthly window that sweeps leave to short jobs.
+            A sweep has more items than a day's calls and would use up every window it may fill;
+            without the reserve, the short jobs that are due later that day could not run.
     """
 
     windows: tuple[Window, ...] = ()
     reserve: float = 0.0
 
     def scaled(self, speed: float) -> "Quota":
-        """Return the quota for a world that runs `speed` times as fast."""
+        """Return the quota of a demo that runs `speed` times as fast."""
         return Quota(tuple(window.scaled(speed) for window in self.windows), self.reserve)
 
     def longest(self) -> Window | None:
-        """Return the window that holds the longest time, None without any."""
+        """Return the longest window, None for a quota without windows."""
         return max(self.windows, key=_length, default=None)
 
 
@@ -124,7 +127,7 @@ def _length(window: Window) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """A window that a timetable would break."""
+    """A window that a timetable exceeds."""
 
     window: Window
     start: datetime
@@ -139,9 +142,9 @@ def overruns(
     Yield each window that holds more calls than `keys` keys allow.
 
     Args:
-        window: A day's or month's window, or a sliding one of a day or longer, which is counted
-            by UTC days. Shorter ones only postpone calls.
-        calls: When, and how many, in order.
+        window: A window of half a day or longer. Shorter windows only postpone calls. A sliding
+            window is counted in fixed periods from the epoch on.
+        calls: Times and numbers of calls, in order.
         keys: How many keys share the calls.
     """
     counted: dict[datetime, int] = {}

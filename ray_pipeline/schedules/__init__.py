@@ -1,1 +1,1 @@
-"""When: cron expressions in a named time zone, the slots that are due, the shipped timetable."""
+"""Cron expressions in a named time zone, and the slots that are due."""

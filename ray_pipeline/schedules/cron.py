@@ -18,9 +18,9 @@ class Cron:
     """
     Five fields, minute hour day month weekday, read in a time zone.
 
-    At the two clock changes it does what Debian's cron does: a job at a time that does not exist
-    runs right after the gap, and one at a time that comes twice runs the first time only; jobs
-    that run every hour or oftener follow the clock on the wall.
+    At clock changes it behaves like Debian's cron: a slot at a skipped time is due right after the
+    change, and a slot at a repeated time is due only the first time. Schedules of every hour or
+    more often follow the wall clock.
     """
 
     expression: str
@@ -28,7 +28,7 @@ class Cron:
 
     def __post_init__(self) -> None:
         """
-        Check both.
+        Check the expression and the zone.
 
         Raises:
             ConfigurationError: If the expression or the zone cannot be read.
@@ -60,8 +60,9 @@ class Cron:
             yield slot
 
     def latest(self, moment: datetime) -> datetime | None:
-        """Return the last slot at or before `moment`, None where there was none for two years."""
-        # Looked for in ever longer stretches of the past: most schedules are short.
+        """Return the last slot at or before `moment`, None if the last four years have no slot."""
+        # CronSim only runs forwards. Most schedules have a slot in the last day, so try short
+        # periods of the past first; 1,500 days include a 29 February.
         for days in (1, 8, 32, 367, 1500):
             slots = list(self.between(moment - timedelta(days=days), moment))
             if slots:

@@ -1,4 +1,4 @@
-"""Which slots are due: a pure function of the schedule, of what was claimed before, and of now."""
+"""Decide which slots are due: pure functions of the schedule, the claimed slots and the time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Literal
 from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.timestamps import shifted
 
-MISSED_LIMIT = 100  # slots of one job that are made up for at once
-LONGEST_OUTAGE = timedelta(days=1500)  # slots before it are not looked for, one by one
-PUNCTUAL = timedelta(minutes=10)  # how late a slot may be for which there is no catch-up
+MISSED_LIMIT = 100  # most missed slots of a job that are claimed at once
+LONGEST_OUTAGE = timedelta(days=1500)  # bounds the search for missed slots
+PUNCTUAL = timedelta(minutes=10)  # how late a slot may be for a job without catch-up
 
 
 def due_slots(
@@ -24,11 +24,10 @@ def due_slots(
     Return the slots to claim, oldest first, in UTC.
 
     Args:
-        schedule: When.
-        catch_up: What to do about slots that nobody could claim when they were due: forget them
-            (none), make up for the last one (latest), or for every one (all).
-        last: The newest slot that was ever claimed; None for a new job, which begins with the
-            latest slot whatever its policy: nothing was missed yet, and nothing is there yet.
+        schedule: The schedule.
+        catch_up: Which missed slots to claim: none, only the latest, or all of them.
+        last: The newest claimed slot; None for a new job, which begins with the latest slot
+            whatever its policy, because its tables are still empty.
         now: The time.
     """
     if last is None:
@@ -43,31 +42,31 @@ def due_slots(
 
 
 def retry_at(finished_at: datetime, *, attempt: int, pause_s: float) -> datetime:
-    """Return when a failed run is tried again: the pause doubles with every attempt."""
+    """Return when a failed run is retried: the pause doubles with every attempt."""
     return shifted(finished_at, timedelta(seconds=pause_s * 2.0 ** (attempt - 1)))
 
 
 def in_order(names: Iterable[str], depends: dict[str, tuple[str, ...]]) -> list[str]:
-    """Return jobs so that each comes after those it depends on, else by name."""
-    wanted = sorted(set(names))
-    done: list[str] = []
+    """Return jobs by name, but each after the jobs on which it depends."""
+    due = sorted(set(names))
+    ordered: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in done or name in path:
+        if name in ordered or name in path:  # in path: a cycle, which is broken here
             return
         for before in depends.get(name, ()):
-            if before in wanted:
+            if before in due:
                 visit(before, (*path, name))
-        done.append(name)
+        ordered.append(name)
 
-    for name in wanted:
+    for name in due:
         visit(name, ())
-    return done
+    return ordered
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A run that did not end well, or fell silent."""
+    """A run that failed, was deferred, or stopped sending heartbeats."""
 
     job: str
     slot: datetime
@@ -78,6 +77,6 @@ class Waiting:
 
 
 def submission_id(job: str, slot: datetime, attempt: int = 1) -> str:
-    """Return the name of a run in Ray: the same one whoever submits it, so that Ray takes one."""
+    """Return the name of a run in Ray: always the same, so that Ray accepts it only once."""
     text = f"{job}-{slot:%Y%m%dT%H%M%SZ}"
     return text if attempt == 1 else f"{text}-{attempt}"

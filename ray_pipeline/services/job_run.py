@@ -13,7 +13,8 @@ import psycopg
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.batch.permits import Limiter
 from ray_pipeline.batch.progress import cycle_of
-from ray_pipeline.batch.runner import Dependencies, Fetcher, run_job
+from ray_pipeline.batch.run_ports import Dependencies, Fetcher
+from ray_pipeline.batch.runner import run_job
 from ray_pipeline.errors import OwnershipLost, PipelineError
 from ray_pipeline.jobs.spec import JobSpec, Run
 from ray_pipeline.providers.configured import base_urls, fingerprints, plain_keys

@@ -1,4 +1,4 @@
-"""Start runs as plain processes, where there is no Jobs API."""
+"""Start runs as plain processes, without the Jobs API of Ray."""
 
 import asyncio
 import os
@@ -11,24 +11,24 @@ from ray_pipeline.errors import PipelineError
 
 class ProcessSubmitter:
     """
-    Starts one process a run; their output goes where this one's goes.
+    Starts a process for each run, with the error output of this process.
 
-    Each ends with the process that started it: its standard input is a pipe that closes then.
+    The standard input of a run is a pipe. It closes when this process ends, and the run then ends.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        """Take the environment variables that the processes get beside those of this one."""
+        """Add `variables` to the environment of the processes."""
         self._variables = variables
         self._processes: set[asyncio.subprocess.Process] = set()
 
     async def submit(self, job: str, slot: datetime, *, attempt: int) -> str:
         """
-        Start a run, and return that there is nothing to say about it.
+        Start a run, and return an empty remark.
 
         Raises:
             PipelineError: If no process can be started.
         """
-        del attempt  # the book of runs counts them
+        del attempt  # `job_runs` counts attempts
         options = ("--trigger", "schedule", "--json", "--until-stdin-ends")
         try:
             process = await asyncio.create_subprocess_exec(
@@ -46,5 +46,5 @@ class ProcessSubmitter:
         except OSError as error:
             raise PipelineError(f"no process can be started: {error}") from None
         self._processes.add(process)
-        self._processes = {one for one in self._processes if one.returncode is None}
+        self._processes = {running for running in self._processes if running.returncode is None}
         return ""

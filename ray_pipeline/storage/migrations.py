@@ -1,4 +1,4 @@
-"""The schema: numbered SQL files, applied once each, and the monthly partitions of what grows."""
+"""Migrate the schema: numbered SQL files that are applied once, and monthly partitions."""
 
 import hashlib
 import itertools
@@ -15,7 +15,7 @@ from ray_pipeline.storage.postgres.connection import Connection, disposition, se
 
 FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>\w+)\.sql")
 PARTITIONED = ("sp500_websocket_trades", "finnhub_trades", "bithumb_ticker", "bars")
-LOCK_KEY = 0x7261795F70697065  # "ray_pipe": one number that nothing else in the database locks
+LOCK_KEY = 0x7261795F70697065  # "ray_pipe": the advisory lock of migrations
 
 TABLE = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -37,20 +37,20 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """The content's SHA-256; line endings do not count, a checkout may change them."""
+        """The SHA-256 of the content. A checkout may change line endings, so they do not count."""
         return hashlib.sha256(self.sql.replace(b"\r\n", b"\n")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What the database says about one migration."""
+    """A migration that the database has recorded."""
 
     name: str
     checksum: str
 
 
 def sql_dir() -> Path:
-    """Return the folder of the SQL files: inside an installed package, or beside a checkout's."""
+    """Return the folder of the SQL files: in the installed package, or next to it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "sql"
     return installed if installed.is_dir() else package.parent / "sql"
@@ -61,7 +61,7 @@ def read_migrations(directory: Path) -> list[Migration]:
     Return the migrations in `directory`, by version.
 
     Raises:
-        MigrationError: If there are none, or two share a number.
+        MigrationError: If the directory has no migrations, or two share a number.
     """
     migrations = [
         Migration(int(match["version"]), path.stem, path.read_bytes())
@@ -107,10 +107,10 @@ async def migrate(
     directory: Path | None = None,
 ) -> list[str]:
     """
-    Bring the schema up to date, make the partitions ahead, and return what was applied, in order.
+    Bring the schema up to date, create coming partitions, and return the applied files in order.
 
-    Each file is one transaction under an advisory lock: two at once are safe, the second finds
-    nothing left to do; a crash leaves whole files only.
+    Each file is one transaction under an advisory lock. Of two concurrent calls the second finds
+    nothing to do, and a crash leaves no file half applied.
 
     Raises:
         MigrationError: If a file fails, was edited since, or the database is newer than the code.
@@ -140,7 +140,7 @@ async def unapplied(connection: Connection, *, directory: Path | None = None) ->
 async def ensure_partitions(
     connection: Connection, *, now: datetime, months_ahead: int = 2
 ) -> None:
-    """Make the partitions of this month (UTC) and of the months ahead, where they are missing."""
+    """Create the missing partitions of this month (UTC) and of the coming months."""
     for month in months(now, ahead=months_ahead):
         for table in PARTITIONED:
             await connection.execute("SELECT make_month_partition(%s, %s)", (table, month))
@@ -156,7 +156,7 @@ def months(now: datetime, *, ahead: int) -> list[datetime]:
 
 
 async def utc_now(connection: Connection) -> datetime:
-    """Return the database's time in UTC, naive, as the columns of history have it."""
+    """Return the database's time in UTC, naive, as the columns of the history tables."""
     cursor = await connection.execute("SELECT now() AT TIME ZONE 'UTC'")
     (now,) = await cursor.fetchone() or (None,)
     assert isinstance(now, datetime)
@@ -164,9 +164,9 @@ async def utc_now(connection: Connection) -> datetime:
 
 
 async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> str:
-    """Apply the first pending migration and return its name, empty when none is left."""
+    """Apply the first pending migration and return its name, or an empty text."""
     async with connection.transaction():
-        # The lock lives as long as the transaction, so it also works through a pooler.
+        # The lock is bound to the transaction, so it also works through a connection pooler.
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
         await connection.execute(TABLE)
         migration = next(pending(migrations, await _applied(connection)), None)

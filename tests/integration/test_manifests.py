@@ -207,7 +207,7 @@ def test_only_nodes_of_ray_may_reach_the_internet(built, policy, cidr):
 
 @pytest.mark.parametrize("cidr", ["10.43.0.1/32", "192.168.0.0/16", "203.0.113.5/32"])
 def test_named_addresses_may_be_reached(built, cidr):
-    """The API server, and stores that somebody has elsewhere."""
+    """The API server, and stores outside the cluster."""
     objects = copy.deepcopy(built["lite"])
     rule = {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"port": 5432}]}
     put(objects, "NetworkPolicy", "spec|egress|3", rule, name="to-stores")

@@ -232,7 +232,7 @@ class ApiServer:
         return self.kubeconfig(name, host=self.real, user=name)
 
     def kubeconfig(self, name: str, *, host: str, user: str | None = None) -> Path:
-        """Write a kubeconfig for `host`; without a user's certificate it is nobody's."""
+        """Write a kubeconfig for `host`; without a certificate, no user is identified."""
         path = self.directory / f"{name}.kubeconfig"
         certificate = {
             "client-certificate": str(self.directory / f"{user}.crt"),
@@ -394,7 +394,7 @@ def missing() -> str:
         return "etcd is not installed (Debian: apt-get install etcd-server)"
     if program() is None:
         return "no apiextensions-apiserver (make test-k8s builds it; needs Go)"
-    return "" if CRDS.is_dir() else f"no {CRDS.name} beside the checkout"
+    return "" if CRDS.is_dir() else f"no {CRDS.name} next to the checkout (../shared/crds)"
 
 
 def start(directory: Path) -> ApiServer:

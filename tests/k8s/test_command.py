@@ -14,9 +14,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from ray_pipeline.cli.main import app
+from ray_pipeline.kubernetes.deploy.installation import revisions
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.objects import Json, ref_of
-from ray_pipeline.kubernetes.deploy.release import revisions
 from ray_pipeline.local.ports import reserve
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.world import World, a_namespace, an_object, config, ray_service
@@ -79,7 +79,7 @@ def test_an_apply_of_the_same_does_nothing(deploy: Deploy, kube: Kube, namespace
 
 
 def test_nothing_is_applied_unasked(deploy: Deploy, kube: Kube, namespace: str) -> None:
-    """Without a terminal there is nobody to ask: --yes must be given."""
+    """Without a terminal, no confirmation is possible: --yes is required."""
     objects = a_release(namespace)
 
     refused = deploy("apply", objects=objects)
@@ -225,7 +225,7 @@ def test_a_server_that_is_away_is_one_line(
 def test_a_stranger_is_told_to_log_in_or_to_ask(
     api_server: ApiServer, tmp_path: Path, namespace: str
 ) -> None:
-    """A kubeconfig without a certificate is nobody's."""
+    """A kubeconfig without a certificate identifies no user."""
     stranger = api_server.kubeconfig(f"stranger-{namespace}", host=api_server.real)
     path = written(tmp_path, a_release(namespace))
 

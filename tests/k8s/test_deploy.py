@@ -11,12 +11,18 @@ from ray_pipeline.kubernetes.deploy.failures import (
     Forbidden,
     MissingKinds,
     MissingNamespace,
-    Refused,
+    ObjectRefused,
+)
+from ray_pipeline.kubernetes.deploy.installation import (
+    current,
+    deploy,
+    revisions,
+    statuses,
+    undeploy,
 )
 from ray_pipeline.kubernetes.deploy.kube import Kube, connect
 from ray_pipeline.kubernetes.deploy.objects import FIELD_MANAGER, Json, Ref, items, ref_of, text
 from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_secrets, plan
-from ray_pipeline.kubernetes.deploy.release import current, deploy, revisions, statuses, undeploy
 from ray_pipeline.kubernetes.deploy.revisions import KEPT, dropped, target
 from ray_pipeline.kubernetes.deploy.rollout import NotReady, Rollout
 from tests.k8s.apiserver import ApiServer
@@ -80,7 +86,7 @@ def test_a_plan_changes_nothing(kube: Kube, namespace: str) -> None:
 
 
 def test_after_an_apply_nothing_is_left_to_change(world: World, namespace: str) -> None:
-    """Defaults that the server fills in, and what operators write, are no differences."""
+    """Defaults of the server and fields of operators do not count as differences."""
     objects = release(namespace)
     put(world, objects, namespace)
 
@@ -145,13 +151,13 @@ def test_a_new_release_is_checked_as_soon_as_its_namespace_is_there(
     objects = [a_namespace(namespace), config(namespace), wrong]
     assert set(states(kube, objects).values()) == {"created"}
 
-    with pytest.raises(Refused, match="rayClusterConfigs: field not declared"):
+    with pytest.raises(ObjectRefused, match="rayClusterConfigs: field not declared"):
         a_rollout(kube).apply(objects)
 
     assert kube.get(ref_of(objects[1])) is None
 
 
-def test_fields_of_somebody_else_are_a_conflict(world: World, namespace: str) -> None:
+def test_fields_of_another_user_are_a_conflict(world: World, namespace: str) -> None:
     """Named with their owner; taken over only when asked to."""
     objects = [a_namespace(namespace), config(namespace, a="1")]
     put(world, objects, namespace)
@@ -187,7 +193,7 @@ def test_what_others_added_stays(world: World, namespace: str) -> None:
     }
 
 
-def test_somebody_without_rights_is_told_which_are_missing(
+def test_a_user_without_rights_learns_which_are_missing(
     api_server: ApiServer, kube: Kube, namespace: str
 ) -> None:
     """By the server's own judgement; and how to find out when they are there."""
@@ -202,7 +208,7 @@ def test_somebody_without_rights_is_told_which_are_missing(
 def test_a_kind_that_is_not_known_stops_it_before_anything_is_applied(
     kube: Kube, namespace: str
 ) -> None:
-    """Half a release helps nobody; the error names the objects and the missing operator."""
+    """Half an installation is useless; the error names the objects and the missing operator."""
     monitor = an_object("monitoring.coreos.com/v1", "ServiceMonitor", "m", namespace, spec={})
     objects = [a_namespace(namespace), monitor]
 
@@ -243,7 +249,7 @@ def of_new_kind(namespace: str, group: str) -> tuple[list[Json], Ref]:
 def test_kinds_that_come_late_are_waited_for(
     world: World, api_server: ApiServer, namespace: str
 ) -> None:
-    """And said to be, so that nobody looks at a silent terminal."""
+    """And the wait is reported, so that the terminal is not silent."""
     group = f"{namespace}.late.test"
     objects, chart = of_new_kind(namespace, group)
     said: list[str] = []
@@ -313,14 +319,14 @@ def test_a_chart_whose_job_has_not_begun_is_not_installed(world: World, namespac
         deploy(rollout, [a_namespace(namespace), chart], namespace=namespace, source="test")
 
 
-def test_a_namespace_that_nobody_makes_is_an_error(kube: Kube, namespace: str) -> None:
+def test_a_namespace_that_does_not_exist_is_an_error(kube: Kube, namespace: str) -> None:
     """In the plan, and of an apply."""
     assert states(kube, [config(namespace)]) == {"ConfigMap": "refused"}
     with pytest.raises(MissingNamespace, match=f"kubectl create namespace {namespace}"):
         kube.apply(config(namespace))
 
 
-def test_a_migration_of_a_new_image_is_made_anew(world: World, namespace: str) -> None:
+def test_a_migration_of_a_new_image_is_replaced(world: World, namespace: str) -> None:
     """A Job's pods cannot be changed: the plan says so, and the apply replaces it."""
     objects = [a_namespace(namespace), job(namespace, image="app:1")]
     put(world, objects, namespace)
@@ -336,7 +342,7 @@ def test_a_migration_of_a_new_image_is_made_anew(world: World, namespace: str) -
     assert text(after, "metadata", "uid") != text(before, "metadata", "uid")
 
 
-def test_a_migration_that_failed_is_made_anew(world: World, namespace: str) -> None:
+def test_a_migration_that_failed_is_replaced(world: World, namespace: str) -> None:
     """Applying the same again after the cause is gone runs it again."""
     objects = [a_namespace(namespace), job(namespace)]
     failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "no"}
@@ -353,7 +359,7 @@ def test_a_migration_that_failed_is_made_anew(world: World, namespace: str) -> N
     assert revisions(world.kube, namespace)[-1].state == "ready"
 
 
-def test_secrets_that_nobody_makes_are_warned_of(kube: Kube, namespace: str) -> None:
+def test_missing_secrets_give_a_warning(kube: Kube, namespace: str) -> None:
     """Before anything is applied; with the command that makes them."""
     kube.apply(a_namespace(namespace))
     objects = [ray_service(namespace)]
@@ -392,7 +398,7 @@ def test_a_policy_that_keeps_pods_from_the_api_server_is_warned_of(
 
 
 def stuck_service(world: World, namespace: str, *happenings: Json) -> str:
-    """Deploy a RayService whose new cluster never gets well; return what the user is told."""
+    """Deploy a RayService with a cluster that never becomes healthy; return the error's text."""
     objects = [a_namespace(namespace), ray_service(namespace)]
     ref = ref_of(objects[1])
     told = iter(happenings)
@@ -474,7 +480,7 @@ def test_what_takes_long_is_explained_while_waiting(world: World, namespace: str
 
 
 def test_no_operator_is_told_apart_from_a_slow_one(kube: Kube, namespace: str) -> None:
-    """Nobody has written a status: that is no matter of time."""
+    """No operator has written a status: waiting longer cannot help."""
     objects = [a_namespace(namespace), ray_service(namespace)]
 
     with pytest.raises(NotReady, match="kuberay-operator does not run"):
@@ -561,7 +567,7 @@ def test_a_delete_leaves_what_was_collected(world: World, namespace: str) -> Non
 
 
 def test_a_delete_goes_backwards(world: World, namespace: str) -> None:
-    """Ray is gone before its Kafka goes, and a finalizer that nobody serves is explained."""
+    """Ray is gone before its Kafka goes, and a finalizer without an operator is explained."""
     objects = release(namespace)
     put(world, objects, namespace)
     service = ref_of(objects[0])

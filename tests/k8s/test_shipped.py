@@ -6,11 +6,11 @@ import pytest
 
 from ray_pipeline.cli.deploy import ROOTS
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.kubernetes.deploy.installation import deploy
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.manifest_source import read
 from ray_pipeline.kubernetes.deploy.objects import Json, Ref, ref_of, text
 from ray_pipeline.kubernetes.deploy.readiness import readiness
-from ray_pipeline.kubernetes.deploy.release import deploy
 from ray_pipeline.kubernetes.deploy.rollout import Rollout
 from ray_pipeline.kubernetes.manifests.build import build
 from tests.k8s.world import World, an_object

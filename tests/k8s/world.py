@@ -1,4 +1,4 @@
-"""A small release, and hands to play the operators that do not run beside this API server."""
+"""A small installation, and helpers that act as the operators, which do not run here."""
 
 import copy
 from dataclasses import dataclass, field
@@ -90,13 +90,13 @@ class World:
     seen: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, obj: Json) -> Json:
-        """Create an object as somebody else."""
+        """Create an object as another user."""
         ref = ref_of(obj)
         path, _, _ = self._path(ref).rpartition("/")
-        return self.server.call("POST", f"{path}?fieldManager=somebody", obj)
+        return self.server.call("POST", f"{path}?fieldManager=another-user", obj)
 
-    def edit(self, ref: Ref, patch: Json, *, manager: str = "somebody") -> Json:
-        """Change an object as somebody else."""
+    def edit(self, ref: Ref, patch: Json, *, manager: str = "another-user") -> Json:
+        """Change an object as another user."""
         path = f"{self._path(ref)}?fieldManager={manager}"
         return self.server.call("PATCH", path, patch, content="application/merge-patch+json")
 

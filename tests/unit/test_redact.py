@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_pipeline.redact import MASK, redact, redactor
@@ -32,7 +32,6 @@ def test_a_secret_is_replaced_in_every_form(form):
         assert redacted.encode() == redactor([KEY]).data(text.encode())
 
 
-@settings(deadline=None)
 @given(key=keys, form=st.sampled_from(sorted(FORMS)), before=texts, after=texts)
 def test_no_reader_finds_the_secret(key, form, before, after):
     """Whatever the key is, and whatever stands around it."""
@@ -42,7 +41,6 @@ def test_no_reader_finds_the_secret(key, form, before, after):
     assert all(key not in read for read in decodings(redacted) if key not in before + after)
 
 
-@settings(deadline=None)
 @given(key=keys, form=st.sampled_from(sorted(FORMS)), before=st.binary(max_size=40))
 def test_bytes_are_treated_as_text(key, form, before):
     """Also where the rest of the frame is no UTF-8."""
@@ -53,7 +51,6 @@ def test_bytes_are_treated_as_text(key, form, before):
     assert written not in redacted
 
 
-@settings(deadline=None)
 @given(key=keys, text=texts, data=st.binary(max_size=200))
 def test_what_has_no_secret_is_not_changed(key, text, data):
     """Neither text nor bytes."""
@@ -63,7 +60,6 @@ def test_what_has_no_secret_is_not_changed(key, text, data):
     assert redactor(["no-such-key-in-it"]).data(data) == data
 
 
-@settings(deadline=None)
 @given(
     key=keys,
     value=st.recursive(

@@ -1,9 +1,9 @@
 """
-Which object of a release needs which other one, read from the manifests.
+Which objects of the manifests need which other objects.
 
-Found are needs that are written down: the host name of a Service in a pod's environment, command,
-probe or configuration, and a Secret that an operator writes. An address inside of a Secret that
-somebody makes by hand cannot be found.
+A dependency is found if the manifests spell it out: the host name of a Service in a pod's
+environment, command, probe or configuration, or a Secret that an operator writes. An address inside
+a Secret that a person creates by hand is invisible here.
 """
 
 import base64
@@ -13,16 +13,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ray_pipeline.kubernetes.deploy.needs import secrets_made, secrets_read
-from ray_pipeline.kubernetes.deploy.objects import Json, mapping, pod_templates, text
+from ray_pipeline.kubernetes.deploy.objects import (
+    Json,
+    fields,
+    kind_of,
+    mapping,
+    name_of,
+    namespace_of,
+    pod_templates,
+    selects,
+    text,
+)
 
-# Services that operators make, by the kind of the object that they make them for.
-OPERATED = {
+# Suffixes of the Services that operators create for an object, by its kind.
+SERVICES_OF_OPERATORS = {
     "RayCluster": ("-head-svc", "-serve-svc"),
     "RayService": ("-head-svc", "-serve-svc"),
     "Kafka": ("-kafka-bootstrap", "-kafka-brokers"),
 }
-# Values of these are no addresses, though an image such as redis:7 looks like one.
-NO_ADDRESS = frozenset({"image", "name", "labels", "metadata"})
+# Fields without addresses, although an image such as redis:7 looks like host:port.
+FIELDS_WITHOUT_ADDRESS = frozenset({"image", "name", "labels", "metadata"})
+CONFIG_MAP_FIELDS = frozenset({"configMap", "configMapRef", "configMapKeyRef"})
+# A short name such as `redis` also occurs as an ordinary word. It counts as an address only in the
+# forms in which programs write addresses.
+ADDRESS = r"|".join(
+    (
+        r"^HOST$",  # the value of a variable, or an argument
+        r"(?<![\w.-])HOST[: ]\d",  # host:port, and `nc host port`
+        r"(?://|@)HOST(?![\w.-])",  # in a URL without a port
+        r"(?:\bhost(?:name)?[= ]|\bhosts |-h ?|nslookup )HOST(?![\w.-])",  # psql, getent
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,123 +55,102 @@ class Host:
 
 
 def dependencies(objects: Sequence[Json]) -> list[frozenset[int]]:
-    """Return for each object the places, in `objects`, of the others that it needs."""
+    """Return, for each object, the indexes in `objects` of the objects that it needs."""
     hosts = [_hosts(obj, objects) for obj in objects]
-    made = [set(secrets_made(obj)) for obj in objects]
+    created = [set(secrets_made(obj)) for obj in objects]
     return [
         frozenset(
             other
             for other in range(len(objects))
             if other != index
-            and (made[other] & read or any(_names(host, words, space) for host in hosts[other]))
+            and (
+                created[other] & secrets
+                or any(_mentions(strings, host, namespace) for host in hosts[other])
+            )
         )
-        for index, (space, words, read) in enumerate(_needs(obj, objects) for obj in objects)
+        for index, (namespace, strings, secrets) in enumerate(
+            _needs(obj, objects) for obj in objects
+        )
     ]
 
 
 def _needs(obj: Json, objects: Sequence[Json]) -> tuple[str, str, set[tuple[str, str]]]:
-    """Return the object's namespace, every text that may name a host, and the secrets it reads."""
-    space = text(obj, "metadata", "namespace")
+    """Return the namespace, the strings that may hold an address, and the secrets read."""
+    namespace = namespace_of(obj)
+    # Only pods wait for others. A Service or a ConfigMap that names a host works without it.
     if not any(pod_templates(obj)):
-        return space, "", set()
-    words = [*_texts(mapping(obj, "spec")), *_configured(obj, objects)]
-    return space, "\n".join(words), set(secrets_read(obj))
+        return namespace, "", set()
+    strings = [*_strings(mapping(obj, "spec")), *_configuration(obj, objects)]
+    return namespace, "\n".join(strings), set(secrets_read(obj))
 
 
 def _hosts(obj: Json, objects: Sequence[Json]) -> set[Host]:
-    """Return the Services behind which the object's pods are."""
-    space, name = text(obj, "metadata", "namespace"), text(obj, "metadata", "name")
-    operated = {Host(space, name + ending) for ending in OPERATED.get(text(obj, "kind"), ())}
-    return operated | {
-        Host(space, text(service, "metadata", "name"))
+    """Return the Services that lead to the object's pods."""
+    namespace = namespace_of(obj)
+    suffixes = SERVICES_OF_OPERATORS.get(kind_of(obj), ())
+    return {Host(namespace, name_of(obj) + suffix) for suffix in suffixes} | {
+        Host(namespace, name_of(service))
         for service in objects
-        if text(service, "kind") == "Service"
-        and text(service, "metadata", "namespace") == space
-        and _selects(mapping(service, "spec", "selector"), obj)
+        if kind_of(service) == "Service"
+        and namespace_of(service) == namespace
+        and _leads_to(mapping(service, "spec", "selector"), obj)
     }
 
 
-def _selects(selector: Json, obj: Json) -> bool:
-    """Say whether the selector fits a pod of the object, with the labels that operators add."""
-    kind, name = text(obj, "kind"), text(obj, "metadata", "name")
+def _leads_to(selector: Json, obj: Json) -> bool:
+    """Say whether the selector matches a pod of the object, with the labels of operators."""
+    kind, name = kind_of(obj), name_of(obj)
     if kind == "Kafka":
         return selector.get("strimzi.io/cluster") == name
-    added: Json = {}
+    operator_labels: Json = {}
     if kind in {"RayCluster", "RayService"}:
-        # KubeRay adds labels of this group. The clusters of a RayService have names of their own.
-        added = {key: value for key, value in selector.items() if key.startswith("ray.io/")}
+        # KubeRay adds the labels of this group. A RayService's clusters have generated names, so
+        # only a RayCluster's name can be compared.
+        operator_labels = {key: value for key, value in selector.items() if key[:7] == "ray.io/"}
         if kind == "RayCluster" and selector.get("ray.io/cluster", name) != name:
             return False
-    return bool(selector) and any(_fits(selector, labels | added) for labels in _labels(obj))
-
-
-def _labels(obj: Json) -> Iterator[Json]:
-    return (mapping(template, "metadata", "labels") for template in pod_templates(obj))
-
-
-def _fits(selector: Json, labels: Json) -> bool:
-    return all(labels.get(key) == value for key, value in selector.items())
-
-
-def _names(host: Host, words: str, space: str) -> bool:
-    """Say whether the words have the host where an address is expected."""
-    if host.name not in words:
-        return False
-    # From another namespace, the short name is somebody else's.
-    domain = rf"\.{re.escape(host.namespace)}(?:\.svc[\w.-]*)?"
-    ending = f"(?:{domain})?" if space == host.namespace else domain
-    full = rf"(?:[\w-]+\.)?{re.escape(host.name)}{ending}"
-    return re.search(ADDRESS.replace("HOST", full), words, re.MULTILINE) is not None
-
-
-ADDRESS = r"|".join(
-    (
-        r"^HOST$",  # the value of a variable, or an argument
-        r"(?<![\w.-])HOST[: ]\d",  # host:port, and `nc host port`
-        r"(?://|@)HOST(?![\w.-])",  # in a URL without a port
-        r"(?:\bhost(?:name)?[= ]|\bhosts |-h ?|nslookup )HOST(?![\w.-])",  # psql, getent
+    return any(
+        selects(selector, mapping(template, "metadata", "labels") | operator_labels)
+        for template in pod_templates(obj)
     )
-)
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Yield every text inside of the value."""
+def _mentions(strings: str, host: Host, namespace: str) -> bool:
+    """Say whether the strings of an object in the namespace hold the address of the host."""
+    if host.name not in strings:
+        return False
+    # A short name is resolved in the pod's own namespace. Elsewhere, the domain is mandatory.
+    domain = rf"\.{re.escape(host.namespace)}(?:\.svc[\w.-]*)?"
+    suffix = f"(?:{domain})?" if namespace == host.namespace else domain
+    full_name = rf"(?:[\w-]+\.)?{re.escape(host.name)}{suffix}"
+    return re.search(ADDRESS.replace("HOST", full_name), strings, re.MULTILINE) is not None
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Yield every string in the value that may hold an address."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for child in value:
-            yield from _texts(child)
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            if key not in NO_ADDRESS:
-                yield from _texts(child)
-
-
-def _configured(obj: Json, objects: Sequence[Json]) -> Iterator[str]:
-    """Yield the values of the ConfigMaps and Secrets of the manifests that the object reads."""
-    space = text(obj, "metadata", "namespace")
-    maps, secrets = set(_config_maps(obj)), set(secrets_read(obj))
-    for other in objects:
-        kind, name = text(other, "kind"), text(other, "metadata", "name")
-        if text(other, "metadata", "namespace") != space:
-            continue
-        if kind == "ConfigMap" and name in maps:
-            yield from _texts(list(mapping(other, "data").values()))
-        if kind == "Secret" and (space, name) in secrets:
-            yield from _texts(list(mapping(other, "stringData").values()))
-            yield from (_decoded(value) for value in mapping(other, "data").values())
-
-
-def _config_maps(value: object) -> Iterator[str]:
-    if isinstance(value, list):
-        for child in value:
-            yield from _config_maps(child)
+    children = value if isinstance(value, list) else []
     if isinstance(value, dict):
-        for key, child in value.items():
-            if key in {"configMap", "configMapRef", "configMapKeyRef"}:
-                yield text(child, "name")
-            else:
-                yield from _config_maps(child)
+        children = [child for key, child in value.items() if key not in FIELDS_WITHOUT_ADDRESS]
+    for child in children:
+        yield from _strings(child)
+
+
+def _configuration(obj: Json, objects: Sequence[Json]) -> Iterator[str]:
+    """Yield the values of those ConfigMaps and Secrets of the manifests that the object reads."""
+    namespace = namespace_of(obj)
+    config_maps = {text(value, "name") for key, value in fields(obj) if key in CONFIG_MAP_FIELDS}
+    secrets = set(secrets_read(obj))
+    for source in objects:
+        kind, name = kind_of(source), name_of(source)
+        if namespace_of(source) != namespace:
+            continue
+        if kind == "ConfigMap" and name in config_maps:
+            yield from _strings(list(mapping(source, "data").values()))
+        if kind == "Secret" and (namespace, name) in secrets:
+            yield from _strings(list(mapping(source, "stringData").values()))
+            yield from (_decoded(value) for value in mapping(source, "data").values())
 
 
 def _decoded(value: object) -> str:

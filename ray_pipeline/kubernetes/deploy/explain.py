@@ -1,18 +1,30 @@
-"""Why a rollout is stuck, in words: from the object, its pods, and what the cluster reported."""
+"""
+Why an object is not ready, from its status, its pods, and their events.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+Problems of pods come first, because they are usually the cause of what the owner's status reports.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from ray_pipeline.kubernetes.deploy.objects import (
     Json,
     Ref,
     condition,
+    elements,
     is_true,
     items,
+    kind_of,
     mapping,
+    reason_of,
+    ref_of,
     text,
 )
-from ray_pipeline.kubernetes.deploy.pod_problems import Finding, judge_creation, judge_pods
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import (
+    Diagnosis,
+    diagnose_creation,
+    diagnose_pods,
+)
 from ray_pipeline.kubernetes.deploy.readiness import (
     APPLICATION_RUNNING,
     applications_of,
@@ -30,211 +42,192 @@ OPERATOR_OF = {
     "KafkaUser": "the user operator (entityOperator.userOperator of the Kafka object)",
     "HelmChart": "K3s' Helm controller",
 }
+# By the state of a Serve application: the cause and the fix.
+APPLICATIONS = {
+    "DEPLOY_FAILED": (
+        "its code failed to start",
+        "the last line of the message is the error of the code in the image; correct it and apply "
+        "again, or go back: `ray-pipeline deploy rollback`",
+    ),
+    "UNHEALTHY": (
+        "it runs but calls itself unhealthy",
+        "`/why` of the service shows the reason; the old cluster serves until it is healthy",
+    ),
+}
+WAIT_FOR_REPLICAS = (
+    "replicas wait for free CPU on the workers: `ray status` on the head shows the demand"
+)
+FOLLOW_MESSAGE = "correct what the message names"
+# Fixes by a word of Strimzi's reason and message. The first match counts.
+STRIMZI_FIXES = (
+    ("nodepool", "add KafkaNodePools with the label strimzi.io/cluster and the required roles"),
+    ("node pool", "add KafkaNodePools with the label strimzi.io/cluster and the required roles"),
+    ("timeout", "its pods take too long: the findings about them give the reason"),
+    ("version", "name a Kafka version that this Strimzi supports (1.2.0: 4.2.0 to 4.3.1)"),
+    ("not authorized", "give the KafkaUser the ACL that the message names"),
+    ("unauthorized", "give the KafkaUser the ACL that the message names"),
+    ("", f"{FOLLOW_MESSAGE}; the operator tries again by itself"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What there is to see of one object that is not ready.
+    What the cluster reports about one object that is not ready.
 
     Attributes:
-        pods: Those that it owns, directly or through others.
-        events: Of its namespace.
-        parts: What it made that has a status of its own, such as a RayService's clusters.
+        pods: Its pods, owned directly or through other objects.
+        events: The events of the object, its parts and its pods.
+        parts: The objects that it created and that have a status, such as a RayService's clusters.
     """
 
     ref: Ref
     live: Json | None
     pods: Sequence[Json] = ()
     events: Sequence[Json] = ()
-    parts: Sequence[Json] = field(default=())
+    parts: Sequence[Json] = ()
 
 
-def explain(evidence: Evidence) -> list[Finding]:
-    """Return why the object is not ready, the likeliest cause first; at least one finding."""
-    if evidence.live is None:
-        return [Finding(str(evidence.ref), "it is not in the cluster", "apply again")]
-    found = [
-        *judge_pods(evidence.pods, evidence.events),
-        *judge_creation(evidence.events),
-        *_of_object(evidence, evidence.live),
+def explain(evidence: Evidence) -> list[Diagnosis]:
+    """Return why the object is not ready, the likeliest cause first; at least one diagnosis."""
+    live = evidence.live
+    if live is None:
+        return [Diagnosis(str(evidence.ref), "it is not in the cluster", "apply again")]
+    diagnoses = [
+        *diagnose_pods(evidence.pods, evidence.events),
+        *diagnose_creation(evidence.events),
+        *_of_object(evidence, live),
     ]
-    return list(dict.fromkeys(found)) or [_unexplained(evidence, evidence.live)]
+    return list(dict.fromkeys(diagnoses)) or [_unexplained(evidence.ref, live)]
 
 
-def _of_object(evidence: Evidence, live: Json) -> Iterator[Finding]:
+def _of_object(evidence: Evidence, live: Json) -> Iterator[Diagnosis]:
+    ref = evidence.ref
     if text(live, "metadata", "deletionTimestamp"):
-        yield _held(evidence.ref, live)
-    elif evidence.ref.kind in OPERATOR_OF and _unseen(live):
-        yield _no_operator(evidence.ref)
-    elif evidence.ref.kind == "RayService":
+        finalizers = ", ".join(map(str, elements(live, "metadata", "finalizers")))
+        yield Diagnosis(
+            str(ref),
+            f"is being deleted and waits for {finalizers or 'the objects that it owns'}",
+            "the operator of that finalizer must run: `kubectl get pods -A` shows whether it does",
+        )
+    elif ref.kind in OPERATOR_OF and not _seen(live):
+        yield Diagnosis(
+            str(ref),
+            f"no operator has seen it yet: {OPERATOR_OF[ref.kind]} does not run, or does not watch "
+            f"the namespace {ref.namespace}",
+            "`kubectl get pods -A | grep operator`; its log names what it refuses",
+        )
+    elif ref.kind == "RayService":
         yield from _ray_service(evidence, live)
-    elif evidence.ref.kind == "RayCluster":
-        yield from _ray_cluster(evidence.ref, live)
-    elif evidence.ref.kind in {"Kafka", "KafkaTopic", "KafkaUser"}:
-        yield from _strimzi(evidence, live)
-    elif evidence.ref.kind == "Job":
-        yield from _job(evidence.ref, live)
-    elif evidence.ref.kind == "HelmChart":
-        yield _helm_chart(evidence.ref, live)
+    elif ref.kind in BY_STATUS:
+        yield from BY_STATUS[ref.kind](live)
 
 
-def _unseen(live: Json) -> bool:
-    if text(live, "kind") == "HelmChart":
-        return not text(live, "status", "jobName")
-    return not seen(live)
+def _seen(live: Json) -> bool:
+    # K3s' Helm controller reports no observedGeneration, only the name of its Job.
+    return bool(text(live, "status", "jobName")) if kind_of(live) == "HelmChart" else seen(live)
 
 
-def _held(ref: Ref, live: Json) -> Finding:
-    holders = ", ".join(str(one) for one in _list(live, "metadata", "finalizers"))
-    return Finding(
-        str(ref),
-        f"is being deleted and waits for {holders or 'what it owns'}",
-        "the operator behind that finalizer must run: `kubectl get pods -A` shows whether it does",
-    )
-
-
-def _list(value: Json, *path: str) -> list[object]:
-    found: object = value
-    for step in path:
-        found = found.get(step) if isinstance(found, dict) else None
-    return found if isinstance(found, list) else []
-
-
-def _no_operator(ref: Ref) -> Finding:
-    operator = OPERATOR_OF[ref.kind]
-    return Finding(
-        str(ref),
-        f"nobody has looked at it yet: {operator} does not run, or does not watch "
-        f"the namespace {ref.namespace}",
-        "`kubectl get pods -A | grep operator`; its log names what it refuses",
-    )
-
-
-def _ray_service(evidence: Evidence, live: Json) -> Iterator[Finding]:
+def _ray_service(evidence: Evidence, live: Json) -> Iterator[Diagnosis]:
+    # While an upgrade is pending, the pending cluster is the one that is not ready.
     pending = text(live, "status", "pendingServiceStatus", "rayClusterName")
-    which = "pendingServiceStatus" if pending else "activeServiceStatus"
-    what = (
-        f"{evidence.ref.short}, cluster {pending or text(live, 'status', which, 'rayClusterName')}"
-    )
-    for name, state, message in applications_of(live, which):
+    status = "pendingServiceStatus" if pending else "activeServiceStatus"
+    service = evidence.ref.short
+    cluster = f"{service}, cluster {text(live, 'status', status, 'rayClusterName')}"
+    applications = applications_of(live, status)
+    for name, state, message in applications:
         if state != APPLICATION_RUNNING:
-            yield _application(f"{what}, application {name}", state, message)
-            yield from _deployments(live, which, name, what)
+            cause, fix = APPLICATIONS.get(state, (state, WAIT_FOR_REPLICAS))
+            default = "no message" if state in APPLICATIONS else "it waits for its replicas"
+            why = f"{cause}: {' '.join(message.split()) or default}"
+            yield Diagnosis(f"{cluster}, application {name}", why, fix)
+            yield from _deployments(live, status, name, cluster)
     for part in evidence.parts:
-        yield from _ray_cluster(Ref("", "RayCluster", "", text(part, "metadata", "name")), part)
-    for refused in _events_of(evidence, "Invalid"):
-        yield Finding(evidence.ref.short, f"KubeRay refuses it: {refused}", "correct the manifest")
-    ready = condition(live, "Ready")
-    if pending and not applications_of(live, which) and not evidence.pods:
-        yield Finding(
-            what,
+        yield from _ray_cluster(part)
+    for event in evidence.events:
+        about_service = text(event, "involvedObject", "name") == evidence.ref.name
+        if about_service and text(event, "reason").startswith("Invalid"):
+            why = f"KubeRay refuses it: {text(event, 'message')}"
+            yield Diagnosis(service, why, "correct the manifest")
+    if pending and not applications and not evidence.pods:
+        yield Diagnosis(
+            cluster,
             "its cluster has no pods yet",
             "`kubectl describe raycluster` shows what KubeRay tries",
         )
-    if text(ready, "reason") == "InitializingTimeout":
-        yield Finding(
-            evidence.ref.short,
+    if text(condition(live, "Ready"), "reason") == "InitializingTimeout":
+        yield Diagnosis(
+            service,
             "it did not start within ray.io/initializing-timeout, which is final",
             "delete the RayService and apply again; a change of its spec cannot revive it",
         )
 
 
-def _application(what: str, state: str, message: str) -> Finding:
-    said = " ".join(message.split())
-    if state == "DEPLOY_FAILED":
-        return Finding(
-            what,
-            f"its code failed to start: {said or 'no message'}",
-            "the last line of the message is the error of the code in the image; correct it and "
-            "apply again, or go back: `ray-pipeline deploy rollback`",
-        )
-    if state == "UNHEALTHY":
-        return Finding(
-            what,
-            f"it runs but calls itself unhealthy: {said or 'no message'}",
-            "`/why` of the service tells what it misses; the old cluster goes on until it is well",
-        )
-    return Finding(
-        what,
-        f"{state}: {said or 'it waits for its replicas'}",
-        "replicas wait for free CPU on the workers: `ray status` on the head tells what is asked",
-    )
+def _deployments(live: Json, status: str, application: str, cluster: str) -> Iterator[Diagnosis]:
+    path = ("status", status, "applicationStatuses", application, "serveDeploymentStatuses")
+    for name, deployment in mapping(live, *path).items():
+        message = " ".join(text(deployment, "message").split())
+        if text(deployment, "status") not in {"HEALTHY", ""} and message:
+            yield Diagnosis(f"{cluster}, deployment {name}", message, FOLLOW_MESSAGE)
 
 
-def _deployments(live: Json, which: str, application: str, what: str) -> Iterator[Finding]:
-    path = ("status", which, "applicationStatuses", application, "serveDeploymentStatuses")
-    for name, one in mapping(live, *path).items():
-        message = " ".join(text(one, "message").split())
-        if text(one, "status") not in {"HEALTHY", ""} and message:
-            yield Finding(f"{what}, deployment {name}", message, "correct what the message names")
-
-
-def _ray_cluster(ref: Ref, live: Json) -> Iterator[Finding]:
-    failure = condition(live, "ReplicaFailure")
+def _ray_cluster(live: Json) -> Iterator[Diagnosis]:
+    subject, reason = f"RayCluster {ref_of(live).name}", text(live, "status", "reason")
     if is_true(live, "ReplicaFailure"):
-        why = f"{text(failure, 'reason')}: {text(failure, 'message')}"
-        yield Finding(ref.short, f"pods cannot be created: {why}", "correct what the message names")
+        why = f"pods cannot be created: {reason_of(condition(live, 'ReplicaFailure'))}"
+        yield Diagnosis(subject, why, FOLLOW_MESSAGE)
     elif text(live, "status", "state") == "failed":
-        yield Finding(ref.short, text(live, "status", "reason"), "correct what the message names")
-    elif text(live, "status", "reason"):
-        yield Finding(ref.short, text(live, "status", "reason"), "wait, or correct what it names")
+        yield Diagnosis(subject, reason, FOLLOW_MESSAGE)
+    elif reason:
+        yield Diagnosis(subject, reason, f"wait, or {FOLLOW_MESSAGE}")
 
 
-def _strimzi(evidence: Evidence, live: Json) -> Iterator[Finding]:
-    for one in items(live, "status", "conditions"):
-        bad = text(one, "type") in {"NotReady", "Warning"} and one.get("status") == "True"
-        if bad and (message := text(one, "message")):
-            reason = text(one, "reason")
-            yield Finding(evidence.ref.short, f"{reason}: {message}", _strimzi_fix(reason, message))
+def _strimzi(live: Json) -> Iterator[Diagnosis]:
+    for item in items(live, "status", "conditions"):
+        is_problem = text(item, "type") in {"NotReady", "Warning"} and item.get("status") == "True"
+        if is_problem and text(item, "message"):
+            why = reason_of(item)
+            fix = next(fix for word, fix in STRIMZI_FIXES if word in why.lower())
+            yield Diagnosis(ref_of(live).short, why, fix)
 
 
-def _strimzi_fix(reason: str, message: str) -> str:
-    if "NodePool" in message or "node pool" in message:
-        return "add KafkaNodePools with the label strimzi.io/cluster and the roles the message asks"
-    if "Timeout" in reason or "Exceeded timeout" in message:
-        return "its pods take too long: the findings beside this one say why"
-    if "version" in message.lower():
-        return "name a Kafka version that this Strimzi knows (1.2.0: 4.2.0 to 4.3.1)"
-    if "not authorized" in message.lower() or "Unauthorized" in reason:
-        return "give the KafkaUser the ACL that the message names"
-    return "correct what the message names; the operator tries again by itself"
-
-
-def _job(ref: Ref, live: Json) -> Iterator[Finding]:
-    failed = condition(live, "Failed")
+def _job(live: Json) -> Iterator[Diagnosis]:
     if is_true(live, "Failed"):
-        yield Finding(
+        ref = ref_of(live)
+        yield Diagnosis(
             ref.short,
-            f"{text(failed, 'reason')}: {text(failed, 'message')}",
-            f"`kubectl logs job/{ref.name} -n {ref.namespace}` says why; after the cause is "
-            "removed, apply again: a failed Job is made anew",
+            reason_of(condition(live, "Failed")),
+            f"`kubectl logs job/{ref.name} -n {ref.namespace}` shows the reason; after the cause "
+            "is removed, apply again: a failed Job is replaced",
         )
 
 
-def _helm_chart(ref: Ref, live: Json) -> Finding:
-    job = text(live, "status", "jobName")
-    failed = text(condition(live, "Failed"), "message") if is_true(live, "Failed") else ""
-    return Finding(
+def _helm_chart(live: Json) -> Iterator[Diagnosis]:
+    ref, job = ref_of(live), text(live, "status", "jobName")
+    message = text(condition(live, "Failed"), "message") if is_true(live, "Failed") else ""
+    yield Diagnosis(
         ref.short,
-        failed or f"its job {job} has not completed",
-        f"`kubectl logs -n {ref.namespace} job/{job}` says why; a job that failed for good is "
-        f"started again by `kubectl delete -n {ref.namespace} job/{job}`",
+        message or f"its job {job} has not completed",
+        f"`kubectl logs -n {ref.namespace} job/{job}` shows the reason; K3s starts a job that "
+        f"failed for good again after `kubectl delete -n {ref.namespace} job/{job}`",
     )
 
 
-def _events_of(evidence: Evidence, begins: str) -> Iterator[str]:
-    for event in evidence.events:
-        about = text(event, "involvedObject", "name") == evidence.ref.name
-        if about and text(event, "reason").startswith(begins):
-            yield text(event, "message")
-
-
-def _unexplained(evidence: Evidence, live: Json) -> Finding:
-    ref = evidence.ref
-    return Finding(
+def _unexplained(ref: Ref, live: Json) -> Diagnosis:
+    namespace = f" -n {ref.namespace}" if ref.namespace else ""
+    return Diagnosis(
         ref.short,
         f"{readiness(live).detail}; nothing in its pods or events says more",
-        f"give it more time (--timeout), and look: `kubectl describe {ref.kind.lower()} {ref.name}"
-        + (f" -n {ref.namespace}`" if ref.namespace else "`"),
+        "give it more time (--timeout), and look: "
+        f"`kubectl describe {ref.kind.lower()} {ref.name}{namespace}`",
     )
+
+
+BY_STATUS: dict[str, Callable[[Json], Iterator[Diagnosis]]] = {
+    "RayCluster": _ray_cluster,
+    "Kafka": _strimzi,
+    "KafkaTopic": _strimzi,
+    "KafkaUser": _strimzi,
+    "Job": _job,
+    "HelmChart": _helm_chart,
+}

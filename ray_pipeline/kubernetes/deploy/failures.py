@@ -1,6 +1,6 @@
-"""What a cluster may refuse, and what a person does about it."""
+"""The errors of a cluster, each with its fix."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ray_pipeline.errors import ConfigurationError, PipelineError, Unavailable
 from ray_pipeline.kubernetes.deploy.kinds import MissingKind, how_to_get
@@ -15,7 +15,7 @@ TOO_MANY = 429
 
 
 class NoKubeconfig(ConfigurationError):
-    """It is not known which cluster is meant."""
+    """No kubeconfig and no context name a cluster."""
 
 
 class ClusterUnavailable(Unavailable):
@@ -23,7 +23,7 @@ class ClusterUnavailable(Unavailable):
 
 
 class Forbidden(PipelineError):
-    """The user may not do this."""
+    """The user lacks the right to do this."""
 
 
 class NotLoggedIn(PipelineError):
@@ -31,7 +31,7 @@ class NotLoggedIn(PipelineError):
 
 
 class UnknownKind(PipelineError):
-    """The cluster does not know the kind: its custom resource definition is missing."""
+    """The API server does not serve the kind: its custom resource definition is missing."""
 
     def __init__(self, kind: str, api_version: str) -> None:
         super().__init__(
@@ -41,65 +41,47 @@ class UnknownKind(PipelineError):
 
 
 class MissingKinds(PipelineError):
-    """
-    The manifests need kinds that the cluster does not serve and that nothing in them brings.
-
-    Attributes:
-        missing: Each kind with its objects.
-    """
+    """The manifests need kinds that the cluster does not serve and that they do not install."""
 
     def __init__(self, missing: Sequence[MissingKind], *, command: str) -> None:
-        """Build the message; `command` is what was run, to be repeated without a component."""
-        self.missing = tuple(missing)
-        lines = [f"- {kind.name}: {', '.join(map(str, kind.refs))}" for kind in self.missing]
-        super().__init__(
-            "nothing was applied: the cluster does not serve what these objects need\n"
-            + "\n".join([*lines, *_remedies(self.missing, command)])
-        )
-
-
-def _remedies(missing: Sequence[MissingKind], command: str) -> Iterator[str]:
-    """Yield what to do: leave the objects out, or get their kinds."""
-    components = sorted({name for kind in missing for name in kind.components})
-    if components:
-        options = " ".join(f"--without {name}" for name in components)
-        yield f"  to leave {' and '.join(components)} out: `{command} {options}`"
-    for advice in dict.fromkeys(how_to_get(*kind.kind) for kind in missing):
-        yield f"  to have them: {advice}"
+        """Build the message; `command` can be repeated without a component."""
+        lines = [f"- {kind.name}: {', '.join(map(str, kind.refs))}" for kind in missing]
+        # The fixes: leave the objects out, or install their kinds.
+        if components := sorted({name for kind in missing for name in kind.components}):
+            options = " ".join(f"--without {name}" for name in components)
+            lines.append(f"  to leave {' and '.join(components)} out: `{command} {options}`")
+        fixes = dict.fromkeys(how_to_get(*kind.kind) for kind in missing)
+        lines += [f"  to have them: {fix}" for fix in fixes]
+        problem = "nothing was applied: the cluster does not serve what these objects need"
+        super().__init__("\n".join([problem, *lines]))
 
 
 class FieldConflict(PipelineError):
-    """
-    Another program owns fields that the manifests set to something else.
-
-    Attributes:
-        fields: Each "path, owned by manager".
-    """
+    """Another program owns fields that the manifests set to something else."""
 
     def __init__(self, ref: Ref, fields: Sequence[str]) -> None:
-        self.fields = tuple(fields)
-        shown = "; ".join(self.fields) or "it did not say which fields"
+        shown = "; ".join(fields) or "the server names no fields"
         super().__init__(
-            f"{ref}: somebody else set what these manifests set: {shown}",
+            f"{ref}: another program set fields that these manifests set: {shown}",
             fix="take the fields over with --force-conflicts, or leave them out of the manifests",
         )
 
 
-class Refused(PipelineError):
+class ObjectRefused(PipelineError):
     """
-    The server refuses the object as it is.
+    The server refuses the object.
 
     Attributes:
-        immutable: Whether it would take it if the present one was deleted first.
+        immutable: Whether the server would accept it after the present object is deleted.
     """
 
     def __init__(self, ref: Ref, message: str) -> None:
         self.immutable = "immutable" in message or "Forbidden: updates to" in message
         fix = (
             f"`kubectl delete {ref.kind.lower()} {ref.name} -n {ref.namespace}` and apply again; "
-            "look first whether it holds data"
+            "check first whether it holds data"
             if self.immutable
-            else "correct the manifest; nothing of this object was applied"
+            else "correct the manifest; this object was not applied"
         )
         super().__init__(f"{ref}: {message}", fix=fix)
 
@@ -109,40 +91,40 @@ class MissingNamespace(PipelineError):
 
 
 def failure(status: int, body: Mapping[str, object], *, verb: str, ref: Ref) -> PipelineError:
-    """Return what the server's refusal means; `body` is its Status object, empty for none."""
+    """Return the error for an answer of the server; `body` is its Status object, or empty."""
     message = text(body, "message") or f"HTTP {status}"
     if status == FORBIDDEN:
         return _forbidden(message, verb=verb, ref=ref)
     if status == UNAUTHORIZED:
         return NotLoggedIn(
             "the cluster does not accept your credentials",
-            fix="renew them (`kubectl config current-context` names what is in use), "
-            "or choose others with --context",
+            fix="renew them (`kubectl config current-context` names the context in use), "
+            "or choose another context with --context",
         )
     if status == CONFLICT and (fields := _conflicts(body)):
         return FieldConflict(ref, fields)
     if status == NOT_FOUND and text(body, "details", "kind") == "namespaces":
         return MissingNamespace(
-            f"{ref}: there is no namespace {ref.namespace}",
+            f"{ref}: the namespace {ref.namespace} does not exist",
             fix=f"`kubectl create namespace {ref.namespace}`, or add it to the manifests",
         )
     if MISTYPED in message:
-        # Said with status 500, though it is the manifest that is wrong.
-        return Refused(ref, message.partition("): ")[2] or message)
+        # The server answers with status 500, but the manifest is at fault: a retry is useless.
+        return ObjectRefused(ref, message.partition("): ")[2] or message)
     if status >= 500 or status == TOO_MANY:
         return ClusterUnavailable(f"the API server cannot answer: {message}", fix="try again")
-    return Refused(ref, message)
+    return ObjectRefused(ref, message)
 
 
 def _forbidden(message: str, *, verb: str, ref: Ref) -> PipelineError:
     kind = ref.kind.lower() + (f".{ref.group}" if ref.group else "")
-    where = f" -n {ref.namespace}" if ref.namespace else ""
+    namespace = f" -n {ref.namespace}" if ref.namespace else ""
     if "exceeded quota" in message:
-        return Forbidden(f"{ref}: {message}", fix="raise the ResourceQuota, or ask for less")
+        return Forbidden(f"{ref}: {message}", fix="raise the ResourceQuota, or lower the requests")
     return Forbidden(
-        f"{ref}: you may not do this: {message}",
-        fix=f"ask whoever runs the cluster for the right to {verb} {kind}; "
-        f"`kubectl auth can-i {verb} {kind}{where}` tells when you have it",
+        f"{ref}: you lack the right to do this: {message}",
+        fix=f"ask the cluster's administrator for the right to {verb} {kind}; "
+        f"`kubectl auth can-i {verb} {kind}{namespace}` shows whether you have it",
     )
 
 

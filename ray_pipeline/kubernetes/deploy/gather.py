@@ -1,31 +1,32 @@
-"""Look at what belongs to an object that is not ready: its parts, its pods, their events."""
+"""Collect what explains an object that is not ready: its parts, its pods, and their events."""
 
 from ray_pipeline.kubernetes.deploy.explain import Evidence
 from ray_pipeline.kubernetes.deploy.failures import Forbidden, UnknownKind
 from ray_pipeline.kubernetes.deploy.kube import Kube
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, mapping, text
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, kind_of, mapping, name_of, text
 
-RAY = "ray.io/v1"
-CLUSTER_OF_RAY = "ray.io/cluster"
-WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+CLUSTER_LABEL = "ray.io/cluster"
+# The label that carries the owner's name on its pods.
+POD_LABELS = {
+    "RayCluster": CLUSTER_LABEL,
+    "Kafka": "strimzi.io/cluster",
+    "Job": "job-name",
+    "HelmChart": "helmcharts.helm.cattle.io/chart",
+}
 
 
 def gather(kube: Kube, ref: Ref, live: Json | None) -> Evidence:
-    """Return what there is to see. What the user may not look at is left out."""
+    """Return what the user may read about the object; the rest is left out."""
     if live is None:
         return Evidence(ref, None)
-    namespace = ref.namespace
-    parts = [
-        part
-        for name in _clusters(live)
-        if (part := kube.get(Ref(RAY, "RayCluster", namespace, name)))
-    ]
-    pods = [
-        pod
-        for selector in _selectors(live)
-        for pod in _list(kube, "Pod", namespace, labels=selector)
-    ]
-    names = tuple({ref.name} | {text(one, "metadata", "name") for one in [*parts, *pods]})
+    namespace, cluster = ref.namespace, _cluster_of_service(live)
+    part = kube.get(Ref("ray.io/v1", "RayCluster", namespace, cluster)) if cluster else None
+    parts = [part] if part else []
+    selector = _pod_selector(live)
+    pods = _list(kube, "Pod", namespace, labels=selector) if selector else []
+    # Events name their object only. A prefix also covers what an operator created under the
+    # object's name and removed since.
+    names = tuple({ref.name, *map(name_of, [*parts, *pods])})
     events = [
         event
         for event in _list(kube, "Event", namespace)
@@ -34,33 +35,27 @@ def gather(kube: Kube, ref: Ref, live: Json | None) -> Evidence:
     return Evidence(ref, live, pods, events, parts)
 
 
-def _clusters(live: Json) -> list[str]:
-    """Return the names of a RayService's clusters whose health is in question: the newest."""
-    if text(live, "kind") != "RayService":
-        return []
-    for which in ("pendingServiceStatus", "activeServiceStatus"):
-        if name := text(live, "status", which, "rayClusterName"):
-            return [name]
-    return []
+def _cluster_of_service(live: Json) -> str:
+    """Return the name of a RayService's newest cluster, the one in question; empty without one."""
+    if kind_of(live) != "RayService":
+        return ""
+    statuses = ("pendingServiceStatus", "activeServiceStatus")
+    names = (text(live, "status", status, "rayClusterName") for status in statuses)
+    return next(filter(None, names), "")
 
 
-def _selectors(live: Json) -> list[str]:
-    kind, name = text(live, "kind"), text(live, "metadata", "name")
-    if kind == "RayService":
-        return [f"{CLUSTER_OF_RAY}={cluster}" for cluster in _clusters(live)]
-    if kind in {"KafkaTopic", "KafkaUser"}:
+def _pod_selector(live: Json) -> str:
+    """Return the label selector of the object's pods; empty for an object without pods."""
+    kind = kind_of(live)
+    if kind in {"KafkaTopic", "KafkaUser"}:  # their operators run in the entity operator's pod
         cluster = text(live, "metadata", "labels", "strimzi.io/cluster")
-        return [f"strimzi.io/name={cluster}-entity-operator"]
-    if kind in WORKLOADS:
+        return f"strimzi.io/name={cluster}-entity-operator"
+    if kind in {"Deployment", "StatefulSet", "DaemonSet"}:
         labels = mapping(live, "spec", "selector", "matchLabels")
-        return [",".join(f"{key}={value}" for key, value in labels.items())] if labels else []
-    by_kind = {
-        "RayCluster": CLUSTER_OF_RAY,
-        "Kafka": "strimzi.io/cluster",
-        "Job": "job-name",
-        "HelmChart": "helmcharts.helm.cattle.io/chart",
-    }
-    return [f"{by_kind[kind]}={name}"] if kind in by_kind else []
+        return ",".join(f"{key}={value}" for key, value in labels.items())
+    if cluster := _cluster_of_service(live):
+        return f"{CLUSTER_LABEL}={cluster}"
+    return f"{POD_LABELS[kind]}={name_of(live)}" if kind in POD_LABELS else ""
 
 
 def _list(kube: Kube, kind: str, namespace: str, *, labels: str = "") -> list[Json]:

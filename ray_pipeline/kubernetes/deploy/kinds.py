@@ -1,4 +1,9 @@
-"""Where kinds come from: the API server itself, an operator, or something in the manifests."""
+"""
+The origin of kinds: the API server itself, an operator, or an object of the manifests.
+
+An apply must not start if it needs a kind that nothing provides. A kind that is not served yet is
+fine if the manifests hold its definition, or the chart of its operator.
+"""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -10,6 +15,8 @@ from ray_pipeline.kubernetes.deploy.objects import (
     annotation,
     group_of,
     items,
+    kind_of,
+    name_of,
     ref_of,
     text,
 )
@@ -17,8 +24,8 @@ from ray_pipeline.kubernetes.deploy.objects import (
 Kind = tuple[str, str]
 """apiVersion and kind."""
 
-BRINGS = "ray-pipeline/brings"  # API groups, for installers that SOURCES does not know
-COMPONENT = "ray-pipeline/component"  # what `--without` takes
+BRINGS = "ray-pipeline/brings"  # API groups, for installers that SOURCES does not list
+COMPONENT = "ray-pipeline/component"  # the name for `--without`
 HELM_CHART = ("helm.cattle.io/v1", "HelmChart")
 CHART_NAME = re.compile(r"(?:.*/)?(?P<name>[a-z0-9-]+?)(?:-v?\d[\w.+-]*)?(?:\.tgz)?")
 PROMETHEUS = "https://github.com/prometheus-operator/prometheus-operator/releases/download/v0.93.0"
@@ -26,14 +33,14 @@ CERT_MANAGER = "https://github.com/cert-manager/cert-manager/releases/latest/dow
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class KindSource:
     """
-    What serves the kinds of an API group.
+    The provider of the kinds of an API group.
 
     Attributes:
-        install: What a person does to get them.
-        charts: The Helm charts that bring them.
-        kinds: All of them; empty where they are not listed here.
+        install: The fix if they are missing.
+        charts: The Helm charts that install them.
+        kinds: All of them; empty if this module does not list them.
     """
 
     install: str
@@ -49,7 +56,7 @@ def _helm(chart: str, *, repo: str, version: str, namespace: str, options: str) 
 
 
 SOURCES = {
-    "ray.io": Source(
+    "ray.io": KindSource(
         "install the KubeRay operator: "
         + _helm(
             "kuberay-operator", repo="https://ray-project.github.io/kuberay-helm/",
@@ -59,7 +66,7 @@ SOURCES = {
         frozenset({"kuberay-operator"}),
         frozenset("RayCluster RayService RayJob RayCronJob".split()),
     ),
-    "kafka.strimzi.io": Source(
+    "kafka.strimzi.io": KindSource(
         "install the Strimzi operator: "
         + _helm(
             "strimzi-kafka-operator", repo="https://strimzi.io/charts/", version="1.2.0",
@@ -71,22 +78,22 @@ SOURCES = {
             "KafkaMirrorMaker2 KafkaRebalance".split()
         ),
     ),
-    "monitoring.coreos.com": Source(
+    "monitoring.coreos.com": KindSource(
         "install the Prometheus operator, or for now only its kinds: "
         f"`kubectl apply --server-side -f {PROMETHEUS}/stripped-down-crds.yaml`",
         frozenset({"kube-prometheus-stack", "prometheus-operator-crds"}),
     ),
-    "cert-manager.io": Source(
+    "cert-manager.io": KindSource(
         f"install cert-manager: `kubectl apply -f {CERT_MANAGER}/cert-manager.yaml`",
         frozenset({"cert-manager"}),
     ),
-    "traefik.io": Source(
-        "install Traefik; K3s has it unless it was started with --disable traefik",
+    "traefik.io": KindSource(
+        "install Traefik; K3s includes it unless it was started with --disable traefik",
         frozenset({"traefik", "traefik-crd"}),
     ),
-    "helm.cattle.io": Source(
-        "only K3s and RKE2 have it; elsewhere install the operators with `helm`, as "
-        "docs/kubernetes.md says"
+    "helm.cattle.io": KindSource(
+        "only K3s and RKE2 include it; elsewhere install the operators with `helm`, as "
+        "docs/kubernetes.md shows"
     ),
 }  # fmt: skip
 
@@ -94,11 +101,11 @@ SOURCES = {
 @dataclass(frozen=True, slots=True)
 class MissingKind:
     """
-    A kind that the API server does not serve and that nothing in the manifests brings.
+    A kind that the API server does not serve and that no object of the manifests installs.
 
     Attributes:
         refs: The objects of that kind.
-        components: The components that these objects belong to; empty unless all belong to one.
+        components: The components of these objects; empty if an object belongs to no component.
     """
 
     kind: Kind
@@ -112,7 +119,7 @@ class MissingKind:
 
 
 def how_to_get(api_version: str, kind: str) -> str:
-    """Return what a person does to have the kind served."""
+    """Return the fix for a kind that is not served."""
     group = group_of(api_version)
     source = SOURCES.get(group)
     if source and source.kinds and kind not in source.kinds:
@@ -120,27 +127,33 @@ def how_to_get(api_version: str, kind: str) -> str:
     if source:
         return source.install
     if "." not in group or group.endswith(".k8s.io"):
-        return "correct the name or the version: it is none of Kubernetes' own kinds here"
+        return "correct the name or the version: Kubernetes has no such kind"
     return f"install whatever defines {group}"
+
+
+def _kind(obj: Json) -> Kind:
+    return text(obj, "apiVersion"), kind_of(obj)
 
 
 def used(objects: Sequence[Json]) -> list[Kind]:
     """Return the kinds of the objects, each once, sorted."""
-    return sorted({(text(obj, "apiVersion"), text(obj, "kind")) for obj in objects})
+    return sorted(set(map(_kind, objects)))
 
 
 def missing(objects: Sequence[Json], unserved: Collection[Kind]) -> list[MissingKind]:
-    """Return those of the unserved kinds that nothing in the manifests brings."""
+    """Return the unserved kinds that no object of the manifests installs."""
     return [
-        _missing(kind, objects) for kind in sorted(unserved) if not brought(kind, objects, unserved)
+        _missing(kind, objects)
+        for kind in sorted(unserved)
+        if not _is_brought(kind, objects, unserved)
     ]
 
 
-def brought(kind: Kind, objects: Sequence[Json], unserved: Collection[Kind]) -> bool:
+def _is_brought(kind: Kind, objects: Sequence[Json], unserved: Collection[Kind]) -> bool:
     """
-    Say whether something in the manifests brings the kind: its definition, or an operator's chart.
+    Say whether the manifests install the kind: with its definition, or an operator's chart.
 
-    A chart brings nothing where the cluster does not serve HelmChart.
+    A chart installs nothing if the cluster does not serve HelmChart.
     """
     if any(kind in _defined(obj) for obj in objects):
         return True
@@ -149,14 +162,14 @@ def brought(kind: Kind, objects: Sequence[Json], unserved: Collection[Kind]) -> 
 
 
 def _missing(kind: Kind, objects: Sequence[Json]) -> MissingKind:
-    mine = [obj for obj in objects if (text(obj, "apiVersion"), text(obj, "kind")) == kind]
-    components = frozenset(annotation(obj, COMPONENT) for obj in mine)
-    refs = tuple(sorted(map(ref_of, mine)))
+    instances = [obj for obj in objects if _kind(obj) == kind]
+    components = frozenset(annotation(obj, COMPONENT) for obj in instances)
+    refs = tuple(sorted(map(ref_of, instances)))
     return MissingKind(kind, refs, frozenset() if "" in components else components)
 
 
 def _defined(obj: Json) -> Iterator[Kind]:
-    if text(obj, "kind") != "CustomResourceDefinition":
+    if kind_of(obj) != "CustomResourceDefinition":
         return
     group, kind = text(obj, "spec", "group"), text(obj, "spec", "names", "kind")
     for version in items(obj, "spec", "versions"):
@@ -166,22 +179,21 @@ def _defined(obj: Json) -> Iterator[Kind]:
 
 def _installs(obj: Json, kind: Kind, *, helm: bool) -> bool:
     group = group_of(kind[0])
-    if text(obj, "kind") == "HelmChart" and not helm:
+    if kind_of(obj) == "HelmChart" and not helm:
         return False
     if group in re.split(r"[,\s]+", annotation(obj, BRINGS)) and group:
         return True
     source = SOURCES.get(group)
-    return source is not None and _chart(obj) in source.charts and _lists(source, kind[1])
-
-
-def _lists(source: Source, kind: str) -> bool:
-    return not source.kinds or kind in source.kinds
+    if source is None or _chart(obj) not in source.charts:
+        return False
+    return not source.kinds or kind[1] in source.kinds
 
 
 def _chart(obj: Json) -> str:
-    """Return the name of the chart, without where it is fetched from and without its version."""
-    if text(obj, "kind") != "HelmChart":
+    """Return the name of a HelmChart's chart, without its repository and version."""
+    if kind_of(obj) != "HelmChart":
         return ""
-    place = text(obj, "spec", "chart") or text(obj, "metadata", "name")  # the latter: chartContent
-    named = CHART_NAME.fullmatch(place)
-    return named["name"] if named else place
+    # With chartContent, the chart itself is in the object, which has the chart's name.
+    reference = text(obj, "spec", "chart") or name_of(obj)
+    match = CHART_NAME.fullmatch(reference)
+    return match["name"] if match else reference

@@ -1,4 +1,4 @@
-"""The cluster's API server, through the `kubernetes` client. The only I/O of this package."""
+"""The cluster's API server, through the `kubernetes` client. All I/O of `deploy` is here."""
 
 import json
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ NOTHING = Ref("", "", "", "")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """How a kind is called in paths."""
+    """The form of a kind in URL paths."""
 
     plural: str
     namespaced: bool
@@ -38,8 +38,8 @@ class Kube:
     """
     One cluster, as one user.
 
-    Paths are asked of the server's discovery, so that every kind it knows will do. Raised by every
-    method: ClusterUnavailable, NotLoggedIn, Forbidden; and UnknownKind where a kind is named.
+    Paths come from the server's discovery, so every kind that it serves works. Every method raises
+    ClusterUnavailable, NotLoggedIn and Forbidden.
     """
 
     def __init__(self, configuration: client.Configuration) -> None:
@@ -52,52 +52,63 @@ class Kube:
         self._api.close()
 
     def version(self) -> str:
-        """Return the server's version; it shows that the cluster answers and knows the user."""
+        """Return the server's version; proves that the cluster answers and accepts the user."""
         return text(self._call("GET", "/version"), "gitVersion")
 
-    def resource(self, api_version: str, kind: str) -> Resource:
-        """
-        Return how the kind is called in paths.
-
-        Raises:
-            UnknownKind: If the cluster does not know it. It is asked again the next time.
-        """
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Say whether the cluster serves the kind now; a kind that it lacks is looked up again."""
         if kind not in self._kinds.get(api_version, {}):
             self._kinds[api_version] = self._discover(api_version)
-        try:
-            return self._kinds[api_version][kind]
-        except KeyError:
-            raise UnknownKind(kind, api_version) from None
+        return kind in self._kinds[api_version]
 
     def get(self, ref: Ref) -> Json | None:
-        """Return the object; None where there is none."""
+        """
+        Return the object; None if it does not exist.
+
+        Raises:
+            UnknownKind: If the cluster does not serve its kind.
+        """
         return self._call("GET", self._path(ref), ref=ref, missing_ok=True)
 
+    def find(self, ref: Ref) -> Json | None:
+        """Return the object; None if it does not exist, or if its kind is not served."""
+        try:
+            return self.get(ref)
+        except UnknownKind:
+            return None
+
     def list(self, api_version: str, kind: str, *, namespace: str, labels: str = "") -> list[Json]:
-        """Return the objects of a kind in a namespace whose labels match the selector."""
+        """
+        Return the objects of a kind in a namespace that match the label selector.
+
+        Raises:
+            UnknownKind: If the cluster does not serve the kind.
+        """
         resource = self.resource(api_version, kind)
         path = f"{_root(api_version)}/namespaces/{quote(namespace)}/{resource.plural}"
-        found: list[Json] = []
+        objects: list[Json] = []
         token = ""
         while True:
             query = {"limit": str(PAGE), "labelSelector": labels, "continue": token}
             ref = Ref(api_version, kind, namespace, "")
             page = self._call("GET", path, query=query, ref=ref) or {}
-            found += [
-                {"apiVersion": api_version, "kind": kind} | one for one in items(page, "items")
+            # The server leaves version and kind out of the items of a list.
+            objects += [
+                {"apiVersion": api_version, "kind": kind} | item for item in items(page, "items")
             ]
             token = text(page, "metadata", "continue")
             if not token:
-                return found
+                return objects
 
     def apply(self, obj: Json, *, dry_run: bool = False, force: bool = False) -> Json:
         """
-        Apply the object, server-side, and return what it became or would become.
+        Apply the object server-side; return the result, with `dry_run` without storing it.
 
         Raises:
             FieldConflict: If another manager owns a field and `force` is not set.
             MissingNamespace: If the object's namespace does not exist.
-            Refused: If the server finds it invalid.
+            ObjectRefused: If the object is invalid.
+            UnknownKind: If the cluster does not serve the kind.
         """
         ref = ref_of(obj)
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
@@ -106,22 +117,36 @@ class Kube:
         return self._call("PATCH", self._path(ref), query=query, body=obj, ref=ref) or {}
 
     def delete(self, ref: Ref) -> None:
-        """Delete the object, and in the background what it owns; nothing happens without one."""
+        """Delete the object, and in the background its dependents; it need not exist."""
         body: Json = {"propagationPolicy": "Background"}
-        self._call("DELETE", self._path(ref), body=body, ref=ref, missing_ok=True)
+        try:
+            self._call("DELETE", self._path(ref), body=body, ref=ref, missing_ok=True)
+        except UnknownKind:
+            return  # the server removes the objects of a kind with the kind
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """
+        Return the form of the kind in URL paths.
+
+        Raises:
+            UnknownKind: If the cluster does not serve it.
+        """
+        if not self.serves(api_version, kind):
+            raise UnknownKind(kind, api_version)
+        return self._kinds[api_version][kind]
 
     def _discover(self, api_version: str) -> dict[str, Resource]:
-        found = self._call("GET", _root(api_version), missing_ok=True)
+        group = self._call("GET", _root(api_version), missing_ok=True)
         return {
-            text(one, "kind"): Resource(text(one, "name"), bool(one.get("namespaced")))
-            for one in items(found, "resources")
-            if "/" not in text(one, "name")  # subresources, such as pods/log
+            text(item, "kind"): Resource(text(item, "name"), bool(item.get("namespaced")))
+            for item in items(group, "resources")
+            if "/" not in text(item, "name")  # subresources, such as pods/log
         }
 
     def _path(self, ref: Ref) -> str:
         resource = self.resource(ref.api_version, ref.kind)
-        where = f"/namespaces/{quote(ref.namespace)}" if resource.namespaced else ""
-        return f"{_root(ref.api_version)}{where}/{resource.plural}/{quote(ref.name)}"
+        namespace = f"/namespaces/{quote(ref.namespace)}" if resource.namespaced else ""
+        return f"{_root(ref.api_version)}{namespace}/{resource.plural}/{quote(ref.name)}"
 
     def _call(
         self,
@@ -146,8 +171,8 @@ class Kube:
         self, method: str, path: str, query: dict[str, str], body: Json | None
     ) -> tuple[int, Json]:
         url = self.host + path
-        if asked := {name: value for name, value in query.items() if value}:
-            url += "?" + urlencode(asked)
+        if parameters := {name: value for name, value in query.items() if value}:
+            url += "?" + urlencode(parameters)
         try:
             answer = self._pool.request(
                 method,
@@ -155,7 +180,7 @@ class Kube:
                 body=None if body is None else json.dumps(body).encode(),
                 headers=self._headers(APPLY if method == "PATCH" else "application/json"),
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-                # An apply or a delete may be repeated: both say how things should be.
+                # An apply and a delete are idempotent, so they may be repeated.
                 retries=urllib3.Retry(2, redirect=0, backoff_factor=0.2, allowed_methods=None),
             )
         except urllib3.exceptions.HTTPError as error:
@@ -164,13 +189,13 @@ class Kube:
 
     @property
     def _pool(self) -> urllib3.PoolManager:
-        # The client's own `call_api` has another signature in almost every release; its pool, with
-        # the certificates and the proxy of the kubeconfig, has been the same since the first.
+        # The client's own `call_api` changes its signature in almost every version. Its pool, with
+        # the certificates and the proxy of the kubeconfig, has never changed.
         return cast(urllib3.PoolManager, self._api.rest_client.pool_manager)
 
     def _headers(self, content_type: str) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        auth = self._api.configuration.auth_settings()  # renews a token that has run out
+        auth = self._api.configuration.auth_settings()  # renews an expired token
         for setting in cast(dict[str, Any], auth).values():
             if setting["in"] == "header" and setting["value"]:
                 headers[setting["key"]] = setting["value"]
@@ -179,10 +204,10 @@ class Kube:
 
 def connect(*, kubeconfig: Path | None = None, context: str | None = None) -> Kube:
     """
-    Return the cluster of the kubeconfig's context; inside a pod, the pod's own.
+    Return the cluster of the kubeconfig's context; inside a pod, the pod's own cluster.
 
     Raises:
-        NoKubeconfig: If there is neither, or the context is not in it.
+        NoKubeconfig: If neither exists, or the kubeconfig does not have the context.
     """
     configuration = client.Configuration()
     try:
@@ -225,7 +250,7 @@ def _unreachable(host: str, error: urllib3.exceptions.HTTPError) -> ClusterUnava
     reason = getattr(error, "reason", None) or error
     text = str(reason).rpartition("object at")[2].partition(": ")[2] or str(reason)
     if "certificate" in text.lower():
-        fix = "the kubeconfig's certificates do not fit this server: fetch it anew"
+        fix = "the kubeconfig's certificates do not match this server: fetch the kubeconfig again"
     else:
-        fix = "is the server up, and its port open from here? `kubectl cluster-info` asks the same"
+        fix = "is the server up, and its port open from here? `kubectl cluster-info` tests the same"
     return ClusterUnavailable(f"the API server {host} cannot be reached: {text}", fix=fix)

@@ -1,4 +1,4 @@
-"""Where manifests come from: an overlay by name or folder, or a file of YAML documents."""
+"""Read manifests: an overlay by name or folder, or a file of YAML documents."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.kubernetes.deploy.kinds import COMPONENT
 from ray_pipeline.kubernetes.deploy.needs import home_of, placed
-from ray_pipeline.kubernetes.deploy.objects import Json, annotation
+from ray_pipeline.kubernetes.deploy.objects import Json, annotation, items, kind_of
 
 NAMESPACE = "ray-pipeline"
 OVERLAYS = Path("kuberay") / "overlays"
@@ -22,12 +22,12 @@ def read(
     Return the objects of a file, or of an overlay, each in its namespace.
 
     Raises:
-        ConfigurationError: If there is no such file or overlay, or it holds no objects.
+        ConfigurationError: If the file or overlay does not exist, or has no objects.
     """
     path = locate(source, roots)
     objects = build(path) if path.is_dir() else _documents(path)
     if not objects:
-        raise ConfigurationError(f"{path} holds no objects", fix="name a file or folder that does")
+        raise ConfigurationError(f"{path} has no objects", fix="name a file or folder with objects")
     return placed(objects, namespace or home_of(objects) or NAMESPACE)
 
 
@@ -36,40 +36,39 @@ def leave_out(objects: Sequence[Json], components: Sequence[str]) -> list[Json]:
     Return the objects without those of the components.
 
     Raises:
-        ConfigurationError: If no object belongs to one of them.
+        ConfigurationError: If a component has no objects.
     """
-    known = sorted({name for obj in objects if (name := annotation(obj, COMPONENT))})
+    names = sorted({name for obj in objects if (name := annotation(obj, COMPONENT))})
+    fix = f"one of {', '.join(names)}" if names else f"no object has the annotation {COMPONENT}"
     for name in components:
-        if name not in known:
-            raise ConfigurationError(
-                f"there is no component {name!r} in these manifests",
-                fix=f"one of {', '.join(known)}"
-                if known
-                else f"components are told by the annotation {COMPONENT}, and no object has it",
-            )
+        if name not in names:
+            raise ConfigurationError(f"these manifests have no component {name!r}", fix=fix)
     return [obj for obj in objects if annotation(obj, COMPONENT) not in components]
+
+
+def overlay_names(roots: tuple[Path, ...]) -> list[str]:
+    """Return the names of the overlays below the roots, sorted."""
+    folders = (path for root in roots for path in (root / OVERLAYS).glob("*"))
+    return sorted({path.name for path in folders if path.is_dir()})
 
 
 def locate(source: str, roots: tuple[Path, ...]) -> Path:
     """
-    Return the file or folder that is meant: a path, else an overlay's name below one of `roots`.
+    Return the path of a file or folder; a path takes precedence over the name of an overlay.
 
     Raises:
-        ConfigurationError: If there is none.
+        ConfigurationError: If it does not exist.
     """
-    candidates = [Path(source), *(root / OVERLAYS / source for root in roots)]
-    found = next((path for path in candidates if path.exists()), None)
-    if found is None:
-        known = sorted(
-            {p.name for root in roots for p in (root / OVERLAYS).glob("*") if p.is_dir()}
-        )
-        raise ConfigurationError(
-            f"no overlay or file {source!r}",
-            fix=f"one of {', '.join(known)}, or a path"
-            if known
-            else "run it in a checkout, where kuberay/overlays is, or give a path",
-        )
-    return found
+    for path in (Path(source), *(root / OVERLAYS / source for root in roots)):
+        if path.exists():
+            return path
+    names = ", ".join(overlay_names(roots))
+    raise ConfigurationError(
+        f"no overlay or file {source!r}",
+        fix=f"one of {names}, or a path"
+        if names
+        else "run it in a checkout with kuberay/overlays, or give a path",
+    )
 
 
 def _documents(path: Path) -> list[Json]:
@@ -79,6 +78,6 @@ def _documents(path: Path) -> list[Json]:
         raise ConfigurationError(f"{path} is not YAML: {error}", fix="correct it") from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    found = [one for one in documents if isinstance(one, dict)]
-    lists = [inner for one in found if one.get("kind") == "List" for inner in one["items"]]
-    return [one for one in found if one.get("kind") != "List"] + lists
+    objects = [document for document in documents if isinstance(document, dict)]
+    lists = [item for obj in objects if kind_of(obj) == "List" for item in items(obj, "items")]
+    return [obj for obj in objects if kind_of(obj) != "List"] + lists

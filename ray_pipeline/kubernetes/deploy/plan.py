@@ -1,4 +1,10 @@
-"""What an apply would do, asked of the server without doing it."""
+"""
+The effects of an apply, from the server's dry run.
+
+Only the server knows its defaults, its checks and the user's rights. A dry run applies all of them
+without storing anything. Two refusals are expected: the kind or the namespace does not exist yet,
+but the same manifests create it before this object.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,116 +14,108 @@ from ray_pipeline.kubernetes.deploy.failures import (
     FieldConflict,
     Forbidden,
     MissingNamespace,
-    Refused,
+    ObjectRefused,
     UnknownKind,
 )
 from ray_pipeline.kubernetes.deploy.kinds import Kind, MissingKind, missing, used
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.needs import secrets_needed
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, ref_of, text
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, by_name, kind_of, ref_of
 from ray_pipeline.kubernetes.deploy.order import KEPT, in_order
-from ray_pipeline.kubernetes.deploy.pod_problems import Finding, create_fix
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis, create_fix
 from ray_pipeline.kubernetes.deploy.policies import cut_off, endpoints_of
 from ray_pipeline.kubernetes.deploy.readiness import readiness
 
-OWN = "kubernetes.io/service-name=kubernetes"  # the API server's own Service
+API_SERVER_SLICES = "kubernetes.io/service-name=kubernetes"
 UNCHECKED = "not checked by the server yet: "
-UNMADE = "pods read it, and it is not there"
-REPLACED = "a Job cannot be changed: it is deleted and made anew"
-ORPHAN_KEPT = "no longer in the manifests; left where it is, because data hangs on it"
 
 
 def plan(
     kube: Kube, objects: Sequence[Json], dropped: Sequence[Ref] = (), *, force: bool = False
 ) -> list[Change]:
     """
-    Return what an apply would do to each object, in the order in which it would.
+    Return the effect of an apply on each object, in the order of the apply.
 
-    Nothing is changed: the server answers a dry run. What it refuses is a change of state
-    `refused` or `conflict`, so that one page shows everything that is in the way.
+    Nothing is changed. An object that the server refuses becomes a change of state `refused` or
+    `conflict`, so that one plan shows every obstacle.
 
     Raises:
         ConfigurationError: If an annotation names a wave that does not exist.
     """
-    namespaces = {ref_of(obj).name for obj in objects if text(obj, "kind") == "Namespace"}
-    lacking = {absent.kind for absent in missing_kinds(kube, objects)}
-    changes = [
-        _change(kube, obj, force=force, lacking=lacking, namespaces=namespaces)
-        for obj in in_order(objects)
-    ]
-    return [*changes, *(_dropped(ref) for ref in dropped if _exists(kube, ref))]
+    namespaces = by_name(objects, "Namespace").keys()
+    missing_kind_names = {absent.kind for absent in missing_kinds(kube, objects)}
+    changes = []
+    for obj in in_order(objects):
+        ref = ref_of(obj)
+        try:
+            changes.append(_change(kube, obj, force=force))
+        except UnknownKind as error:
+            brought = (ref.api_version, ref.kind) not in missing_kind_names
+            note = f"the operator that serves {ref.kind} is installed first"
+            changes.append(_created(ref, note) if brought else _refused(ref, error))
+        except MissingNamespace as error:
+            created = ref.namespace in namespaces
+            note = "its namespace is created first"
+            changes.append(_created(ref, note) if created else _refused(ref, error))
+        except FieldConflict as error:
+            changes.append(Change(ref, "conflict", note=str(error)))
+        except ObjectRefused as error:
+            changes.append(_refused(ref, error))
+    return [*changes, *(_dropped(ref) for ref in dropped if kube.find(ref) is not None)]
 
 
 def unserved_kinds(kube: Kube, objects: Sequence[Json]) -> list[Kind]:
     """Return the kinds of the objects that the API server does not serve now."""
-    return [kind for kind in used(objects) if not _served(kube, kind)]
+    return [kind for kind in used(objects) if not kube.serves(*kind)]
 
 
 def missing_kinds(kube: Kube, objects: Sequence[Json]) -> list[MissingKind]:
-    """Return the kinds that are not served, and that nothing in the manifests will bring."""
+    """Return the kinds that are not served and that no object of the manifests installs."""
     return missing(objects, unserved_kinds(kube, objects))
 
 
-def _served(kube: Kube, kind: Kind) -> bool:
-    try:
-        kube.resource(*kind)
-    except UnknownKind:
-        return False
-    return True
-
-
-def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Finding]:
-    """Return the secrets that pods will wait for, because nobody has made them."""
+def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Diagnosis]:
+    """Return the Secrets for which pods will wait, because no object creates them."""
+    fixes = {ref: create_fix("secret", ref.name, ref.namespace) for ref in secrets_needed(objects)}
     return [
-        Finding(
-            str(ref),
-            "pods read it, and it is not there",
-            create_fix("secret", ref.name, ref.namespace),
-        )
-        for ref in secrets_needed(objects)
-        if _readable(kube, ref) is None
+        Diagnosis(str(ref), "pods read it, and it does not exist", fix)
+        for ref, fix in fixes.items()
+        if not _may_exist(kube, ref)
     ]
 
 
-def api_server_cut_off(kube: Kube, objects: Sequence[Json]) -> list[Finding]:
+def api_server_cut_off(kube: Kube, objects: Sequence[Json]) -> list[Diagnosis]:
     """Return the policies that keep pods, which need it, from this cluster's API server."""
+    kind = ("discovery.k8s.io/v1", "EndpointSlice")
     try:
-        slices = kube.list("discovery.k8s.io/v1", "EndpointSlice", namespace="default", labels=OWN)
+        slices = kube.list(*kind, namespace="default", labels=API_SERVER_SLICES)
     except (Forbidden, UnknownKind):
         return []
     return cut_off(objects, endpoints_of(slices))
 
 
 def must_replace(live: Json | None) -> bool:
-    """Say whether the object must go before it can run again: a Job that failed."""
-    return live is not None and text(live, "kind") == "Job" and readiness(live).state == "failed"
+    """Say whether the object must be deleted before it can run again: a Job that failed."""
+    return live is not None and kind_of(live) == "Job" and readiness(live).state == "failed"
 
 
-def _change(
-    kube: Kube, obj: Json, *, force: bool, lacking: set[Kind], namespaces: set[str]
-) -> Change:
+def _change(kube: Kube, obj: Json, *, force: bool) -> Change:
     ref = ref_of(obj)
-    live: Json | None = None
+    live = kube.get(ref)
     try:
-        live = kube.get(ref)
-        wanted = kube.apply(obj, dry_run=True, force=force)
-    except UnknownKind as error:
-        note = f"{UNCHECKED}the operator that knows {ref.kind} is installed first"
-        brought = (ref.api_version, ref.kind) not in lacking
-        return Change(ref, "created", note=note) if brought else _refused(ref, error)
-    except MissingNamespace as error:
-        note = f"{UNCHECKED}its namespace is made first"
-        known = ref.namespace in namespaces
-        return Change(ref, "created", note=note) if known else _refused(ref, error)
-    except FieldConflict as error:
-        return Change(ref, "conflict", note=str(error))
-    except Refused as error:
-        replaceable = error.immutable and ref.kind == "Job"
-        return Change(ref, "replaced", note=REPLACED) if replaceable else _refused(ref, error)
-    change = compare(live, wanted)
+        change = compare(live, kube.apply(obj, dry_run=True, force=force))
+    except ObjectRefused as error:
+        if ref.kind != "Job" or not error.immutable:
+            raise
+        note = "a Job cannot be changed: it is deleted and created again"
+        return Change(ref, "replaced", note=note)
     if must_replace(live):
-        return replace(change, state="replaced", note="it failed: it is deleted and made anew")
+        return replace(change, state="replaced", note="it failed: it is deleted and created again")
     return change
+
+
+def _created(ref: Ref, note: str) -> Change:
+    return Change(ref, "created", note=UNCHECKED + note)
 
 
 def _refused(ref: Ref, error: Exception) -> Change:
@@ -126,20 +124,14 @@ def _refused(ref: Ref, error: Exception) -> Change:
 
 def _dropped(ref: Ref) -> Change:
     if ref.kind in KEPT:
-        return Change(ref, "unchanged", note=ORPHAN_KEPT)
+        note = "no longer in the manifests; left where it is, because data hangs on it"
+        return Change(ref, "unchanged", note=note)
     return Change(ref, "removed", note="no longer in the manifests")
 
 
-def _exists(kube: Kube, ref: Ref) -> bool:
+def _may_exist(kube: Kube, ref: Ref) -> bool:
+    """Say whether the object exists; True also if the user lacks the right to read it."""
     try:
         return kube.get(ref) is not None
-    except UnknownKind:
-        return False
-
-
-def _readable(kube: Kube, ref: Ref) -> Json | None:
-    """Return the object, or something that says it may be there where we may not look."""
-    try:
-        return kube.get(ref)
     except Forbidden:
-        return {}
+        return True

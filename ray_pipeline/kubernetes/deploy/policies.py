@@ -1,4 +1,4 @@
-"""Which addresses NetworkPolicies let pods reach."""
+"""The addresses that NetworkPolicies let pods reach."""
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -7,13 +7,13 @@ from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.kubernetes.deploy.objects import (
     Json,
     annotation,
+    elements,
     items,
-    mapping,
     number,
     ref_of,
     text,
 )
-from ray_pipeline.kubernetes.deploy.pod_problems import Finding
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 
 REACHES = "ray-pipeline/reaches"
 API_SERVER = "api-server"
@@ -25,23 +25,23 @@ Endpoint = tuple[str, int]
 
 def blocks(rule: Json) -> Iterator[tuple[Network, list[Network]]]:
     """
-    Yield each range of addresses that a rule of egress allows, and the ranges excepted from it.
+    Yield each address range that an egress rule allows, with the ranges excepted from it.
 
     Raises:
-        ConfigurationError: If a range is not written as one.
+        ConfigurationError: If a range is malformed.
     """
     for peer in items(rule, "to"):
         if cidr := text(peer, "ipBlock", "cidr"):
-            excepted = _list(mapping(peer, "ipBlock"), "except")
-            yield network_of(cidr), [network_of(str(one)) for one in excepted]
+            excepted = elements(peer, "ipBlock", "except")
+            yield network_of(cidr), [network_of(str(value)) for value in excepted]
 
 
 def network_of(cidr: str) -> Network:
     """
-    Return the range of addresses.
+    Return the address range.
 
     Raises:
-        ConfigurationError: If it is not written as one.
+        ConfigurationError: If it is malformed.
     """
     try:
         return ip_network(cidr)
@@ -51,14 +51,14 @@ def network_of(cidr: str) -> Network:
         ) from error
 
 
-def cut_off(objects: Sequence[Json], endpoints: Sequence[Endpoint]) -> list[Finding]:
+def cut_off(objects: Sequence[Json], endpoints: Sequence[Endpoint]) -> list[Diagnosis]:
     """Return the policies for access to the API server that do not allow all of its addresses."""
     return [
-        Finding(
+        Diagnosis(
             str(ref_of(policy)),
             f"the API server is at {address}:{port}, which this policy does not let pods reach",
-            f"add to its egress: `{{to: [{{ipBlock: {{cidr: {address}{_only(address)}}}}}], "
-            f"ports: [{{protocol: TCP, port: {port}}}]}}`",
+            "add to its egress: `{to: [{ipBlock: {cidr: "
+            f"{ip_network(address)}}}}}], ports: [{{protocol: TCP, port: {port}}}]}}`",
         )
         for policy in objects
         if annotation(policy, REACHES) == API_SERVER
@@ -71,34 +71,26 @@ def endpoints_of(slices: Sequence[Json]) -> list[Endpoint]:
     """Return the addresses and ports of EndpointSlices."""
     return [
         (str(address), number(port, "port"))
-        for part in slices
-        for endpoint in items(part, "endpoints")
-        for address in _list(endpoint, "addresses")
-        for port in items(part, "ports")
+        for endpoint_slice in slices
+        for endpoint in items(endpoint_slice, "endpoints")
+        for address in elements(endpoint, "addresses")
+        for port in items(endpoint_slice, "ports")
     ]
 
 
 def _allows(rule: Json, address: str, port: int) -> bool:
+    # An egress rule without ports allows every port, and without peers every address.
     ports = items(rule, "ports")
-    if ports and not any(_has(one, port) for one in ports):
+    if ports and not any(_includes(allowed, port) for allowed in ports):
         return False
     target = ip_address(address)
     return not items(rule, "to") or any(
-        target in block and not any(target in one for one in excepted)
+        target in block and not any(target in network for network in excepted)
         for block, excepted in blocks(rule)
     )
 
 
-def _has(allowed: Json, port: int) -> bool:
+def _includes(allowed: Json, port: int) -> bool:
     first = number(allowed, "port", default=-1)
     last = number(allowed, "endPort", default=first)
     return text(allowed, "protocol") in {"", "TCP"} and first <= port <= last
-
-
-def _only(address: str) -> str:
-    return f"/{ip_address(address).max_prefixlen}"
-
-
-def _list(value: Json, name: str) -> list[object]:
-    found = value.get(name)
-    return found if isinstance(found, list) else []

@@ -1,4 +1,10 @@
-"""Whether an object does what it is there for, told by what its controller wrote on it."""
+"""
+Whether an object works, judged by the status that its controller wrote.
+
+A status describes the spec that the controller saw last. Controllers report that spec's number in
+`observedGeneration`: if it is lower than `metadata.generation`, the status is outdated and says
+nothing about the present spec. Kinds without a judge below are ready when they exist.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +15,10 @@ from ray_pipeline.kubernetes.deploy.objects import (
     condition,
     dig,
     is_true,
+    kind_of,
     mapping,
     number,
+    reason_of,
     text,
 )
 
@@ -20,7 +28,7 @@ APPLICATION_RUNNING = "RUNNING"
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How far an object is, in a few words. `failed` says that waiting longer cannot help."""
+    """How far an object is, in a few words. `failed` means that waiting longer cannot help."""
 
     state: State
     detail: str
@@ -30,12 +38,12 @@ READY = Readiness("ready", "there")
 
 
 def readiness(live: Json | None) -> Readiness:
-    """Judge an object as the server has it; a kind that nobody has to wait for is ready at once."""
+    """Judge an object as the server returned it; None for an object that does not exist."""
     if live is None:
         return Readiness("missing", "not there")
     if text(live, "metadata", "deletionTimestamp"):
-        return Readiness("waiting", "being deleted")
-    judge = JUDGES.get(text(live, "kind"))
+        return _waiting("being deleted")
+    judge = JUDGES.get(kind_of(live))
     return judge(live) if judge else READY
 
 
@@ -45,12 +53,43 @@ def seen(live: Json) -> bool:
     return observed >= number(live, "metadata", "generation")
 
 
+def applications_of(service: Json, status: str) -> list[tuple[str, str, str]]:
+    """Return (name, status, message) of each Serve application of one of the two clusters."""
+    return [
+        (name, text(application, "status"), text(application, "message"))
+        for name, application in mapping(service, "status", status, "applicationStatuses").items()
+    ]
+
+
+def _ready(detail: str) -> Readiness:
+    return Readiness("ready", detail)
+
+
 def _waiting(detail: str) -> Readiness:
     return Readiness("waiting", detail)
 
 
-def _unseen(live: Json, operator: str) -> Readiness | None:
-    return None if seen(live) else _waiting(f"{operator} has not seen it yet")
+def _failed(detail: str) -> Readiness:
+    return Readiness("failed", detail)
+
+
+def _after_operator(
+    operator: str, judge: Callable[[Json], Readiness]
+) -> Callable[[Json], Readiness]:
+    """Return a judge that first waits until the operator has seen the spec, unless suspended."""
+
+    def judge_if_seen(live: Json) -> Readiness:
+        if dig(live, "spec", "suspend") is True:
+            return _ready("suspended")
+        return judge(live) if seen(live) else _waiting(f"{operator} has not seen it yet")
+
+    return judge_if_seen
+
+
+def _counted(ready: int, desired: int, *, unit: str, live: Json) -> Readiness:
+    if not seen(live) or ready < desired:
+        return _waiting(f"{ready} of {desired} {unit} ready")
+    return _ready(f"{ready} {unit}")
 
 
 def _namespace(live: Json) -> Readiness:
@@ -63,122 +102,93 @@ def _crd(live: Json) -> Readiness:
 
 
 def _helm_chart(live: Json) -> Readiness:
-    """Judge by the installing job's name: K3s writes no more; the job itself is looked at too."""
+    """Judge by the name of the installing Job: K3s reports no more. `rollout` judges that Job."""
     if is_true(live, "Failed"):
-        return Readiness("failed", text(condition(live, "Failed"), "message"))
+        return _failed(text(condition(live, "Failed"), "message"))
     name = text(live, "status", "jobName")
-    return Readiness("ready", f"job {name}") if name else _waiting("K3s has not begun it")
+    return _ready(f"job {name}") if name else _waiting("K3s has not begun it")
 
 
 def _job(live: Json) -> Readiness:
     if is_true(live, "Complete"):
-        return Readiness("ready", "complete")
+        return _ready("complete")
     if is_true(live, "Failed"):
-        failed = condition(live, "Failed")
-        return Readiness("failed", f"{text(failed, 'reason')}: {text(failed, 'message')}")
+        return _failed(reason_of(condition(live, "Failed")))
     if dig(live, "spec", "suspend") is True:
-        return Readiness("ready", "suspended")
+        return _ready("suspended")
     tries = number(live, "status", "failed")
     return _waiting(f"running, {tries} tries failed" if tries else "running")
 
 
 def _replicas(live: Json) -> Readiness:
-    wanted = number(live, "spec", "replicas", default=1)
-    ready = number(live, "status", "readyReplicas")
-    updated = number(live, "status", "updatedReplicas")
-    if not seen(live) or min(ready, updated) < wanted:
-        return _waiting(f"{min(ready, updated)} of {wanted} replicas ready")
-    return Readiness("ready", f"{ready} replicas")
+    # During a rolling update, pods of the previous template are ready too; updated ones count.
+    ready = min(number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas"))
+    desired = number(live, "spec", "replicas", default=1)
+    return _counted(ready, desired, unit="replicas", live=live)
 
 
 def _daemon_set(live: Json) -> Readiness:
-    wanted = number(live, "status", "desiredNumberScheduled")
-    ready = number(live, "status", "numberReady")
-    if not seen(live) or ready < wanted:
-        return _waiting(f"{ready} of {wanted} nodes ready")
-    return Readiness("ready", f"{ready} nodes")
+    desired = number(live, "status", "desiredNumberScheduled")
+    return _counted(number(live, "status", "numberReady"), desired, unit="nodes", live=live)
 
 
 def _strimzi(live: Json) -> Readiness:
-    if unseen := _unseen(live, "Strimzi"):
-        return unseen
     if is_true(live, "Ready"):
-        return Readiness("ready", "ready")
+        return _ready("ready")
     not_ready = condition(live, "NotReady") or condition(live, "Ready")
-    return _waiting(_because(not_ready) or "not ready yet")
+    return _waiting(reason_of(not_ready) or "not ready yet")
 
 
-def _node_pool(live: Json) -> Readiness:
-    """Judge by being seen only: whether its brokers run is told by the Kafka object."""
-    return _unseen(live, "Strimzi") or Readiness("ready", "seen")
+def _node_pool(_: Json) -> Readiness:
+    # A node pool has no condition for its brokers. The Kafka object reports them.
+    return _ready("seen")
 
 
 def _ray_cluster(live: Json) -> Readiness:
-    if dig(live, "spec", "suspend") is True:
-        return Readiness("ready", "suspended")
-    if unseen := _unseen(live, "KubeRay"):
-        return unseen
     state = text(live, "status", "state")
-    wanted = number(live, "status", "desiredWorkerReplicas")
+    desired = number(live, "status", "desiredWorkerReplicas")
     ready = number(live, "status", "readyWorkerReplicas")
     if state == "failed":
+        # KubeRay keeps trying, so the object may still become ready.
         return _waiting(f"failed: {text(live, 'status', 'reason')}")
     if is_true(live, "ReplicaFailure"):
-        return _waiting(_because(condition(live, "ReplicaFailure")))
-    if state == "ready" and ready >= wanted:
-        return Readiness("ready", f"head and {ready} workers")
+        return _waiting(reason_of(condition(live, "ReplicaFailure")))
+    if state == "ready" and ready >= desired:
+        return _ready(f"head and {ready} workers")
     head = "head ready" if is_true(live, "HeadPodReady") else "head not ready"
-    return _waiting(f"{head}, {ready} of {wanted} workers")
+    return _waiting(f"{head}, {ready} of {desired} workers")
 
 
 def _ray_service(live: Json) -> Readiness:
-    if dig(live, "spec", "suspend") is True:
-        return Readiness("ready", "suspended")
-    if unseen := _unseen(live, "KubeRay"):
-        return unseen
+    # An upgrade starts a second, pending cluster. The service is not ready before KubeRay has
+    # promoted that cluster, although the active cluster still serves and `Ready` is still true.
+    active = text(live, "status", "activeServiceStatus", "rayClusterName")
     if pending := text(live, "status", "pendingServiceStatus", "rayClusterName"):
-        return _waiting(f"cluster {pending} is not healthy yet{_old_one(live)}")
+        serving = f"; {active} goes on serving" if active else ""
+        return _waiting(f"cluster {pending} is not healthy yet{serving}")
     applications = applications_of(live, "activeServiceStatus")
-    late = {name: state for name, state, _ in applications if state != APPLICATION_RUNNING}
-    if late:
-        return _waiting(", ".join(f"application {name}: {state}" for name, state in late.items()))
-    if is_true(live, "Ready") and applications:
-        active = text(live, "status", "activeServiceStatus", "rayClusterName")
-        return Readiness("ready", f"cluster {active} serves")
-    return _waiting(_because(condition(live, "Ready")) or "no cluster serves yet")
-
-
-def applications_of(service: Json, which: str) -> list[tuple[str, str, str]]:
-    """Return (name, status, message) of each Serve application of one of the two clusters."""
-    return [
-        (name, text(one, "status"), text(one, "message"))
-        for name, one in mapping(service, "status", which, "applicationStatuses").items()
+    late = [
+        f"application {name}: {state}"
+        for name, state, _ in applications
+        if state != APPLICATION_RUNNING
     ]
-
-
-def _old_one(service: Json) -> str:
-    active = text(service, "status", "activeServiceStatus", "rayClusterName")
-    return f"; {active} goes on serving" if active else ""
+    if late:
+        return _waiting(", ".join(late))
+    if is_true(live, "Ready") and applications:
+        return _ready(f"cluster {active} serves")
+    return _waiting(reason_of(condition(live, "Ready")) or "no cluster serves yet")
 
 
 def _ray_job(live: Json) -> Readiness:
     state = text(live, "status", "jobDeploymentStatus") or "not seen yet"
-    if state == "Failed":
-        return Readiness(
-            "failed", f"{text(live, 'status', 'reason')}: {text(live, 'status', 'message')}"
-        )
-    return Readiness("ready", state)  # runs take their time; nobody has to wait for one
+    # A run may take hours, so an apply does not wait for its end.
+    return _failed(reason_of(mapping(live, "status"))) if state == "Failed" else _ready(state)
 
 
 def _claim(live: Json) -> Readiness:
     phase = text(live, "status", "phase")
-    if phase == "Lost":
-        return Readiness("failed", "its volume is gone")
-    return Readiness("ready", phase or "asked for")  # bound when its first pod is placed
-
-
-def _because(one: Json) -> str:
-    return ": ".join(part for part in (text(one, "reason"), text(one, "message")) if part)
+    # A claim is bound when its first pod is scheduled, so a pending claim holds up nothing.
+    return _failed("its volume is gone") if phase == "Lost" else _ready(phase or "asked for")
 
 
 JUDGES: dict[str, Callable[[Json], Readiness]] = {
@@ -189,12 +199,12 @@ JUDGES: dict[str, Callable[[Json], Readiness]] = {
     "Deployment": _replicas,
     "StatefulSet": _replicas,
     "DaemonSet": _daemon_set,
-    "Kafka": _strimzi,
-    "KafkaTopic": _strimzi,
-    "KafkaUser": _strimzi,
-    "KafkaNodePool": _node_pool,
-    "RayCluster": _ray_cluster,
-    "RayService": _ray_service,
+    "Kafka": _after_operator("Strimzi", _strimzi),
+    "KafkaTopic": _after_operator("Strimzi", _strimzi),
+    "KafkaUser": _after_operator("Strimzi", _strimzi),
+    "KafkaNodePool": _after_operator("Strimzi", _node_pool),
+    "RayCluster": _after_operator("KubeRay", _ray_cluster),
+    "RayService": _after_operator("KubeRay", _ray_service),
     "RayJob": _ray_job,
     "PersistentVolumeClaim": _claim,
 }

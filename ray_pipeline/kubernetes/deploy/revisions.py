@@ -1,15 +1,17 @@
 """
-What was applied, kept in the cluster: each apply is a revision, a Secret with its manifests.
+Revisions: each apply is one, kept in the cluster as a Secret with its manifests.
 
-A Secret, because manifests may hold one. `ray-pipeline-revision-7` in the release's namespace, type
-`ray-pipeline/revision`, the manifests as gzipped JSON in `data.manifests`, its state as a label.
+An installation (see `installation`) is what runs; a revision is what was applied. It is a Secret,
+because manifests may hold one. The Secret is called `ray-pipeline-revision-7`, has the type
+`ray-pipeline/revision`, the manifests as gzipped JSON in `data.manifests`, and the state as a
+label.
 """
 
 import base64
 import gzip
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from ray_pipeline.errors import PipelineError
@@ -22,7 +24,7 @@ STATE = "ray-pipeline.io/state"
 FROM = "ray-pipeline.io/from"
 AT = "ray-pipeline.io/at"
 KEPT = 10
-LARGEST_BYTES = 1_000_000  # a Secret holds 1 MiB, base64 counted before coding
+LARGEST_BYTES = 1_000_000  # a Secret holds 1 MiB; the server counts the decoded value
 
 State = Literal["applying", "ready", "failed"]
 
@@ -33,9 +35,9 @@ class Revision:
     One apply.
 
     Attributes:
-        state: `applying` until everything was ready; then `ready`, or `failed` at a time-out.
-        source: Where the manifests came from, for people.
-        at: When it began, ISO 8601.
+        state: `applying` until all objects are ready; then `ready`, or `failed` after a time-out.
+        source: The origin of the manifests, for people.
+        at: Its start, ISO 8601.
     """
 
     number: int
@@ -46,16 +48,8 @@ class Revision:
 
     @property
     def refs(self) -> frozenset[Ref]:
-        """What names its objects."""
+        """The references of its objects."""
         return frozenset(ref_of(obj) for obj in self.objects)
-
-    def as_ready(self) -> "Revision":
-        """Return it as one that became ready."""
-        return replace(self, state="ready")
-
-    def as_failed(self) -> "Revision":
-        """Return it as one that did not become ready."""
-        return replace(self, state="failed")
 
 
 def to_secret(revision: Revision, namespace: str) -> Json:
@@ -63,8 +57,10 @@ def to_secret(revision: Revision, namespace: str) -> Json:
     Return the Secret that keeps the revision.
 
     Raises:
-        PipelineError: If the manifests are too many for one.
+        PipelineError: If the manifests are too large for one Secret.
     """
+    # Without a time in the header, equal manifests give equal bytes, and a repeated write changes
+    # nothing.
     packed = gzip.compress(json.dumps(revision.objects).encode(), mtime=0)
     if len(packed) > LARGEST_BYTES:
         raise PipelineError(
@@ -99,48 +95,49 @@ def from_secret(secret: Json) -> Revision:
     )
 
 
-def latest(revisions: Sequence[Revision]) -> Revision | None:
-    """Return what was applied last; None for nothing."""
-    return max(revisions, key=lambda one: one.number, default=None)
+def latest(revisions: Iterable[Revision]) -> Revision | None:
+    """Return the newest revision; None without any."""
+    return max(revisions, key=lambda revision: revision.number, default=None)
 
 
 def target(revisions: Sequence[Revision], number: int | None) -> Revision:
     """
-    Return what to go back to: the one of that number, else the newest ready one before the last.
+    Return the revision of that number; for None, the one to which a rollback goes.
+
+    That is the newest ready revision before the last one, with manifests that differ from the last
+    one's: going back to the same manifests would change nothing.
 
     Raises:
-        PipelineError: If there is none.
+        PipelineError: If it does not exist.
     """
     last = latest(revisions)
     if number is not None:
-        found = next((one for one in revisions if one.number == number), None)
+        candidates = [revision for revision in revisions if revision.number == number]
     else:
-        before = (one for one in revisions if last and one.number < last.number)
-        good = [one for one in before if one.state == "ready" and last and differs(one, last)]
-        found = latest(good)
-    if found is None:
-        have = ", ".join(f"{one.number} ({one.state})" for one in revisions) or "none"
-        wanted = "an earlier one that became ready" if number is None else f"number {number}"
+        candidates = [revision for revision in revisions if last and _precedes(revision, last)]
+    revision = latest(candidates)
+    if revision is None:
+        have = ", ".join(f"{item.number} ({item.state})" for item in revisions) or "none"
+        needed = "an earlier one that became ready" if number is None else f"number {number}"
         raise PipelineError(
-            f"there is no revision to go back to: wanted {wanted}, have {have}",
-            fix="`--to N` takes any of them; else apply the manifests of an earlier release",
+            f"there is no revision to go back to: needed {needed}, have {have}",
+            fix="`--to N` takes any of them; else apply earlier manifests",
         )
-    return found
+    return revision
 
 
-def differs(one: Revision, other: Revision) -> bool:
-    """Say whether the two hold different manifests: a rollback to the same would be none."""
-    return one.objects != other.objects
+def _precedes(revision: Revision, last: Revision) -> bool:
+    is_earlier = revision.number < last.number and revision.state == "ready"
+    return is_earlier and revision.objects != last.objects
 
 
 def dropped(last: Revision | None, objects: Iterable[Json]) -> list[Ref]:
-    """Return what the last revision has and these manifests lack."""
-    present = {ref_of(obj) for obj in objects}
-    return sorted(last.refs - present) if last else []
+    """Return the objects of the last revision that these manifests lack."""
+    return sorted(last.refs - {ref_of(obj) for obj in objects}) if last else []
 
 
 def outdated(revisions: Sequence[Revision]) -> list[Revision]:
-    """Return those to forget: all but the newest ten and the newest ready one."""
-    newest = sorted(revisions, key=lambda one: one.number, reverse=True)
-    good = next((one for one in newest if one.state == "ready"), None)
-    return [one for one in newest[KEPT:] if one is not good]
+    """Return the revisions to delete: all but the newest ten and the newest ready one."""
+    newest_first = sorted(revisions, key=lambda revision: revision.number, reverse=True)
+    newest_ready = next((item for item in newest_first if item.state == "ready"), None)
+    return [revision for revision in newest_first[KEPT:] if revision is not newest_ready]

@@ -1,4 +1,9 @@
-"""Apply in waves, wait for each, and say what happens; delete the other way round."""
+"""
+Apply wave by wave, wait for each wave, and report progress; delete in reverse order.
+
+Nothing is rolled back on failure: Kubernetes keeps working towards the applied objects, the old
+cluster of a RayService serves meanwhile, and the same apply may be repeated at any time.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,38 +11,34 @@ from dataclasses import dataclass, field
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.kubernetes.deploy.explain import explain
-from ray_pipeline.kubernetes.deploy.failures import MissingKinds, Refused, UnknownKind
+from ray_pipeline.kubernetes.deploy.failures import MissingKinds, ObjectRefused, UnknownKind
 from ray_pipeline.kubernetes.deploy.gather import gather
 from ray_pipeline.kubernetes.deploy.kinds import Kind, how_to_get
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.objects import Json, Ref, dig, ref_of, text
 from ray_pipeline.kubernetes.deploy.order import KEPT, NAMESPACES, OPERATORS, Wave, waves
 from ray_pipeline.kubernetes.deploy.plan import missing_kinds, must_replace, unserved_kinds
-from ray_pipeline.kubernetes.deploy.pod_problems import Finding
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 from ray_pipeline.kubernetes.deploy.readiness import Readiness, readiness
 
 POLL_S = 2.0
-KINDS_S = 120.0  # an operator's chart has its definitions in it: they are served within seconds
+KINDS_S = 120.0  # an operator's chart contains its definitions: they are served within seconds
 EXPLAIN_AFTER_S = 20.0  # of waiting: a pod that is merely starting needs no explanation yet
+
+Probe = Callable[[Ref], Readiness]
 
 
 class NotReady(PipelineError):
-    """
-    Something did not become ready.
+    """An object did not become ready; the message lists the reasons, each with its fix."""
 
-    Attributes:
-        findings: Why, each with its fix.
-    """
-
-    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(findings)
-        why = "\n".join(f"- {finding}" for finding in self.findings)
-        super().__init__(f"{message}\n{why}")
+    def __init__(self, message: str, diagnoses: Sequence[Diagnosis]) -> None:
+        reasons = "\n".join(f"- {diagnosis}" for diagnosis in diagnoses)
+        super().__init__(f"{message}\n{reasons}")
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a rollout is; told after Ctrl-C."""
+    """The progress of a rollout, reported after Ctrl-C."""
 
     applied: list[Ref] = field(default_factory=list)
     total: int = 0
@@ -51,9 +52,10 @@ class Rollout:
     One apply or delete on a cluster.
 
     Attributes:
-        say: Told each step, one line.
-        deadline_s: By `clock`; after it, what is not ready is explained and given up.
-        kinds_s: For so long, after the operators' charts are installed, their kinds may be missing.
+        say: Receives one line for each step.
+        deadline_s: By `clock`; afterwards the objects that are not ready are explained, and the
+            rollout fails.
+        kinds_s: The time in which kinds must be served once their operators' charts are installed.
         force: Take over fields that other managers own.
     """
 
@@ -70,29 +72,31 @@ class Rollout:
 
     def apply(self, objects: Sequence[Json]) -> None:
         """
-        Apply the objects, wave by wave; each wave must be ready before the next.
+        Apply the objects, wave by wave; each wave must be ready before the next one begins.
 
         Raises:
-            MissingKinds, ConfigurationError: Before anything was applied, as `check`.
-            NotReady: If a wave is not ready in time, or cannot become ready. What was applied
-                stays, and the cluster goes on with it.
+            MissingKinds, ConfigurationError: Before anything is applied, as `check`.
+            NotReady: If a wave is not ready in time, or cannot become ready. The applied objects
+                stay, and the cluster continues with them.
         """
         self.check(objects)
         self.progress.total = len(objects)
         for wave in waves(objects):
             self._apply_wave(wave)
-            self._wait(wave)
+            self._until({ref_of(obj): self._state for obj in wave.objects}, goal="ready")
             if wave.name == NAMESPACES:
-                self._try(objects)
+                # In a namespace that did not exist, the server could check nothing before.
+                self._dry_run(objects)
             if wave.name == OPERATORS:
+                # A chart is ready once its Job has ended; its definitions are served a bit later.
                 self._wait_for_kinds(objects)
 
     def check(self, objects: Sequence[Json]) -> None:
         """
-        Raise what would stop an apply of the objects half-way; apply nothing.
+        Raise the errors that would stop an apply of the objects half-way; apply nothing.
 
         Raises:
-            MissingKinds: If a kind is not served and nothing in the manifests brings it.
+            MissingKinds: If a kind is not served and no object of the manifests installs it.
             ConfigurationError: If an annotation names a wave that does not exist.
         """
         waves(objects)
@@ -100,191 +104,174 @@ class Rollout:
             raise MissingKinds(absent, command="ray-pipeline deploy apply ...")
 
     def remove(self, refs: Sequence[Ref]) -> None:
-        """Delete objects that the manifests no longer have, but for those that hold data."""
+        """Delete objects that the manifests no longer have, except those that hold data."""
         for ref in refs:
             if ref.kind not in KEPT:
                 self.say(f"delete {ref}: no longer in the manifests")
-                self._delete(ref)
+                self.kube.delete(ref)
 
     def delete(self, objects: Sequence[Json]) -> None:
         """
-        Delete the objects, last wave first; each wave must be gone before the next.
+        Delete the objects, last wave first; each wave must be gone before the next one begins.
 
-        So operators are there until they have cleaned up behind their own objects.
+        Operators therefore run until their objects are gone: the finalizers need them.
 
         Raises:
-            NotReady: If something is not gone in time.
+            NotReady: If an object is not gone in time.
         """
         self.progress.total = len(objects)
         for wave in reversed(waves(objects)):
             self.progress.wave = wave.name
             for obj in wave.objects:
                 self.say(f"delete {ref_of(obj)}")
-                self._delete(ref_of(obj))
-            self._until(
-                {ref_of(obj): self._gone for obj in wave.objects}, done="missing", what="gone"
-            )
+                self.kube.delete(ref_of(obj))
+            self._until({ref_of(obj): self._existence for obj in wave.objects}, goal="missing")
 
     def _apply_wave(self, wave: Wave) -> None:
         self.progress.wave = wave.name
         self.say(f"{wave.name}: {len(wave.objects)} to apply")
         for obj in wave.objects:
-            self._apply_one(obj)
+            self._apply_object(obj)
             self.progress.applied.append(ref_of(obj))
 
-    def _try(self, objects: Sequence[Json]) -> None:
-        """Ask for a dry run of all, now that their namespaces are there, before any is applied."""
+    def _dry_run(self, objects: Sequence[Json]) -> None:
+        """Let the server check all objects before the first of them is applied."""
         for obj in objects:
             try:
                 self.kube.apply(obj, dry_run=True, force=self.force)
             except UnknownKind:
-                continue  # an operator of this release brings it
-            except Refused as error:
+                continue  # an operator of these manifests installs it
+            except ObjectRefused as error:
                 if ref_of(obj).kind != "Job" or not error.immutable:
                     raise
 
-    def _apply_one(self, obj: Json) -> None:
+    def _apply_object(self, obj: Json) -> None:
+        # A Job runs once and its pods cannot be changed. A failed or changed Job is replaced.
         ref = ref_of(obj)
         if ref.kind == "Job" and must_replace(self.kube.get(ref)):
-            self._make_anew(ref)
+            self._delete_to_replace(ref)
         try:
             self.kube.apply(obj, force=self.force)
-        except Refused as error:
+        except ObjectRefused as error:
             if ref.kind != "Job" or not error.immutable:
                 raise
-            self._make_anew(ref)
+            self._delete_to_replace(ref)
             self.kube.apply(obj, force=self.force)
 
-    def _make_anew(self, ref: Ref) -> None:
-        self.say(f"{ref}: deleted, to be made anew")
-        self._delete(ref)
-        self._until({ref: self._gone}, done="missing", what="gone")
+    def _delete_to_replace(self, ref: Ref) -> None:
+        self.say(f"{ref}: deleted, to be created again")
+        self.kube.delete(ref)
+        self._until({ref: self._existence}, goal="missing")
 
-    def _delete(self, ref: Ref) -> None:
-        try:
-            self.kube.delete(ref)
-        except UnknownKind:
-            return  # with its kind, the object is gone too
-
-    def _gone(self, ref: Ref) -> Readiness:
-        try:
-            return readiness(self.kube.get(ref))
-        except UnknownKind:
-            return readiness(None)
-
-    def _wait(self, wave: Wave) -> None:
-        probes: dict[Ref, Callable[[Ref], Readiness]] = {
-            ref_of(obj): self._state for obj in wave.objects
-        }
-        self._until(probes, done="ready", what="ready")
+    def _existence(self, ref: Ref) -> Readiness:
+        return readiness(self.kube.find(ref))
 
     def _state(self, ref: Ref) -> Readiness:
         live = self.kube.get(ref)
         state = readiness(live)
         if ref.kind == "HelmChart" and state.state == "ready":
-            return self._of_its_job(
-                Ref("batch/v1", "Job", ref.namespace, text(live, "status", "jobName"))
-            )
+            return self._state_of_install_job(ref.namespace, text(live, "status", "jobName"))
         return state
 
-    def _of_its_job(self, job: Ref) -> Readiness:
-        live = self.kube.get(job)
+    def _state_of_install_job(self, namespace: str, name: str) -> Readiness:
+        live = self.kube.get(Ref("batch/v1", "Job", namespace, name))
         if live is None:
-            return Readiness("ready", "installed")  # its job was cleared
+            return Readiness("ready", "installed")  # its Job was cleaned up
         if dig(live, "spec", "suspend") is True:
             return Readiness("waiting", "its job has not begun")  # K3s creates it suspended
         return readiness(live)
 
-    def _until(
-        self, probes: dict[Ref, Callable[[Ref], Readiness]], *, done: str, what: str
-    ) -> None:
-        """Wait until all are `done`; say each change, and explain what takes long."""
-        said: dict[Ref, str] = {}
-        told: set[Finding] = set()
+    def _until(self, probes: dict[Ref, Probe], *, goal: str) -> None:
+        """
+        Poll until all objects have the state `goal`; report changes, and explain long waits.
+
+        Raises:
+            NotReady: At once if an object failed for good; else at the deadline.
+        """
+        reported: dict[Ref, str] = {}
+        explained: set[Diagnosis] = set()
         explain_at_s = self.clock() + self.explain_after_s
         while True:
             states = {ref: probe(ref) for ref, probe in probes.items()}
-            late = {ref: state for ref, state in states.items() if state.state != done}
+            late = {ref: state for ref, state in states.items() if state.state != goal}
             self.progress.waiting = [f"{ref}: {state.detail}" for ref, state in late.items()]
-            self._say_news(states, late, said)
+            self._report(states, late, reported)
             if not late:
                 return
             failed = [ref for ref, state in late.items() if state.state == "failed"]
             if failed or self.clock() >= self.deadline_s:
-                raise self._not_ready(failed or list(late), what, failed=bool(failed))
+                raise self._not_ready(failed or list(late), goal, failed=bool(failed))
             if self.clock() >= explain_at_s:
                 explain_at_s = self.clock() + self.explain_after_s
-                self._tell(list(late), told)
+                self._explain(list(late), explained)
             self.pause(self.poll_s)
 
-    def _say_news(
-        self, states: dict[Ref, Readiness], late: dict[Ref, Readiness], said: dict[Ref, str]
+    def _report(
+        self, states: dict[Ref, Readiness], late: dict[Ref, Readiness], reported: dict[Ref, str]
     ) -> None:
+        """Report each change of an object's state; not an object that was ready at once."""
         for ref, state in states.items():
-            # What was ready when first looked at is no news.
-            if said.get(ref) != state.detail and (ref in late or ref in said):
-                self.say(f"{'  ...' if ref in late else '  ok '} {ref}: {state.detail}")
-            if ref in late or ref in said:
-                said[ref] = state.detail
+            if ref in late or ref in reported:
+                if reported.get(ref) != state.detail:
+                    self.say(f"{'  ...' if ref in late else '  ok '} {ref}: {state.detail}")
+                reported[ref] = state.detail
 
-    def _tell(self, late: Sequence[Ref], told: set[Finding]) -> None:
-        for finding in self._findings(late):
-            if finding not in told:
-                told.add(finding)
-                self.say(f"  still waiting; {finding}")
+    def _explain(self, late: Sequence[Ref], explained: set[Diagnosis]) -> None:
+        """Report the diagnoses that were not reported before."""
+        for diagnosis in self._diagnoses(late):
+            if diagnosis not in explained:
+                explained.add(diagnosis)
+                self.say(f"  still waiting; {diagnosis}")
 
-    def _findings(self, refs: Sequence[Ref]) -> list[Finding]:
-        found = [
-            finding
+    def _diagnoses(self, refs: Sequence[Ref]) -> list[Diagnosis]:
+        diagnoses = [
+            diagnosis
             for ref in refs
-            for finding in explain(gather(self.kube, ref, self.kube.get(ref)))
+            for diagnosis in explain(gather(self.kube, ref, self.kube.get(ref)))
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(diagnoses))
 
-    def _not_ready(self, refs: Sequence[Ref], what: str, *, failed: bool) -> NotReady:
-        names = ", ".join(str(ref) for ref in refs)
-        why = "cannot become" if failed else "did not become"
-        return NotReady(
-            f"{names} {why} {what}{'' if failed else ' in time'}:", self._findings(refs)
-        )
+    def _not_ready(self, refs: Sequence[Ref], goal: str, *, failed: bool) -> NotReady:
+        names, state = ", ".join(map(str, refs)), "gone" if goal == "missing" else goal
+        outcome = f"cannot become {state}" if failed else f"did not become {state} in time"
+        return NotReady(f"{names} {outcome}:", self._diagnoses(refs))
 
     def _wait_for_kinds(self, objects: Sequence[Json]) -> None:
-        """Wait until the server serves all kinds; their operators' charts are installed by now."""
+        """
+        Wait until the server serves all kinds; the charts of their operators are installed by now.
+
+        Raises:
+            NotReady: If a chart failed, or if a kind is not served in time.
+        """
         deadline_s = min(self.deadline_s, self.clock() + self.kinds_s)
         charts = [ref for ref in map(ref_of, objects) if ref.kind == "HelmChart"]
-        said = ""
+        reported = ""
         while kinds := unserved_kinds(self.kube, objects):
             names = ", ".join(f"{kind} ({version})" for version, kind in kinds)
-            if names != said:
+            if names != reported:
                 self.say(f"  ... waiting for the kinds {names}")
-                said = names
+                reported = names
             self.progress.waiting = [f"{names}: not served yet"]
             failed = [ref for ref in charts if self._state(ref).state == "failed"]
             if failed:
                 raise self._not_ready(failed, "ready", failed=True)
             if self.clock() >= deadline_s:
-                raise self._without_kinds(names, kinds, charts)
+                raise _kinds_not_served(names, kinds, charts)
             self.pause(self.poll_s)
 
-    def _without_kinds(self, names: str, kinds: Sequence[Kind], charts: Sequence[Ref]) -> NotReady:
-        installed = ", ".join(ref.short for ref in charts) or "the definitions"
-        return NotReady(
-            f"{names}: not served, though {installed} should have brought them:",
-            [
-                Finding(
-                    f"{kind} ({version})",
-                    "the API server does not serve it",
-                    _fix(version, kind, charts),
-                )
-                for version, kind in kinds
-            ],
-        )
 
-
-def _fix(version: str, kind: str, charts: Sequence[Ref]) -> str:
+def _kinds_not_served(names: str, kinds: Sequence[Kind], charts: Sequence[Ref]) -> NotReady:
+    installed = ", ".join(ref.short for ref in charts) or "the definitions"
     logs = " and ".join(
         f"`kubectl logs -n {ref.namespace} job/helm-install-{ref.name}`" for ref in charts
     )
-    return (
-        f"{logs or '`kubectl get crd`'} shows what was installed; else {how_to_get(version, kind)}"
-    )
+    command = logs or "`kubectl get crd`"
+    diagnoses = [
+        Diagnosis(
+            f"{kind} ({version})",
+            "the API server does not serve it",
+            f"{command} shows what was installed; else {how_to_get(version, kind)}",
+        )
+        for version, kind in kinds
+    ]
+    return NotReady(f"{names}: not served, though {installed} should have brought them:", diagnoses)

@@ -1,4 +1,9 @@
-"""What the manifests ask of the servers: pods, memory and CPU, and whether five servers have it."""
+"""
+The pods, memory and CPU that the manifests request, and whether five servers can hold them.
+
+The scheduler places a pod by its requests, not by its use. Requests are added up per pod as
+Kubernetes does it, and the pods are then packed on the servers as the scheduler roughly does it.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +18,16 @@ MIB = 2**20
 SERVER_CPU_M = 4_000
 SERVER_BYTES = 8 * GIB
 SERVERS = 5
-CONTROL_PLANES = 3  # embedded etcd wants three; the other two servers are agents
-# K3s' own page on resources: a server with a workload 1.6 GB, an agent 275 MB. Then the system.
+CONTROL_PLANES = 3  # embedded etcd needs three; the other two servers are agents
+# K3s' documentation on resources: a server with a workload 1.6 GB, an agent 275 MB.
 CONTROL_PLANE_BYTES = 1_600_000_000
 AGENT_BYTES = 275_000_000
 SYSTEM_BYTES = 300_000_000
 CONTROL_PLANE_CPU_M = 400
 AGENT_CPU_M = 150
-# The autoscaler's container, and what the charts ask for where their values do not say.
+# KubeRay adds this container to the head if autoscaling is on.
 AUTOSCALER: Json = {"requests": {"cpu": "500m", "memory": "512Mi"}}
+# The charts' own requests, if the values in the manifests set no resources.
 CHARTS = {
     "kuberay-operator": ("100m", "512Mi"),
     "strimzi-kafka-operator": ("200m", "384Mi"),
@@ -30,15 +36,23 @@ SUFFIXES = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "m": 1e-3,
 }  # fmt: skip
+# Where workloads keep their pod, and when it runs.
+POD_SPECS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Deployment": (("template", "spec"), "always"),
+    "StatefulSet": (("template", "spec"), "always"),
+    "DaemonSet": (("template", "spec"), "always"),
+    "Job": (("template", "spec"), "upgrade"),
+    "CronJob": (("jobTemplate", "spec", "template", "spec"), "run"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """
-    Pods of one kind.
+    Equal pods of one object.
 
     Attributes:
-        when: `always`; `upgrade`, for a few minutes of a release; `run`, for as long as a run.
+        when: `always`; `upgrade`, for a few minutes of an apply; `run`, for the duration of a run.
     """
 
     name: str
@@ -60,7 +74,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server: what pods may ask for, and what is left of it."""
+    """One server with the CPU and memory that pods can still request."""
 
     name: str
     cpu_m: int
@@ -70,160 +84,161 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Fit:
     """
-    How pods are placed.
+    The result of placing pods.
 
     Attributes:
-        left: Each server with what is left.
-        homeless: Names of pods that no server has room for.
+        left: Each server with its remaining CPU and memory.
+        unschedulable: Names of the pods for which no server has room.
     """
 
     left: tuple[Server, ...]
-    homeless: tuple[str, ...]
+    unschedulable: tuple[str, ...]
 
 
 def quantity(value: object) -> float:
-    """Return a Kubernetes quantity as a number; 0 for none."""
-    shown = str(value or 0)
-    suffix = next((one for one in SUFFIXES if shown.endswith(one)), "")
-    return float(shown.removesuffix(suffix)) * SUFFIXES.get(suffix, 1)
+    """Return a Kubernetes quantity as a number; 0 for an empty value."""
+    written = str(value or 0)
+    suffix = next((name for name in SUFFIXES if written.endswith(name)), "")
+    return float(written.removesuffix(suffix)) * SUFFIXES.get(suffix, 1)
 
 
 def servers() -> tuple[Server, ...]:
-    """Return the five servers of 4 cores and 8 GB, less what K3s and the system take."""
-    return tuple(_server(place) for place in range(SERVERS))
-
-
-def _server(place: int) -> Server:
-    leads = place < CONTROL_PLANES
-    taken_bytes = SYSTEM_BYTES + (CONTROL_PLANE_BYTES if leads else AGENT_BYTES)
-    taken_m = CONTROL_PLANE_CPU_M if leads else AGENT_CPU_M
-    name = f"{'server' if leads else 'agent'} {place + 1}"
-    return Server(name, SERVER_CPU_M - taken_m, SERVER_BYTES - taken_bytes)
+    """Return the five servers of 4 cores and 8 GB, without the shares of K3s and the system."""
+    cpu_m, memory_bytes = SERVER_CPU_M, SERVER_BYTES - SYSTEM_BYTES
+    return tuple(
+        Server(
+            f"server {n}", cpu_m - CONTROL_PLANE_CPU_M, memory_bytes - CONTROL_PLANE_BYTES
+        )
+        if n <= CONTROL_PLANES
+        else Server(f"agent {n}", cpu_m - AGENT_CPU_M, memory_bytes - AGENT_BYTES)
+        for n in range(1, SERVERS + 1)
+    )  # fmt: skip
 
 
 def needs(objects: Iterable[Json]) -> list[Need]:
-    """Return what every object asks for, object by object."""
+    """Return the pods of every object, in the given order."""
     return [need for obj in objects for need in _needs(obj) if need.pods]
 
 
-def fit(wanted: Sequence[Need], available: Sequence[Server]) -> Fit:
+def fit(pods_needed: Sequence[Need], available: Sequence[Server]) -> Fit:
     """
-    Place the pods: the largest first, each on the server with the most memory left.
+    Place the largest pods first, each on the server with the most free memory.
 
-    That is about what the scheduler does, and spreads pods of one kind; rules of affinity are not
-    looked at.
+    That approximates the scheduler and spreads equal pods. Affinity rules are ignored, so pods that
+    fit here may still be unschedulable.
     """
     left = list(available)
-    homeless: list[str] = []
-    pods = [need for need in wanted for _ in range(need.pods)]
-    for pod in sorted(pods, key=lambda one: (one.memory_bytes, one.cpu_m), reverse=True):
-        roomy = [
-            place
-            for place, server in enumerate(left)
+    unschedulable: list[str] = []
+    pods = [need for need in pods_needed for _ in range(need.pods)]
+    # Small pods fit into what large ones leave; the other order would strand the large ones.
+    for pod in sorted(pods, key=lambda need: (need.memory_bytes, need.cpu_m), reverse=True):
+        candidates = [
+            index
+            for index, server in enumerate(left)
             if server.memory_bytes >= pod.memory_bytes and server.cpu_m >= pod.cpu_m
         ]
-        if not roomy:
-            homeless.append(pod.name)
+        if not candidates:
+            unschedulable.append(pod.name)
             continue
-        place = max(roomy, key=lambda one: left[one].memory_bytes)
-        left[place] = replace(
-            left[place],
-            cpu_m=left[place].cpu_m - pod.cpu_m,
-            memory_bytes=left[place].memory_bytes - pod.memory_bytes,
+        index = max(candidates, key=lambda candidate: left[candidate].memory_bytes)
+        left[index] = replace(
+            left[index],
+            cpu_m=left[index].cpu_m - pod.cpu_m,
+            memory_bytes=left[index].memory_bytes - pod.memory_bytes,
         )
-    return Fit(tuple(left), tuple(homeless))
+    return Fit(tuple(left), tuple(unschedulable))
 
 
 def _needs(obj: Json) -> Iterator[Need]:
     kind = ref_of(obj).kind
-    name = f"{kind} {ref_of(obj).name}"
+    name = ref_of(obj).short
     spec = mapping(obj, "spec")
-    if kind in {"Deployment", "StatefulSet"}:
-        yield _pods(name, mapping(spec, "template", "spec"), number(spec, "replicas", default=1))
-    elif kind == "DaemonSet":
-        yield _pods(name, mapping(spec, "template", "spec"), SERVERS)
-    elif kind == "Job":
-        yield _pods(name, mapping(spec, "template", "spec"), 1, when="upgrade")
-    elif kind == "CronJob":
-        template = mapping(spec, "jobTemplate", "spec", "template", "spec")
-        yield _pods(name, template, 1, when="run")
+    if kind in POD_SPECS:
+        path, when = POD_SPECS[kind]
+        pods = SERVERS if kind == "DaemonSet" else number(spec, "replicas", default=1)
+        yield _pods(name, mapping(spec, *path), pods, when=when)
     elif kind == "RayCluster":
         yield from _ray(name, spec)
     elif kind == "RayService":
-        now = list(_ray(name, mapping(spec, "rayClusterConfig")))
-        yield from now
-        # Two clusters side by side: the new one must be healthy before the old one goes.
-        yield from (replace(one, name=f"{one.name} (next)", when="upgrade") for one in now)
+        cluster = list(_ray(name, mapping(spec, "rayClusterConfig")))
+        yield from cluster
+        # An upgrade runs two clusters: the new one must be healthy before the old one goes.
+        yield from (replace(need, name=f"{need.name} (next)", when="upgrade") for need in cluster)
     elif kind == "RayJob":
-        one = list(_ray(name, mapping(spec, "rayClusterSpec")))
-        yield from (replace(need, when="run") for need in one)
+        for need in _ray(name, mapping(spec, "rayClusterSpec")):
+            yield replace(need, when="run")
     elif kind == "KafkaNodePool":
-        yield _of(name, number(spec, "replicas"), [mapping(spec, "resources")])
+        yield _sum(name, number(spec, "replicas"), [mapping(spec, "resources")])
     elif kind == "Kafka":
         yield from _kafka(name, spec)
     elif kind == "HelmChart":
-        yield from _chart(name, spec)
+        yield _chart(name, spec)
 
 
 def _ray(name: str, spec: Json) -> Iterator[Need]:
-    head = mapping(spec, "headGroupSpec", "template", "spec")
-    beside = [AUTOSCALER] if spec.get("enableInTreeAutoscaling") is True else []
-    if head:
-        yield _pods(f"{name}, head", head, 1, beside=beside)
+    extra = [AUTOSCALER] if spec.get("enableInTreeAutoscaling") is True else []
+    if head := mapping(spec, "headGroupSpec", "template", "spec"):
+        yield _pods(f"{name}, head", head, 1, extra=extra)
     for group in items(spec, "workerGroupSpecs"):
         template = mapping(group, "template", "spec")
-        yield _pods(
-            f"{name}, {text(group, 'groupName')}", template, number(group, "replicas", default=1)
-        )
+        replicas = number(group, "replicas", default=1)
+        yield _pods(f"{name}, {text(group, 'groupName')}", template, replicas)
 
 
 def _kafka(name: str, spec: Json) -> Iterator[Need]:
+    # The topic and user operators are containers of one pod. The other components have own pods.
     operators = [
-        mapping(spec, "entityOperator", one, "resources")
-        for one in ("topicOperator", "userOperator")
-        if dig(spec, "entityOperator", one) is not None
+        mapping(spec, "entityOperator", operator, "resources")
+        for operator in ("topicOperator", "userOperator")
+        if dig(spec, "entityOperator", operator) is not None
     ]
     if operators:
-        yield _of(f"{name}, entity operator", 1, operators)
-    for one in ("kafkaExporter", "cruiseControl"):
-        if dig(spec, one) is not None:
-            yield _of(f"{name}, {one}", 1, [mapping(spec, one, "resources")])
+        yield _sum(f"{name}, entity operator", 1, operators)
+    for component in ("kafkaExporter", "cruiseControl"):
+        if dig(spec, component) is not None:
+            yield _sum(f"{name}, {component}", 1, [mapping(spec, component, "resources")])
 
 
-def _chart(name: str, spec: Json) -> Iterator[Need]:
+def _chart(name: str, spec: Json) -> Need:
     values = yaml.safe_load(text(spec, "valuesContent")) or mapping(spec, "values")
-    asked = mapping(values, "resources")
     cpu, memory = CHARTS.get(text(spec, "chart").rpartition("/")[2], ("0", "0"))
     default: Json = {"requests": {"cpu": cpu, "memory": memory}}
-    yield _of(name, number(values, "replicas", default=1), [asked or default])
+    resources = mapping(values, "resources") or default
+    return _sum(name, number(values, "replicas", default=1), [resources])
 
 
 def _pods(
-    name: str, spec: Json, count: int, *, beside: Sequence[Json] = (), when: str = "always"
+    name: str, spec: Json, count: int, *, extra: Sequence[Json] = (), when: str = "always"
 ) -> Need:
-    """Return what pods ask for: all containers together, or the hungriest before them."""
-    before = items(spec, "initContainers")
-    sidecars = [one for one in before if one.get("restartPolicy") == "Always"]
-    together = [mapping(one, "resources") for one in [*items(spec, "containers"), *sidecars]]
-    running = _of(name, count, [*together, *beside], when=when)
-    starting = [_of(name, count, [mapping(one, "resources")]) for one in before]
-    return replace(
-        running,
-        cpu_m=max([running.cpu_m, *(one.cpu_m for one in starting)]),
-        memory_bytes=max([running.memory_bytes, *(one.memory_bytes for one in starting)]),
-    )
+    """
+    Return the request of equal pods.
 
-
-def _of(name: str, count: int, resources: Sequence[Json], *, when: str = "always") -> Need:
+    Kubernetes takes the larger of two sums. While a pod runs, its containers and sidecars run
+    together. Before, its init containers run one after the other, so the largest of them counts.
+    """
+    init = items(spec, "initContainers")
+    sidecars = [container for container in init if container.get("restartPolicy") == "Always"]
+    containers = [*items(spec, "containers"), *sidecars]
+    running = _sum(name, count, [*(mapping(item, "resources") for item in containers), *extra])
+    phases = [running, *(_sum(name, count, [mapping(item, "resources")]) for item in init)]
     return Need(
         name=name,
         pods=count,
-        cpu_m=ceil(sum(_asked(one, "cpu") for one in resources) * 1000),
-        memory_bytes=ceil(sum(_asked(one, "memory") for one in resources)),
+        cpu_m=max(phase.cpu_m for phase in phases),
+        memory_bytes=max(phase.memory_bytes for phase in phases),
         when=when,
     )
 
 
-def _asked(resources: Json, what: str) -> float:
-    """Return the request; without one, Kubernetes takes the limit."""
-    return quantity(dig(resources, "requests", what) or dig(resources, "limits", what))
+def _sum(name: str, count: int, resources: Sequence[Json]) -> Need:
+    return Need(
+        name=name,
+        pods=count,
+        cpu_m=ceil(sum(_request(item, "cpu") for item in resources) * 1000),
+        memory_bytes=ceil(sum(_request(item, "memory") for item in resources)),
+    )
+
+
+def _request(resources: Json, resource: str) -> float:
+    """Return the request; without a request, Kubernetes uses the limit."""
+    return quantity(dig(resources, "requests", resource) or dig(resources, "limits", resource))

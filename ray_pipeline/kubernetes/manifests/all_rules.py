@@ -1,9 +1,9 @@
-"""All rules over all objects of an overlay."""
+"""All rules, applied to all objects of an overlay."""
 
 from collections.abc import Sequence
 
 from ray_pipeline.kubernetes.deploy.objects import Json
-from ray_pipeline.kubernetes.manifests.finding import Finding, Rule
+from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, Rule
 from ray_pipeline.kubernetes.manifests.rules_alerts import of_alerts
 from ray_pipeline.kubernetes.manifests.rules_kafka import of_kafka
 from ray_pipeline.kubernetes.manifests.rules_network import of_network
@@ -14,28 +14,22 @@ from ray_pipeline.kubernetes.manifests.rules_refs import of_references
 from ray_pipeline.kubernetes.manifests.schemas import Kinds, check
 
 RULES: tuple[Rule, ...] = (
-    of_ray,
-    of_pods,
-    of_references,
-    of_order,
-    of_network,
-    of_kafka,
-    of_alerts,
-)
+    of_ray, of_pods, of_references, of_order, of_network, of_kafka, of_alerts,
+)  # fmt: skip
 
 
-def lint(objects: Sequence[Json], *, crds: Kinds | None = None) -> list[Finding]:
+def lint(objects: Sequence[Json], *, crds: Kinds | None = None) -> list[LintFinding]:
     """
-    Return every fault, each once.
+    Return every fault once, sorted.
 
     Args:
-        objects: A whole overlay: rules about references look at all of it.
+        objects: A whole overlay: rules about references compare its objects with each other.
         crds: Schemas of custom resources; None: schemas are not checked.
 
     Raises:
         MissingDependency: If schemas are to be checked, and those of Kubernetes are not installed.
     """
-    found = {finding for rule in RULES for finding in rule(objects)}
+    findings = {finding for rule in RULES for finding in rule(objects)}
     if crds is not None:
-        found |= set(check(objects, crds))
-    return sorted(found)
+        findings |= set(check(objects, crds))
+    return sorted(findings)

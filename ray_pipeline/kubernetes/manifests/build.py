@@ -18,29 +18,29 @@ def build(folder: Path) -> list[Json]:
     Return the objects of an overlay, in kustomize's order.
 
     Raises:
-        MissingDependency: If there is neither kustomize nor kubectl.
-        ConfigurationError: If kustomize refuses the overlay; the message is its own.
+        MissingDependency: If neither kustomize nor kubectl is installed.
+        ConfigurationError: If kustomize refuses the overlay; the message is kustomize's.
     """
-    done = subprocess.run(  # noqa: S603 - kustomize, on a folder that somebody named
+    done = subprocess.run(  # noqa: S603 - on the user's own folder
         [*_command(), str(folder)], capture_output=True, text=True, check=False, timeout=TIMEOUT_S
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise ConfigurationError(
-            f"{folder} cannot be built: {lines[-1] if lines else 'kustomize said nothing'}",
-            fix="correct what it names; `kubectl kustomize` on the same folder says the same",
+            f"{folder} cannot be built: {lines[-1] if lines else 'kustomize printed no reason'}",
+            fix="correct what it names; `kubectl kustomize` on this folder shows the same error",
         )
-    return [one for one in yaml.safe_load_all(done.stdout) if isinstance(one, dict)]
+    return [obj for obj in yaml.safe_load_all(done.stdout) if isinstance(obj, dict)]
 
 
 def _command() -> list[str]:
-    # Also where nobody activated the virtual environment that has kubectl.
-    places = (None, str(Path(sys.executable).parent))
+    # The environment of this Python may contain kubectl without being on the PATH.
+    paths = (None, str(Path(sys.executable).parent))
     for name, verb in (("kustomize", "build"), ("kubectl", "kustomize")):
-        for place in places:
-            if found := shutil.which(name, path=place):
-                return [found, verb]
+        for path in paths:
+            if program := shutil.which(name, path=path):
+                return [program, verb]
     raise MissingDependency(
-        "overlays are built by kustomize, and there is neither kustomize nor kubectl",
-        fix="`pip install 'ray-pipeline[deploy]'` brings kubectl",
+        "kustomize builds overlays, and neither kustomize nor kubectl is installed",
+        fix="`pip install 'ray-pipeline[deploy]'` installs kubectl",
     )

@@ -1,21 +1,20 @@
-"""Every template of a pod in the manifests, wherever its kind keeps it."""
+"""Every pod template of the manifests, wherever its kind keeps it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ray_pipeline.kubernetes.deploy.objects import Json, dig, items, mapping, text
+from ray_pipeline.kubernetes.deploy.objects import Json, dig, items, kind_of, mapping, name_of, text
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """
-    A pod that will be made.
+    A pod that a controller will create.
 
     Attributes:
-        owner: The object that it is in.
-        name: Which pod of it, such as `head` or `collectors`.
-        labels, spec: The template's.
-        ray: Whether the Ray container must be its first one.
+        owner: The object with the template.
+        name: The pod's part in the object, such as `head` or `collectors`.
+        ray: Whether it is a node of Ray; its first container is Ray's.
     """
 
     owner: Json
@@ -26,18 +25,18 @@ class Template:
 
     @property
     def containers(self) -> list[Json]:
-        """Init containers first."""
+        """All containers, init containers first."""
         return items(self.spec, "initContainers") + items(self.spec, "containers")
 
 
-PLACES: dict[str, tuple[str, ...]] = {
+POD_PATHS: dict[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template"),
     "StatefulSet": ("spec", "template"),
     "DaemonSet": ("spec", "template"),
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
-CLUSTERS: dict[str, tuple[str, ...]] = {
+CLUSTER_PATHS: dict[str, tuple[str, ...]] = {
     "RayCluster": ("spec",),
     "RayService": ("spec", "rayClusterConfig"),
     "RayJob": ("spec", "rayClusterSpec"),
@@ -45,25 +44,17 @@ CLUSTERS: dict[str, tuple[str, ...]] = {
 
 
 def cluster_spec(obj: Json) -> Json:
-    """Return the RayCluster's spec inside an object of Ray; empty where it has none."""
-    place = CLUSTERS.get(text(obj, "kind"))
-    return mapping(obj, *place) if place else {}
-
-
-def ray_labels(obj: Json, group: str) -> Json:
-    """Return the labels that KubeRay adds to a pod of that group, where they can be known."""
-    labels: Json = {"ray.io/group": group, "ray.io/is-ray-node": "yes"}
-    if text(obj, "kind") == "RayCluster":
-        labels["ray.io/cluster"] = text(obj, "metadata", "name")
-    return labels
+    """Return the RayCluster's spec inside an object of Ray; empty for another object."""
+    path = CLUSTER_PATHS.get(kind_of(obj))
+    return mapping(obj, *path) if path else {}
 
 
 def templates(objects: Iterable[Json]) -> Iterator[Template]:
     """Yield every template."""
     for obj in objects:
-        kind = text(obj, "kind")
-        if kind in PLACES:
-            yield _template(obj, kind, mapping(obj, *PLACES[kind]))
+        kind = kind_of(obj)
+        if kind in POD_PATHS:
+            yield _template(obj, kind, mapping(obj, *POD_PATHS[kind]))
         spec = cluster_spec(obj)
         if head := mapping(spec, "headGroupSpec", "template"):
             yield _template(obj, "head", head, group="headgroup")
@@ -76,6 +67,8 @@ def templates(objects: Iterable[Json]) -> Iterator[Template]:
 
 def _template(owner: Json, name: str, template: Json, *, group: str = "") -> Template:
     labels = mapping(template, "metadata", "labels")
-    if group:
-        labels = labels | ray_labels(owner, group)
+    if group:  # KubeRay adds these labels; the clusters of a RayService have generated names
+        labels = labels | {"ray.io/group": group, "ray.io/is-ray-node": "yes"}
+        if kind_of(owner) == "RayCluster":
+            labels["ray.io/cluster"] = name_of(owner)
     return Template(owner, name, labels, mapping(template, "spec"), ray=bool(group))

@@ -1,43 +1,43 @@
-"""Alerts and dashboards ask for metrics that there are."""
+"""Alerts and dashboards may only query metrics that the pipeline reports."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
-from ray_pipeline.kubernetes.deploy.objects import Json, items, mapping, text
-from ray_pipeline.kubernetes.manifests.finding import Finding, fault
-from ray_pipeline.kubernetes.manifests.rules_pods import metric_names
+from ray_pipeline.kubernetes.deploy.objects import Json, items, mapping, of_kind, text
+from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault
 from ray_pipeline.observe.metrics import METRICS
 
-
-def of_alerts(objects: Sequence[Json]) -> Iterator[Finding]:
-    """Yield metrics that nobody reports, and alerts without a runbook."""
-    for obj in objects:
-        if text(obj, "kind") == "PrometheusRule":
-            for group in items(obj, "spec", "groups"):
-                for rule in items(group, "rules"):
-                    yield from _metrics(obj, text(rule, "alert"), text(rule, "expr"))
-                    yield from _runbook(obj, rule)
-        if text(obj, "kind") == "ConfigMap":
-            for name, content in mapping(obj, "data").items():
-                if name.endswith(".json"):
-                    yield from _dashboard(obj, name, str(content))
+METRIC = re.compile(r"\bray_(pipeline_\w+?)(?:_total|_bucket|_sum|_count)?\b")  # Ray adds both ends
 
 
-def _metrics(obj: Json, place: str, expression: str) -> Iterator[Finding]:
-    for name in sorted(metric_names(expression) - METRICS.keys()):
-        yield fault(
-            "metric", obj, f"{place}: nobody reports {name}",
-            fix=f"one of {', '.join(METRICS)}",
-        )  # fmt: skip
+def of_alerts(objects: Sequence[Json]) -> Iterator[LintFinding]:
+    """Yield queries of unknown metrics, and alerts without a runbook."""
+    for obj in of_kind(objects, "PrometheusRule"):
+        for group in items(obj, "spec", "groups"):
+            for rule in items(group, "rules"):
+                yield from _metrics(obj, text(rule, "alert"), text(rule, "expr"))
+                yield from _runbook(obj, rule)
+    for obj in of_kind(objects, "ConfigMap"):
+        for name, content in mapping(obj, "data").items():
+            if name.endswith(".json"):
+                yield from _dashboard(obj, name, str(content))
 
 
-def _runbook(obj: Json, rule: Json) -> Iterator[Finding]:
+def _metrics(obj: Json, query: str, expression: str) -> Iterator[LintFinding]:
+    for name in sorted(set(METRIC.findall(expression)) - METRICS.keys()):
+        fix = f"one of {', '.join(METRICS)}"
+        yield fault("metric", obj, f"{query}: the pipeline does not report {name}", fix=fix)
+
+
+def _runbook(obj: Json, rule: Json) -> Iterator[LintFinding]:
     name = text(rule, "alert")
-    if text(rule, "annotations", "runbook") != f"docs/alerts.md#{name.lower()}":
-        yield fault("runbook", obj, f"{name} has no runbook", fix=f"docs/alerts.md#{name.lower()}")
+    runbook = f"docs/alerts.md#{name.lower()}"
+    if text(rule, "annotations", "runbook") != runbook:
+        yield fault("runbook", obj, f"{name} has no runbook", fix=runbook)
 
 
-def _dashboard(obj: Json, name: str, content: str) -> Iterator[Finding]:
+def _dashboard(obj: Json, name: str, content: str) -> Iterator[LintFinding]:
     try:
         panels = items(json.loads(content), "panels")
     except ValueError as error:

@@ -1,158 +1,145 @@
-"""Kafka's objects against what the pipeline does with Kafka."""
+"""Kafka's objects against the pipeline's use of Kafka."""
 
 from collections.abc import Iterator, Sequence
 
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.kubernetes.deploy.objects import Json, items, mapping, number, text
-from ray_pipeline.kubernetes.manifests.finding import Finding, fault
+from ray_pipeline.kubernetes.deploy.objects import (
+    Json,
+    by_name,
+    elements,
+    items,
+    mapping,
+    name_of,
+    number,
+    of_kind,
+    text,
+)
+from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault
 from ray_pipeline.kubernetes.manifests.pod_templates import templates
 from ray_pipeline.settings import KafkaSettings
 
-TOPIC_RIGHTS = {"Describe", "DescribeConfigs", "Read", "Write"}
-GROUP_RIGHTS = {"Describe", "Read"}
-GROUPS = [f"ray-pipeline-{spec.name}" for spec in FEEDS]
-GONE = ("strimzi.io/kraft", "strimzi.io/node-pools")
+# The operations that the pipeline needs, by the type and the name of the resource.
+RIGHTS = {
+    ("topic", spec.topic): {"Describe", "DescribeConfigs", "Read", "Write"} for spec in FEEDS
+} | {("group", f"ray-pipeline-{spec.name}"): {"Describe", "Read"} for spec in FEEDS}
+OBSOLETE_ANNOTATIONS = ("strimzi.io/kraft", "strimzi.io/node-pools")
+REPLICATION_SETTINGS = (
+    "default.replication.factor",
+    "offsets.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+)
+USERNAME = "PIPELINE_KAFKA__SASL_USERNAME"
+BOOTSTRAP_SERVERS = "PIPELINE_KAFKA__BOOTSTRAP_SERVERS"
+SECURITY_PROTOCOL = "PIPELINE_KAFKA__SECURITY_PROTOCOL"
 
 
-def of_kafka(objects: Sequence[Json]) -> Iterator[Finding]:
-    """Yield topics that are missing or too small, and rights that are missing or too many."""
-    kafkas = [one for one in objects if text(one, "kind") == "Kafka"]
-    if not kafkas:
-        return
+def of_kafka(objects: Sequence[Json]) -> Iterator[LintFinding]:
+    """Yield topics that are missing or too small, and rights that are missing or too wide."""
+    kafkas = of_kind(objects, "Kafka")
     for kafka in kafkas:
-        for name in GONE:
+        for name in OBSOLETE_ANNOTATIONS:
             if name in mapping(kafka, "metadata", "annotations"):
-                yield fault("kafka-annotation", kafka, f"{name} has no meaning any more")
+                yield fault("kafka-annotation", kafka, f"{name} no longer has an effect")
         yield from _listener(kafka, objects)
         yield from _replication(kafka, objects)
-    yield from _topics(kafkas[0], objects)
-    yield from _rights(kafkas[0], objects)
+    if kafkas:
+        yield from _topics(kafkas[0], objects)
+        yield from _rights(kafkas[0], objects)
 
 
-def _replication(kafka: Json, objects: Sequence[Json]) -> Iterator[Finding]:
+def _replication(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
     brokers = sum(
-        number(one, "spec", "replicas")
-        for one in objects
-        if text(one, "kind") == "KafkaNodePool" and "broker" in _roles(one)
+        number(pool, "spec", "replicas")
+        for pool in of_kind(objects, "KafkaNodePool")
+        if "broker" in elements(pool, "spec", "roles")
     )
     config = mapping(kafka, "spec", "kafka", "config")
-    wanted = {
-        "default.replication.factor", "offsets.topic.replication.factor",
-        "transaction.state.log.replication.factor",
-    }  # fmt: skip
-    for name in sorted(wanted):
+    for name in REPLICATION_SETTINGS:
         if number(config, name, default=1) > brokers:
             yield fault("kafka-replicas", kafka, f"{name} is more than its {brokers} brokers")
-    for topic in objects:
-        if text(topic, "kind") == "KafkaTopic":
-            replicas = number(topic, "spec", "replicas")
-            least = number(topic, "spec", "config", "min.insync.replicas", default=1)
-            if replicas > brokers or least > replicas:
-                yield fault(
-                    "kafka-replicas", topic,
-                    f"{replicas} replicas, {least} in sync, {brokers} brokers",
-                )  # fmt: skip
+    for topic in of_kind(objects, "KafkaTopic"):
+        replicas = number(topic, "spec", "replicas")
+        min_in_sync = number(topic, "spec", "config", "min.insync.replicas", default=1)
+        # More replicas in sync than replicas: every write with acks=all would fail.
+        if replicas > brokers or min_in_sync > replicas:
+            message = f"{replicas} replicas, {min_in_sync} in sync, {brokers} brokers"
+            yield fault("kafka-replicas", topic, message)
 
 
-def _roles(pool: Json) -> list[object]:
-    roles = mapping(pool, "spec").get("roles")
-    return roles if isinstance(roles, list) else []
-
-
-def _topics(kafka: Json, objects: Sequence[Json]) -> Iterator[Finding]:
-    defaults = KafkaSettings()
-    topics = {text(one, "metadata", "name"): one for one in objects if text(one, "kind") == "KafkaTopic"}  # fmt: skip  # noqa: E501
+def _topics(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
+    topics = by_name(objects, "KafkaTopic")
     for spec in FEEDS:
         if spec.topic not in topics:
             yield fault("kafka-topic", kafka, f"no KafkaTopic {spec.topic}", fix="add it")
             continue
         partitions = number(topics[spec.topic], "spec", "partitions")
-        wanted = int(getattr(defaults, spec.partitions_setting))
-        if partitions != wanted:
-            yield fault(
-                "kafka-topic",
-                topics[spec.topic],
-                f"{partitions} partitions, not {wanted}",
-            )
+        expected = int(getattr(KafkaSettings(), spec.partitions_setting))
+        if partitions != expected:
+            message = f"{partitions} partitions, not {expected}"
+            yield fault("kafka-topic", topics[spec.topic], message)
     for name in sorted(topics.keys() - {spec.topic for spec in FEEDS}):
         yield fault("kafka-topic", topics[name], "no feed uses it")
 
 
-def _rights(kafka: Json, objects: Sequence[Json]) -> Iterator[Finding]:
-    name = next(_users(objects), "")
-    user = next(
-        (
-            one
-            for one in objects
-            if text(one, "kind") == "KafkaUser" and text(one, "metadata", "name") == name
-        ),
-        None,
-    )
+def _rights(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
+    name = next(filter(None, _usernames(objects)), "")
+    user = by_name(objects, "KafkaUser").get(name)
     if user is None:
         yield fault("kafka-user", kafka, f"no KafkaUser {name!r}, which the settings name")
         return
     acls = items(user, "spec", "authorization", "acls")
-    for spec in FEEDS:
-        missing = TOPIC_RIGHTS - _granted(acls, "topic", spec.topic)
-        if missing:
-            yield fault("kafka-acl", user, f"topic {spec.topic}: no {', '.join(sorted(missing))}")
-    for group in GROUPS:
-        if missing := GROUP_RIGHTS - _granted(acls, "group", group):
-            yield fault("kafka-acl", user, f"group {group}: {', '.join(sorted(missing))} missing")
+    for (kind, resource), operations in RIGHTS.items():
+        if missing := operations - _granted(acls, kind, resource):
+            message = f"{kind} {resource}: {', '.join(sorted(missing))} missing"
+            yield fault("kafka-acl", user, message)
     for acl in acls:
         if text(acl, "resource", "name") == "*" or "All" in _operations(acl):
-            yield fault("kafka-acl", user, "a right to everything", fix="name what is used")
+            yield fault("kafka-acl", user, "a right to everything", fix="name the resources used")
 
 
-def _users(objects: Sequence[Json]) -> Iterator[str]:
-    """Yield the users that the settings of pods name."""
-    for one in objects:
-        if text(one, "kind") == "ConfigMap":
-            name = text(one, "data", "PIPELINE_KAFKA__SASL_USERNAME")
-            if name:
-                yield name
+def _usernames(objects: Sequence[Json]) -> Iterator[str]:
+    """Yield the users that the settings of pods name; ConfigMaps first."""
+    for config_map in of_kind(objects, "ConfigMap"):
+        yield text(config_map, "data", USERNAME)
     for template in templates(objects):
         for container in template.containers:
             for variable in items(container, "env"):
-                if text(variable, "name") == "PIPELINE_KAFKA__SASL_USERNAME":
+                if text(variable, "name") == USERNAME:
                     yield text(variable, "value")
 
 
 def _granted(acls: Sequence[Json], kind: str, name: str) -> set[str]:
+    """Return the operations that the ACLs allow on a resource."""
     granted: set[str] = set()
     for acl in acls:
         resource = mapping(acl, "resource")
         pattern = text(resource, "name")
-        prefix = text(resource, "patternType") == "prefix"
-        fits = name.startswith(pattern) if prefix else name == pattern
-        if text(resource, "type") == kind and fits:
+        is_prefix = text(resource, "patternType") == "prefix"
+        matches = name.startswith(pattern) if is_prefix else name == pattern
+        if text(resource, "type") == kind and matches:
             granted |= _operations(acl)
     return granted
 
 
 def _operations(acl: Json) -> set[str]:
-    operations = acl.get("operations")
-    return {str(one) for one in operations} if isinstance(operations, list) else set()
+    return set(map(str, elements(acl, "operations")))
 
 
-def _listener(kafka: Json, objects: Sequence[Json]) -> Iterator[Finding]:
-    """The address that the settings have must be one of Kafka's listeners, spoken to as it asks."""
-    for one in objects:
-        settings = mapping(one, "data") if text(one, "kind") == "ConfigMap" else {}
-        address = text(settings, "PIPELINE_KAFKA__BOOTSTRAP_SERVERS")
+def _listener(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
+    """Yield settings with an address or protocol that no listener of Kafka has."""
+    for config_map in of_kind(objects, "ConfigMap"):
+        settings = mapping(config_map, "data")
+        address = text(settings, BOOTSTRAP_SERVERS)
         host, _, port = address.partition(":")
-        if host.split(".")[0] != f"{text(kafka, 'metadata', 'name')}-kafka-bootstrap":
+        if host.split(".")[0] != f"{name_of(kafka)}-kafka-bootstrap":
             continue
-        chosen = [
-            listener
-            for listener in items(kafka, "spec", "kafka", "listeners")
-            if str(number(listener, "port")) == port
-        ]
-        if not chosen:
-            yield fault("kafka-listener", one, f"{address}: no listener has that port")
+        listeners = items(kafka, "spec", "kafka", "listeners")
+        listener = next((item for item in listeners if str(number(item, "port")) == port), None)
+        if listener is None:
+            yield fault("kafka-listener", config_map, f"{address}: no listener has that port")
             continue
-        tls = chosen[0].get("tls") is True
-        sasl = text(chosen[0], "authentication", "type") == "scram-sha-512"
-        wanted = ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")
-        if text(settings, "PIPELINE_KAFKA__SECURITY_PROTOCOL") != wanted:
-            yield fault("kafka-listener", one, f"PIPELINE_KAFKA__SECURITY_PROTOCOL: not {wanted}")
+        is_sasl = text(listener, "authentication", "type") == "scram-sha-512"
+        is_tls = listener.get("tls") is True
+        expected = ("SASL_" if is_sasl else "") + ("SSL" if is_tls else "PLAINTEXT")
+        if text(settings, SECURITY_PROTOCOL) != expected:
+            yield fault("kafka-listener", config_map, f"{SECURITY_PROTOCOL}: not {expected}")

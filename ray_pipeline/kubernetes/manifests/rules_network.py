@@ -1,15 +1,15 @@
-"""Whether NetworkPolicies let pods reach more than they need."""
+"""NetworkPolicies must not let pods reach more than they need."""
 
 from collections.abc import Iterator, Sequence
 
 from ray_pipeline.errors import ConfigurationError
-from ray_pipeline.kubernetes.deploy.objects import Json, items, mapping, text
+from ray_pipeline.kubernetes.deploy.objects import Json, items, mapping, of_kind, selects
 from ray_pipeline.kubernetes.deploy.policies import Network, blocks, network_of
-from ray_pipeline.kubernetes.manifests.finding import Finding, fault
+from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault
 from ray_pipeline.kubernetes.manifests.pod_templates import templates
-from ray_pipeline.kubernetes.manifests.rules_refs import fits, of_strimzi
+from ray_pipeline.kubernetes.manifests.rules_refs import of_strimzi
 
-# Networks of clusters and of servers, and where clouds keep their metadata services.
+# Networks of clusters and of servers, and the metadata services of clouds.
 INSIDE = [
     network_of(cidr)
     for cidr in (
@@ -17,23 +17,21 @@ INSIDE = [
         "fc00::/7", "fe80::/10",
     )
 ]  # fmt: skip
-# A range with a shorter prefix is the internet rather than somebody's servers.
+# By IP version: a range with a shorter prefix counts as the internet, not as an operator's servers.
 SHORTEST_PREFIX = {4: 16, 6: 32}
 
 
-def of_network(objects: Sequence[Json]) -> Iterator[Finding]:
-    """Yield rules of egress to every address, or to the internet for pods that do not need it."""
-    for policy in objects:
-        if text(policy, "kind") != "NetworkPolicy":
-            continue
+def of_network(objects: Sequence[Json]) -> Iterator[LintFinding]:
+    """Yield egress rules to every address, and to the internet for pods that do not need it."""
+    for policy in of_kind(objects, "NetworkPolicy"):
         for rule in items(policy, "spec", "egress"):
             yield from _egress(policy, rule, objects)
 
 
-def _egress(policy: Json, rule: Json, objects: Sequence[Json]) -> Iterator[Finding]:
+def _egress(policy: Json, rule: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
     if not items(rule, "to"):
         yield fault(
-            "egress-open", policy, "a rule of egress without `to` lets pods reach every address",
+            "egress-open", policy, "an egress rule without `to` lets pods reach every address",
             fix="name the pods, or the addresses, that are needed",
         )  # fmt: skip
     try:
@@ -48,43 +46,36 @@ def _egress(policy: Json, rule: Json, objects: Sequence[Json]) -> Iterator[Findi
 
 def _internet(
     policy: Json, block: Network, excepted: Sequence[Network], objects: Sequence[Json]
-) -> Iterator[Finding]:
-    if not _for_ray_only(policy, objects):
+) -> Iterator[LintFinding]:
+    if not _is_for_ray(policy, objects):
         yield fault(
             "egress-open", policy, f"it lets pods that call no provider reach {block}",
             fix="only nodes of Ray call providers: select those, or name the addresses needed",
         )  # fmt: skip
-    open_ = [str(net) for net in INSIDE if _overlap(net, block) and not _covered(net, excepted)]
-    if open_:
+    allowed = [str(net) for net in INSIDE if _overlap(net, block) and not _covered(net, excepted)]
+    if allowed:
         yield fault(
-            "egress-inside", policy, f"{block} includes {', '.join(open_)}",
+            "egress-inside", policy, f"{block} includes {', '.join(allowed)}",
             fix="add them to `except`: providers are on the internet",
         )  # fmt: skip
 
 
 def _is_internet(block: Network) -> bool:
-    inside = _covered(block, INSIDE)
-    return not inside and block.prefixlen < SHORTEST_PREFIX[block.version]
+    return not _covered(block, INSIDE) and block.prefixlen < SHORTEST_PREFIX[block.version]
 
 
-def _covered(network: Network, others: Sequence[Network]) -> bool:
-    first, last = _ends(network)
-    bounds = [_ends(other) for other in others if other.version == network.version]
-    return any(low <= first and last <= high for low, high in bounds)
+def _covered(network: Network, ranges: Sequence[Network]) -> bool:
+    """Say whether one of the ranges contains the whole network."""
+    return any(_overlap(network, item) and item.prefixlen <= network.prefixlen for item in ranges)
 
 
-def _overlap(one: Network, other: Network) -> bool:
-    (first, last), (low, high) = _ends(one), _ends(other)
-    return one.version == other.version and first <= high and low <= last
+def _overlap(left: Network, right: Network) -> bool:
+    return left.version == right.version and left.overlaps(right)
 
 
-def _ends(network: Network) -> tuple[int, int]:
-    return int(network.network_address), int(network.broadcast_address)
-
-
-def _for_ray_only(policy: Json, objects: Sequence[Json]) -> bool:
-    """Say whether the policy is for nodes of Ray; an empty selector is for every pod."""
+def _is_for_ray(policy: Json, objects: Sequence[Json]) -> bool:
+    """Say whether the policy selects nodes of Ray only; an empty selector selects every pod."""
     selector = mapping(policy, "spec", "podSelector", "matchLabels")
-    chosen = [template.ray for template in templates(objects) if fits(selector, template.labels)]
-    strimzi = any(fits(selector, labels) for labels in of_strimzi(objects))
-    return bool(chosen) and all(chosen) and not strimzi
+    selected = [item.ray for item in templates(objects) if selects(selector, item.labels)]
+    strimzi = any(selects(selector, labels) for labels in of_strimzi(objects))
+    return bool(selected) and all(selected) and not strimzi

@@ -1,8 +1,8 @@
 """
 Check objects against schemas, without a cluster: strictly, so that a misspelt field is an error.
 
-The core's come with the package `kubernetes-validate`, the others from CRD files. Rules in CEL are
-not evaluated here; the API server does that in a dry run (`ray-pipeline deploy plan`).
+The schemas of core kinds come with the package `kubernetes-validate`, those of custom resources
+from CRD files. The API server evaluates rules in CEL in a dry run (`ray-pipeline deploy plan`).
 """
 
 import json
@@ -19,7 +19,7 @@ from referencing.jsonschema import DRAFT202012
 
 from ray_pipeline.errors import MissingDependency
 from ray_pipeline.kubernetes.deploy.objects import Json, ref_of
-from ray_pipeline.kubernetes.manifests.finding import Finding, fault
+from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault
 
 KUBERNETES = "v1.36.0"
 Kinds = Mapping[tuple[str, str], Json]
@@ -30,7 +30,7 @@ INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
 
 def read_crds(folder: Path) -> dict[tuple[str, str], Json]:
     """Return the schemas of all served versions of the CRDs in the folder's YAML files."""
-    found: dict[tuple[str, str], Json] = {}
+    schemas: dict[tuple[str, str], Json] = {}
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for path in sorted(folder.rglob("*.yaml")):
         for document in yaml.load_all(path.read_text(), Loader=loader):
@@ -40,63 +40,54 @@ def read_crds(folder: Path) -> dict[tuple[str, str], Json]:
             for version in spec["versions"]:
                 if version["served"]:
                     key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-                    found[key] = _strict(version["schema"]["openAPIV3Schema"], top=True)
-    return found
+                    schemas[key] = _strict(version["schema"]["openAPIV3Schema"], top=True)
+    return schemas
 
 
-def check(objects: Iterable[Json], crds: Kinds) -> Iterator[Finding]:
-    """Yield what the schemas refuse, and objects of kinds that nobody knows."""
+def check(objects: Iterable[Json], crds: Kinds) -> Iterator[LintFinding]:
+    """Yield the errors of the schemas, and objects of kinds without a schema."""
     for obj in objects:
         ref = ref_of(obj)
         schema = crds.get((ref.api_version, ref.kind))
-        if schema is not None:
-            yield from _errors(obj, Draft202012Validator(schema))
+        validator = Draft202012Validator(schema) if schema else _core(ref.api_version, ref.kind)
+        if validator is None:
+            fix = "correct the version, or add its CRD to the folder of --crds"
+            yield fault("schema", obj, f"no schema of {ref.kind} in {ref.api_version}", fix=fix)
             continue
-        core = _core(ref.api_version, ref.kind)
-        if core is None:
-            yield fault(
-                "schema", obj, f"no schema of {ref.kind} in {ref.api_version}",
-                fix="is the version right? its CRD must be among those of --crds",
-            )  # fmt: skip
-            continue
-        yield from _errors(obj, core)
-
-
-def _errors(obj: Json, validator: Draft202012Validator) -> Iterator[Finding]:
-    for error in validator.iter_errors(_without_nulls(obj)):
-        path = ".".join(map(str, error.absolute_path)) or "(top)"
-        yield fault("schema", obj, f"{path}: {error.message[:LONGEST]}")
+        for error in validator.iter_errors(_without_nulls(obj)):
+            path = ".".join(map(str, error.absolute_path)) or "(top)"
+            yield fault("schema", obj, f"{path}: {error.message[:LONGEST]}")
 
 
 def _strict(schema: Any, *, top: bool = False) -> Any:
-    """Return JSON Schema from a CRD's dialect; fields that it does not name are refused."""
+    """Return JSON Schema from the dialect of CRDs; fields that it does not name are errors."""
     if isinstance(schema, list):
-        return [_strict(one) for one in schema]
+        return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("x-kubernetes-int-or-string"):
         return INT_OR_STRING
-    made = {
+    strict = {
         key: value
         for key, value in schema.items()
         if not key.startswith("x-kubernetes") and key not in {"description", "format", "nullable"}
     }
-    properties = made.get("properties")
+    properties = strict.get("properties")
     if isinstance(properties, dict):
-        made["properties"] = {name: _strict(one) for name, one in properties.items()}
+        strict["properties"] = {name: _strict(value) for name, value in properties.items()}
         if top:
-            made["properties"] |= {"metadata": {"type": "object"}}
+            strict["properties"] |= {"metadata": {"type": "object"}}
         open_ = schema.get("x-kubernetes-preserve-unknown-fields")
-        if "additionalProperties" not in made and not open_:
-            made["additionalProperties"] = False
+        if "additionalProperties" not in strict and not open_:
+            strict["additionalProperties"] = False
     for key in ("items", "additionalProperties", "not"):
-        if isinstance(made.get(key), dict):
-            made[key] = _strict(made[key])
+        if isinstance(strict.get(key), dict):
+            strict[key] = _strict(strict[key])
     for key in ("allOf", "anyOf", "oneOf"):
-        if key in made:
-            # Branches only restrict: what they do not name is not unknown.
-            made[key] = [_branch(one) for one in made[key]]
-    return made
+        if key in strict:
+            # Branches restrict the fields that are named elsewhere, so they list only some of them.
+            strict[key] = [_branch(item) for item in strict[key]]
+    return strict
 
 
 def _branch(schema: Any) -> Any:
@@ -106,14 +97,14 @@ def _branch(schema: Any) -> Any:
             for key, value in schema.items()
             if not key.startswith("x-kubernetes")
         }
-    return [_branch(one) for one in schema] if isinstance(schema, list) else schema
+    return [_branch(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _without_nulls(value: Any) -> Any:
-    """Return the value as the API server prunes it."""
+    """Return the value without nulls, which the API server ignores."""
     if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 @cache
@@ -122,8 +113,8 @@ def _core_folder() -> Any:
         root = resources.files("kubernetes_validate")
     except ModuleNotFoundError:
         raise MissingDependency(
-            "the schemas of Kubernetes' own kinds are missing",
-            fix="`pip install 'ray-pipeline[deploy]'` brings them",
+            "the schemas of the core kinds are missing",
+            fix="`pip install 'ray-pipeline[deploy]'` installs them",
         ) from None
     return root / "kubernetes-json-schema" / f"{KUBERNETES}-local-strict"
 

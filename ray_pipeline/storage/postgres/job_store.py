@@ -1,22 +1,22 @@
-"""Where runs keep rows and progress: one transaction for both, so that neither is ahead."""
+"""Store the rows and the progress of runs: one transaction for both, so that they always agree."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ray_pipeline.batch.progress import Item
-from ray_pipeline.batch.results import Collected, Counts
+from ray_pipeline.batch.progress import ItemProgress
+from ray_pipeline.batch.results import Collected, RowCounts
 from ray_pipeline.errors import Disposition, OwnershipLost
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.jobs.table import Finding, Table, check_rows
+from ray_pipeline.jobs.table import Table, TableFinding, check_rows
 from ray_pipeline.storage.postgres.connection import Connection, disposition
+from ray_pipeline.storage.postgres.upsert import column_types, encode_json, upsert
 
 ITEMS = """
     SELECT item, state, attempts, done_at, not_before, next FROM job_items
@@ -39,7 +39,7 @@ SAVE_PAYLOAD = """
     INSERT INTO payloads (job, source, slot, batch, request, body, received_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
 """
-# An answer whose letters are still open is kept once, however often it is read.
+# The same answer is stored once, however often it is parsed.
 KNOWN_PAYLOAD = """
     SELECT id FROM payloads WHERE job = %s AND source = %s AND slot = %s AND request = %s
     AND body = %s LIMIT 1
@@ -64,10 +64,6 @@ COUNT = """
     WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
 PLANNED = "UPDATE job_runs SET items = %s, sources = %s WHERE job = %s AND slot = %s"
-COLUMN_TYPES = """
-    SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
-    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
-"""
 NEXT_BATCH = """
     INSERT INTO job_batches (job, slot, batch)
     SELECT %(job)s, %(slot)s, 1 + greatest(
@@ -75,15 +71,12 @@ NEXT_BATCH = """
         (SELECT coalesce(max(batch), 0) FROM job_batches WHERE job = %(job)s))
     ON CONFLICT (job, slot) DO UPDATE SET batch = job_batches.batch RETURNING batch
 """
-MANY_ROWS = 1_000
-UPSERT_SLICE = 10_000  # rows; a row that is refused is looked for in one slice
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+UPSERT_SLICE = 10_000  # rows; a refused row is searched for within one slice
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A row that Postgres would not take."""
+class RefusedRow:
+    """A row that Postgres refused."""
 
     table: str
     row: object
@@ -92,7 +85,8 @@ class Refused:
 
 
 def _by_item(results: Sequence[Collected]) -> Iterator[list[Collected]]:
-    """Yield the results in order, in parts that have no item twice, as pages of one may come."""
+    """Yield the results in order, in parts that name each item once: one statement cannot update a
+    row twice, and a batch may hold several pages of an item."""
     part: dict[str, Collected] = {}
     for result in results:
         if result.request.item in part:
@@ -105,39 +99,41 @@ def _by_item(results: Sequence[Collected]) -> Iterator[list[Collected]]:
 
 @dataclass(slots=True)
 class JobStore:
-    """Rows and progress of one job's runs, on a connection of its own."""
+    """Stores the rows and the progress of a run, on a connection of its own."""
 
     connection: Connection
     spec: JobSpec
     run: Run
     cycle: datetime
-    holder: str | None = None  # None: there is no run to be the holder of
+    holder: str | None = None  # None: the rows belong to no run, as when dead letters are replayed
     _types: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    async def items(self, source: str) -> dict[str, Item]:
-        """Return what is known of the items of the run's cycle."""
+    async def items(self, source: str) -> dict[str, ItemProgress]:
+        """Return the progress of the items in the run's cycle."""
         cursor = await self.connection.execute(ITEMS, (self.spec.name, self.cycle, source))
         return {
-            item: Item(state, attempts, done_at, not_before, stored_request(page) if page else None)
+            item: ItemProgress(
+                state, attempts, done_at, not_before, stored_request(page) if page else None
+            )
             async for item, state, attempts, done_at, not_before, page in cursor
         }
 
-    async def save(self, source: str, results: Sequence[Collected]) -> Counts:
+    async def save(self, source: str, results: Sequence[Collected]) -> RowCounts:
         """
-        Store the rows of some calls, what was wrong with them, and the items' progress: all or
-        nothing.
+        Store the rows of some results, their dead letters and findings, and the items' progress in
+        one transaction.
 
         Raises:
-            OwnershipLost: If the run is another's now.
-            psycopg.Error: If Postgres is away, or refuses the statements.
+            OwnershipLost: If another process has taken over the run; nothing is stored.
+            psycopg.Error: If Postgres is unavailable or refuses a statement.
         """
-        counts = Counts()
+        counts = RowCounts()
         async with self.connection.transaction():
             rows = [row for result in results for row in result.rows]
             refused = await self._store_rows(rows, counts)
             await self._park(source, results, refused, counts)
-            for some in _by_item(results):
-                await self._save_items(source, some)
+            for part in _by_item(results):
+                await self._save_items(source, part)
             for finding in self._findings(rows):
                 await self._find(finding)
             cursor = await self.connection.execute(
@@ -152,7 +148,7 @@ class JobStore:
                 },
             )
             if self.holder is not None and cursor.rowcount == 0:
-                # This process was frozen, and the run is another's now: nothing may be stored.
+                # This process was suspended for so long that another one took over the run.
                 raise OwnershipLost(f"another process has taken over job {self.spec.name}")
         return counts
 
@@ -170,22 +166,24 @@ class JobStore:
 
     # Rows --------------------------------------------------------------------------------------
 
-    async def _store_rows(self, rows: Sequence[object], counts: Counts) -> list[Refused]:
-        refused: list[Refused] = []
+    async def _store_rows(self, rows: Sequence[object], counts: RowCounts) -> list[RefusedRow]:
+        # The upsert is one statement, so one bad row fails its whole slice. Halving finds it with
+        # about 2 log2(n) further statements, each in a savepoint.
+        refused: list[RefusedRow] = []
         for table in self.spec.tables:
-            mine = [row for row in rows if type(row) is table.row]
-            counts.seen += len(mine)
-            # The last of equal keys wins, as if they had come one after the other.
-            unique = list({table.key_of(row): row for row in mine}.values())
+            table_rows = [row for row in rows if type(row) is table.row]
+            counts.seen += len(table_rows)
+            # The last row of a key wins, as if the rows had been written one after the other.
+            unique = list({table.key_of(row): row for row in table_rows}.values())
             for begin in range(0, len(unique), UPSERT_SLICE):
                 part = unique[begin : begin + UPSERT_SLICE]
                 await self._store_slice(table, part, counts, refused)
         return refused
 
     async def _store_slice(
-        self, table: Table, rows: Sequence[object], counts: Counts, refused: list[Refused]
+        self, table: Table, rows: Sequence[object], counts: RowCounts, refused: list[RefusedRow]
     ) -> None:
-        """Store rows; where one is refused, find it by halving, and store the others."""
+        """Store rows; find a refused row by halving, set it aside, and store the others."""
         if not rows:
             return
         try:
@@ -198,7 +196,7 @@ class JobStore:
                 raise
             if len(rows) == 1:
                 reason = error.sqlstate or type(error).__name__
-                refused.append(Refused(table.name, rows[0], reason, _first_line(error)))
+                refused.append(RefusedRow(table.name, rows[0], reason, _first_line(error)))
                 return
             half = len(rows) // 2
             await self._store_slice(table, rows[:half], counts, refused)
@@ -209,12 +207,11 @@ class JobStore:
 
     async def _column_types(self, table: Table) -> Mapping[str, str]:
         if table.name not in self._types:
-            cursor = await self.connection.execute(COLUMN_TYPES, (table.name,))
-            self._types[table.name] = {name: kind async for name, kind in cursor}
+            self._types[table.name] = await column_types(self.connection, table)
         return self._types[table.name]
 
     async def prune(self) -> int:
-        """Remove what the source no longer has, after a whole collection; return how many rows."""
+        """Run the job's `prune` statement, and return how many rows it changed."""
         if self.spec.prune is None:
             return 0
         values = {"slot": self.run.slot, "job": self.spec.name, "batch": self.run.batch}
@@ -222,30 +219,33 @@ class JobStore:
         return max(cursor.rowcount, 0)
 
     async def planned(self, items: int, sources: Sequence[str]) -> None:
-        """Say how much there is to do, in the book of runs."""
+        """Record in `job_runs` how many items the run requests, and from which sources."""
         values = (items, list(sources), self.spec.name, self.run.slot)
         await self.connection.execute(PLANNED, values)
 
-    # What was wrong ----------------------------------------------------------------------------
+    # Dead letters and findings ----------------------------------------------------------------
 
     async def _park(
         self,
         source: str,
         results: Sequence[Collected],
-        refused: Sequence[Refused],
-        counts: Counts,
+        refused: Sequence[RefusedRow],
+        counts: RowCounts,
     ) -> None:
         for result in results:
-            mine = [one for one in refused if any(one.row is row for row in result.rows)]
-            if not (result.bad or mine):
+            refused_rows = [
+                refusal for refusal in refused if any(refusal.row is row for row in result.rows)
+            ]
+            if not (result.bad or refused_rows):
                 continue
             payload = await self._keep_payload(source, result)
             for bad in result.bad:
-                await self._letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
-            for one in mine:
-                raw = _raw(asdict(one.row))  # type: ignore[call-overload]
-                await self._letter(result, payload, raw, one.reason, f"{one.table}: {one.detail}")
-            counts.parked += len(result.bad) + len(mine)
+                await self._dead_letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
+            for refusal in refused_rows:
+                raw = _raw(asdict(refusal.row))  # type: ignore[call-overload]
+                detail = f"{refusal.table}: {refusal.detail}"
+                await self._dead_letter(result, payload, raw, refusal.reason, detail)
+            counts.parked += len(result.bad) + len(refused_rows)
 
     async def _keep_payload(self, source: str, result: Collected) -> int:
         request = _as_json(result.request)
@@ -261,7 +261,7 @@ class JobStore:
         assert row is not None
         return int(row[0])
 
-    async def _letter(
+    async def _dead_letter(
         self, result: Collected, payload: int, raw: bytes, reason: str, detail: str
     ) -> None:
         await self.connection.execute(
@@ -277,162 +277,27 @@ class JobStore:
             },
         )
 
-    def _findings(self, rows: Sequence[object]) -> Iterator[Finding]:
+    def _findings(self, rows: Sequence[object]) -> Iterator[TableFinding]:
         for table in self.spec.tables:
-            mine = [row for row in rows if type(row) is table.row]
-            if mine:
-                yield from check_rows(table, mine)
+            table_rows = [row for row in rows if type(row) is table.row]
+            if table_rows:
+                yield from check_rows(table, table_rows)
 
-    async def _find(self, finding: Finding) -> None:
+    async def _find(self, finding: TableFinding) -> None:
         await self.connection.execute(
             FIND,
             (self.spec.name, self.run.slot, finding.table, finding.check, finding.detail),
         )
 
-    async def find(self, findings: Sequence[Finding]) -> None:
-        """Record what is odd."""
+    async def find(self, findings: Sequence[TableFinding]) -> None:
+        """Record findings."""
         for finding in findings:
             await self._find(finding)
 
 
-async def upsert(
-    connection: Connection, table: Table, rows: Sequence[object], *, types: Mapping[str, str]
-) -> tuple[int, int]:
-    """
-    Write rows of distinct keys; return how many are new and how many changed.
-
-    A row that is there with the same values is not touched. COPY into a temporary table first:
-    the types are then the table's own, and a row costs microseconds. The temporary table stays for
-    the next call of this connection, empty.
-
-    Raises:
-        psycopg.Error: If one is refused; nothing of the call is stored then.
-    """
-    stage = sql.Identifier(f"stage_{table.name}")
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    await connection.execute(
-        sql.SQL(
-            "CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} "
-            "WITH NO DATA"
-        ).format(stage, columns, sql.Identifier(table.name))
-    )
-    async with connection.cursor() as cursor:
-        async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)) as copy:
-            for values in _storable(table, rows, types):
-                await copy.write_row(values)
-        await cursor.execute(_upsert_statement(table, stage, columns))
-        counted = await cursor.fetchone()
-    # Deleted rows would be read again with every next slice; truncating costs more than a few rows.
-    empty = "TRUNCATE {}" if len(rows) > MANY_ROWS else "DELETE FROM {}"
-    await connection.execute(sql.SQL(empty).format(stage))
-    assert counted is not None
-    return int(counted[0]), int(counted[1])
-
-
-def _upsert_statement(table: Table, stage: sql.Identifier, columns: sql.Composable) -> sql.Composed:
-    """Return the one statement that writes every batch table."""
-    updated = [name for name in table.columns if name not in table.key and name not in table.keep]
-    identifier = sql.Identifier(table.name)
-    conflict: sql.Composable = sql.SQL("DO NOTHING")
-    if table.replace and updated:
-        new = [
-            sql.SQL("coalesce(excluded.{0}, stored.{0})" if name in table.fill else "excluded.{0}")
-            .format(sql.Identifier(name))
-            for name in updated
-        ]  # fmt: skip
-        old = [sql.SQL("stored.{}").format(sql.Identifier(name)) for name in updated]
-        sets = [
-            sql.SQL("{} = {}").format(sql.Identifier(name), value)
-            for name, value in zip(updated, new, strict=True)
-        ]
-        if table.touched:
-            sets.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
-        mine: sql.Composable = sql.SQL("TRUE")
-        if table.own:
-            mine = sql.SQL("stored.{0} = excluded.{0}").format(sql.Identifier(table.own))
-        conflict = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({}) AND {}").format(
-            sql.SQL(", ").join(sets), sql.SQL(", ").join(old), sql.SQL(", ").join(new), mine
-        )
-    return sql.SQL(
-        "WITH written AS (INSERT INTO {table} AS stored ({columns}) SELECT {columns} FROM {stage} "
-        "ON CONFLICT ({key}) {conflict} RETURNING (xmax = 0) AS fresh) "
-        "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
-    ).format(
-        table=identifier,
-        columns=columns,
-        stage=stage,
-        key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
-        conflict=conflict,
-    )
-
-
-def _storable(
-    table: Table, rows: Sequence[object], types: Mapping[str, str]
-) -> Iterable[Sequence[object]]:
-    """Return the rows' values as Postgres takes them; by column, which is quicker than by value."""
-    if not rows:
-        return ()
-    by_column = [
-        _storable_column(column, types.get(name, "text"))
-        for name, column in zip(
-            table.columns, zip(*map(table.values, rows), strict=True), strict=True
-        )
-    ]
-    return zip(*by_column, strict=True)
-
-
-def _storable_column(column: Sequence[object], kind: str) -> Sequence[object]:
-    convert, is_needed = _CONVERTERS.get(kind, (None, None))
-    if convert is None or (is_needed is not None and not is_needed(column)):
-        return column
-    return [None if value is None else convert(value) for value in column]
-
-
-def _has_nul(column: Sequence[object]) -> bool:
-    """Look through a whole column at once: nearly none has one. True where it is not all text."""
-    try:
-        return "\x00" in "".join(filter(None, column))  # type: ignore[arg-type]
-    except TypeError:
-        return True
-
-
-def _has_offset(column: Sequence[object]) -> bool:
-    """Look for a time that is not UTC: of those that are, Postgres may cut the offset off."""
-    return any(getattr(value, "tzinfo", UTC) is not UTC for value in column)
-
-
-def _json_text(value: object) -> str:
-    return _encode(value).decode().replace("\\u0000", "")
-
-
-def _naive_utc(value: object) -> object:
-    """A zone's offset would be cut off, not applied."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC).replace(tzinfo=None)
-    return value
-
-
-def _storable_text(value: object) -> object:
-    """Postgres has no NUL."""
-    return value.replace("\x00", "") if isinstance(value, str) and "\x00" in value else value
-
-
-Convert = Callable[[object], object]
-IsNeeded = Callable[[Sequence[object]], bool]
-# By a column's type, and for which columns; the others take what Python has.
-_CONVERTERS: Mapping[str, tuple[Convert, IsNeeded | None]] = {
-    "json": (_json_text, None),
-    "jsonb": (_json_text, None),
-    "timestamp without time zone": (_naive_utc, _has_offset),
-    "text": (_storable_text, _has_nul),
-    "character varying": (_storable_text, _has_nul),
-    "character": (_storable_text, _has_nul),
-}
-
-
 def _raw(value: object) -> bytes:
     try:
-        return _encode(value)
+        return encode_json(value)
     except (TypeError, ValueError):
         return repr(value).encode()
 
@@ -451,7 +316,7 @@ def _as_json(request: Request) -> str:
 
 
 def stored_request(stored: Mapping[str, Any]) -> Request:
-    """Return a request that was stored as JSON."""
+    """Return the request that `job_items` or `payloads` holds as JSON."""
     return Request(**stored)
 
 
@@ -460,7 +325,7 @@ def _first_line(error: Exception) -> str:
 
 
 async def next_batch(connection: Connection, spec: JobSpec, slot: datetime) -> int:
-    """Return the number of a slot's batch: the same one whenever the slot is run; 0 for none."""
+    """Return the batch number of a slot; a repeated run keeps it. 0 for a job without batches."""
     if spec.batched is None:
         return 0
     statement = sql.SQL(NEXT_BATCH).format(table=sql.Identifier(spec.batched))
@@ -474,9 +339,9 @@ async def read_inputs(
     connection: Connection, queries: Mapping[str, str]
 ) -> dict[str, tuple[Mapping[str, Any], ...]]:
     """Return the rows of a job's input queries, by name."""
-    found: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    inputs: dict[str, tuple[Mapping[str, Any], ...]] = {}
     async with connection.cursor(row_factory=dict_row) as cursor:
         for name, query in queries.items():
             await cursor.execute(query.encode())
-            found[name] = tuple(await cursor.fetchall())
-    return found
+            inputs[name] = tuple(await cursor.fetchall())
+    return inputs

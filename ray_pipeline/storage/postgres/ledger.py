@@ -1,4 +1,14 @@
-"""The ledger of calls, in Postgres: what is granted there is counted for every cluster at once."""
+"""
+The ledger of calls, in Postgres: all processes and clusters with one database share one count.
+
+The SQL function `grant_calls` decides. It holds an advisory lock for the provider until the
+transaction commits, so that two callers never see the same room in a window. It tries the keys from
+the least recently used on, and permits as many calls as the fullest window of a key has room for.
+Sliding windows sum up the rows of `quota_grants`; calendar windows, which may span a month, have
+one counter each in `quota_counters`. For a sweep the limit of a calendar window is lower by the
+provider's reserve: sweeps stop there, and short jobs use the rest. If no key has room, the answer
+is the earliest time at which one will have it.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,16 +32,16 @@ REST = """
     SET rest_until = greatest(quota_keys.rest_until, excluded.rest_until),
         rest_reason = excluded.rest_reason
 """
-# A year's month windows and every sliding window are long past after this.
+# No window is longer: sliding windows have a day at most, calendar windows a month.
 PRUNE = (
     "DELETE FROM quota_grants WHERE granted_at < now() - interval '2 days'",
     "DELETE FROM quota_counters WHERE start_at < now() - interval '400 days'",
 )
-FAR_YEAR = 9000  # a key that rests until it is changed rests until 9999
+FAR_YEAR = 9000  # the cooldown of a key that must be changed ends in the year 9999
 
 
 class Ledger:
-    """Grants calls; the order of callers is the database's."""
+    """Permits calls. Concurrent requests for a provider wait for each other in Postgres."""
 
     def __init__(
         self, connection: Connection, keys: Mapping[str, Sequence[str]], *, speed: float = 1.0
@@ -40,13 +50,13 @@ class Ledger:
         Use an autocommit connection.
 
         Args:
-            connection: Of this ledger alone.
-            keys: Fingerprints of the keys by provider; none for a provider that needs none.
-            speed: How much faster than the real one the providers' clock runs, in a demo.
+            connection: A connection that only this ledger uses.
+            keys: The fingerprints of the keys, by provider.
+            speed: How much faster than real time the providers' clock runs, in a demo.
         """
         self._connection = connection
-        self._keys = {name: list(some) for name, some in keys.items()}
-        self._providers = {one.name: one for one in PROVIDERS}
+        self._keys = {name: list(fingerprints) for name, fingerprints in keys.items()}
+        self._providers = {provider.name: provider for provider in PROVIDERS}
         self._speed = speed
 
     async def acquire(
@@ -59,32 +69,32 @@ class Ledger:
         moment: datetime | None = None,
     ) -> Permit | NotBefore:
         """
-        Return leave for up to `calls` calls of one key, counted and committed; or when to ask
-        again.
+        Return a permit for up to `calls` calls of one key, counted and committed, or when to
+        request again.
 
         Args:
-            provider: Its name.
-            job: Who asks, for the ledger.
-            sweep: Whether the provider's reserve is left to others.
-            calls: Most calls that are wanted.
-            moment: The time, where it is not the database's.
+            provider: The name of the provider.
+            job: The job that requests the permit; the ledger records it.
+            sweep: Whether the job is a sweep, which leaves the provider's reserve to other jobs.
+            calls: The largest number of calls.
+            moment: The time; None for the time of the database.
 
         Raises:
-            PipelineError: If there is no such provider.
+            PipelineError: If the provider does not exist.
         """
-        one = self._provider(provider)
-        keys = self._keys.get(provider) or ([] if one.needs_key else [""])
+        spec = self._provider(provider)
+        keys = self._keys.get(provider) or ([] if spec.needs_key else [""])
         if not keys:
-            return NotBefore(None, f"no key for {one.title} is set")
+            return NotBefore(None, f"no key for {spec.title} is set")
         cursor = await self._connection.execute(
             GRANT,
             (
                 provider,
                 keys,
-                self._windows(one, moment or datetime.now(UTC)),
+                self._windows(spec, moment or datetime.now(UTC)),
                 calls,
                 job,
-                one.quota.reserve if sweep else 0.0,
+                spec.quota.reserve if sweep else 0.0,
                 moment,
             ),
         )
@@ -100,13 +110,13 @@ class Ledger:
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str
     ) -> None:
-        """Leave a key alone until a moment; None: until it is changed."""
+        """Do not permit calls of a key until a moment; None: until the keys change."""
         await self._connection.execute(
             REST, {"provider": provider, "key": key, "until": until, "reason": reason}
         )
 
     async def prune(self) -> None:
-        """Forget what no window can hold any more."""
+        """Delete calls that are too old for every window."""
         for statement in PRUNE:
             await self._connection.execute(statement)
 

@@ -1,10 +1,10 @@
-"""Read answers again that could not be read whole, after the code or the table was mended."""
+"""Parse stored answers again, after the code or the table that refused a part of them was fixed."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from ray_pipeline.batch.progress import cycle_of
-from ray_pipeline.batch.responses import Reading, collected, read
+from ray_pipeline.batch.responses import ParsedAnswer, collected, read
 from ray_pipeline.catalog import job
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.jobs.spec import Run
@@ -26,46 +26,47 @@ RESOLVE = """
 
 
 async def letters_of_jobs(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """Return those of the letters that batch jobs parked, with their payload's number."""
+    """Return which dead letters come from batch jobs, each with the number of its payload."""
     cursor = await connection.execute(OF_JOBS, (list(ids),))
     return {letter: payload async for letter, _, payload in cursor}
 
 
 async def reread(dsn: str, payloads: Sequence[int]) -> tuple[int, int]:
     """
-    Read payloads again as their jobs read answers now; return rows stored, and parts still bad.
+    Parse payloads again with the current code; return how many rows were stored, and how many parts
+    still cannot be.
 
-    Rows that were stored before are not touched; what is still bad comes back as a new letter. One
-    transaction a payload: cut off anywhere, it may be repeated.
+    Rows that are stored already are not touched. A part that still cannot be stored becomes a new
+    dead letter. Each payload is one transaction, so an interrupted replay may be repeated.
 
     Raises:
-        PipelineError: If a payload, its job or its source is gone, or it is a refusal.
+        PipelineError: If a payload, its job or its source does not exist, or it is a refusal.
     """
     stored = bad = 0
     async with session(dsn, name="dlq replay") as connection:
         for number in dict.fromkeys(payloads):
-            new, parked = await _reread_one(connection, number)
+            new, parked = await _reread_payload(connection, number)
             stored, bad = stored + new, bad + parked
     return stored, bad
 
 
-async def _reread_one(connection: Connection, number: int) -> tuple[int, int]:
+async def _reread_payload(connection: Connection, number: int) -> tuple[int, int]:
     cursor = await connection.execute(PAYLOAD, (number,))
     row: tuple[Any, ...] | None = await cursor.fetchone()
     if row is None:
         raise PipelineError(f"payload {number} is gone", fix="drop its letters with a reason")
     name, source_name, slot, batch, request, body, received_at = row
     spec = job(name)
-    sources = [one for one in spec.sources if one.provider.name == source_name]
+    sources = [source for source in spec.sources if source.provider.name == source_name]
     if not sources:
         raise PipelineError(f"job {name} has no source {source_name} any more")
-    asked = stored_request(request)
+    repeated = stored_request(request)
     run = Run(name, slot, received_at, batch=batch)
     answer = Answer(200, {}, body, received_at)
-    reading = read(sources[0], answer, asked, run)
-    if not isinstance(reading, Reading):
-        raise PipelineError(f"payload {number} is a refusal: {reading.message}")
-    result = collected(sources[0], reading, asked, answer=answer, calls=0)
+    parsed = read(sources[0], answer, repeated, run)
+    if not isinstance(parsed, ParsedAnswer):
+        raise PipelineError(f"payload {number} is a refusal: {parsed.message}")
+    result = collected(sources[0], parsed, repeated, answer=answer)
     store = JobStore(connection, spec, run, cycle_of(spec, run.slot))
     async with connection.transaction():
         await connection.execute(RESOLVE, (f"job:{name}", number))

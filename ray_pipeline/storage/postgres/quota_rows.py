@@ -1,4 +1,4 @@
-"""What every key has used and has left, from the ledger."""
+"""Read from the ledger how many calls each key has made and has left."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,11 +30,11 @@ class QuotaRow:
     One window of one key.
 
     Attributes:
-        key: The key's fingerprint; empty for a provider without keys.
-        window: Its name, such as 25/day.
-        used, left: Calls.
-        resets_at: When it has room again, or begins anew.
-        rests_until, reason: Of a key that was refused; the year 9999 means until it is changed.
+        key: The fingerprint of the key; empty for a provider without keys.
+        window: The name of the window, such as 25/day.
+        used, left: Numbers of calls.
+        resets_at: When a sliding window has room again, or a calendar window restarts.
+        rests_until, reason: The cooldown of a refused key; the year 9999 means until it is changed.
     """
 
     provider: str
@@ -47,18 +47,17 @@ class QuotaRow:
     reason: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """Return it as JSON has it."""
+        """Return the fields as JSON shows them."""
         return asdict(self)
 
 
 async def read_quotas(
     connection: Connection, keys: Mapping[str, Sequence[str]], *, speed: float = 1.0
 ) -> list[QuotaRow]:
-    """Return every window of every key, given by its fingerprint."""
+    """Return every window of every key; keys are given by fingerprint."""
     rows: list[QuotaRow] = []
     for provider in PROVIDERS:
-        names = keys.get(provider.name) or ([] if provider.needs_key else [""])
-        for key in names:
+        for key in keys.get(provider.name) or ([] if provider.needs_key else [""]):
             cursor = await connection.execute(RESTING, (provider.name, key))
             resting = await cursor.fetchone() or (None, "")
             for window in provider.quota.scaled(speed).windows:

@@ -1,4 +1,4 @@
-"""The book of runs: who may run a slot, that it lives, and how it ended."""
+"""The table `job_runs`: claims a slot for a run, records its heartbeat, and how it ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.errors import Overlap
 from ray_pipeline.storage.postgres.connection import Connection
 
-# A job runs once at a time, whatever the slot: whoever has a fresh heartbeat has it.
+# A job has one run at a time, whatever the slot: a run with a fresh heartbeat excludes others.
 BUSY = """
     SELECT slot, holder FROM job_runs
     WHERE job = %(job)s AND state = 'running' AND heartbeat_at > now() - %(takeover)s
@@ -41,7 +41,7 @@ FORGET = "DELETE FROM job_items WHERE job = %s AND cycle = %s"
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """A run: which job, for which slot, by whom."""
+    """A run: the job, the slot, and the process that holds it."""
 
     job: str
     slot: datetime
@@ -52,16 +52,16 @@ class RunBook:
     """Runs in Postgres, on an autocommit connection."""
 
     def __init__(self, connection: Connection, *, takeover: timedelta) -> None:
-        """A run that was silent for `takeover` may be taken over."""
+        """A run without a heartbeat for `takeover` may be taken over."""
         self._connection = connection
         self._takeover = takeover
 
     async def begin(self, key: RunKey, *, trigger: str) -> int:
         """
-        Take a slot, and return which attempt at it this is.
+        Claim a slot, and return the number of the attempt.
 
         Raises:
-            Overlap: If a run of the same job is at work.
+            Overlap: If another run of the job is in progress.
         """
         values = {
             "job": key.job,
@@ -71,7 +71,7 @@ class RunBook:
             "takeover": self._takeover,
         }
         async with self._connection.transaction():
-            # Two that begin in one moment: the second waits here and then sees the first.
+            # Of two runs that begin at once, the second waits here and then sees the first.
             await self._connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('job run'), hashtext(%s))", (key.job,)
             )
@@ -89,12 +89,12 @@ class RunBook:
         return int(row[0])
 
     async def beat(self, key: RunKey) -> bool:
-        """Say that the run lives; False when another has taken it over."""
+        """Record a heartbeat; return False if another process has taken the run over."""
         cursor = await self._connection.execute(BEAT, (key.job, key.slot, key.holder))
         return cursor.rowcount == 1
 
     async def finish(self, key: RunKey, outcome: Outcome) -> bool:
-        """Write how it ended; False when another has taken it over."""
+        """Record how the run ended; return False if another process has taken it over."""
         cursor = await self._connection.execute(
             FINISH,
             {
@@ -111,7 +111,7 @@ class RunBook:
         return cursor.rowcount == 1
 
     async def forget(self, job: str, cycle: datetime) -> None:
-        """Forget a cycle's progress, so that everything is asked again."""
+        """Delete the progress of a cycle, so that every item is requested again."""
         await self._connection.execute(FORGET, (job, cycle))
 
 

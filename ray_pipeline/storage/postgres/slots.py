@@ -1,4 +1,4 @@
-"""Slots in Postgres: claimed once in the world, whoever schedules."""
+"""Slots in Postgres: the primary key of `job_runs` lets one scheduler claim each slot."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ CLAIM = """
     INSERT INTO job_runs (job, slot, state, trigger, submission_id)
     VALUES (%s, %s, 'claimed', 'schedule', %s) ON CONFLICT (job, slot) DO NOTHING RETURNING job
 """
-# Newer slots of a job stand for the older ones: only the newest is tried again. A claim whose
-# process never began, and a run that fell silent, are as good as failed.
+# A newer slot of a job replaces the older ones: only the newest is retried. A claim without a
+# process, and a run without heartbeats, count as failed.
 WAITING = """
     SELECT job, slot, attempt, state, finished_at, not_before
     FROM (SELECT DISTINCT ON (job) * FROM job_runs WHERE trigger = 'schedule'
@@ -46,7 +46,7 @@ class Slots:
     """Claims slots over an autocommit connection."""
 
     def __init__(self, connection: Connection, *, takeover: timedelta) -> None:
-        """A run that was silent for `takeover` counts as dead."""
+        """A run without a heartbeat for `takeover` counts as dead."""
         self._connection = connection
         self._takeover = takeover
 
@@ -56,12 +56,12 @@ class Slots:
         return {job: slot async for job, slot in cursor}
 
     async def succeeded(self) -> frozenset[str]:
-        """Return the jobs that have ended well at least once."""
+        """Return the jobs that have succeeded at least once."""
         cursor = await self._connection.execute(SUCCEEDED)
         return frozenset([job async for (job,) in cursor])
 
     async def at_work(self) -> Sequence[str]:
-        """Return the jobs that are claimed or running, one entry a run."""
+        """Return the jobs that are claimed or running, one entry for each run."""
         cursor = await self._connection.execute(AT_WORK, {"takeover": self._takeover})
         return [job async for (job,) in cursor]
 
@@ -71,12 +71,12 @@ class Slots:
         return await cursor.fetchone() is not None
 
     async def waiting(self) -> list[Waiting]:
-        """Return the runs that may have to be tried again."""
+        """Return the runs that may have to be retried."""
         cursor = await self._connection.execute(WAITING, {"takeover": self._takeover})
         return [Waiting(*row) async for row in cursor]
 
     async def claim_again(self, run: Waiting) -> int | None:
-        """Claim a run anew and return which attempt that is; None if somebody else was faster."""
+        """Claim a run again and return its attempt; None if another scheduler was faster."""
         values: Mapping[str, object] = {
             "job": run.job,
             "slot": run.slot,
@@ -89,9 +89,9 @@ class Slots:
         return int(row[0]) if row else None
 
     async def give_up(self, job: str, slot: datetime, why: str) -> None:
-        """Write down that a claimed run could not be submitted."""
+        """Record that a claimed run could not be submitted."""
         await self._connection.execute(GIVE_UP, {"job": job, "slot": slot, "why": why[:500]})
 
     async def note(self, job: str, slot: datetime, text: str) -> None:
-        """Write down what a person should know of how a run was started, among the findings."""
+        """Record a remark about the start of a run as a finding."""
         await self._connection.execute(NOTE, (job, slot, text[:500]))

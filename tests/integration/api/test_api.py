@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from ray_pipeline.batch.outcome import Outcome
-from ray_pipeline.batch.results import Counts
+from ray_pipeline.batch.results import RowCounts
 from ray_pipeline.catalog import all_jobs
 from ray_pipeline.feeds.records import Gap
 from ray_pipeline.services.job_run import ledger
@@ -226,7 +226,7 @@ async def test_runs_and_jobs_are_what_the_book_of_runs_says(configured, postgres
         for job, state in (("cpi", "succeeded"), ("etf_basic_info", "refused")):
             key = RunKey(job, SLOT, "test")
             await book.begin(key, trigger="schedule")
-            await book.finish(key, Outcome(state=state, why="as it was", counts=Counts()))
+            await book.finish(key, Outcome(state=state, why="as it was", counts=RowCounts()))
     async with serving(configured) as client:
         everything = (await client.get("/v1/runs"))["runs"]
         mine = (await client.get("/v1/runs?job=cpi"))["runs"]

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from ray_pipeline.batch.progress import cycle_of
-from ray_pipeline.batch.results import Collected, Counts
+from ray_pipeline.batch.results import Collected, RowCounts
 from ray_pipeline.jobs import (
     bithumb_coingecko_mapping,
     bithumb_markets,
@@ -310,7 +310,7 @@ async def test_who_leaves_the_index_stays_in_the_table(postgres_dsn: str):
 
 async def store_derived(
     dsn: str, spec: JobSpec, inputs: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
-) -> Counts:
+) -> RowCounts:
     """Derive and store, as a run does."""
     async with session(dsn, name="test") as connection:
         found = inputs if inputs is not None else await read_inputs(connection, spec.inputs)

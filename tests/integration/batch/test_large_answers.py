@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from ray_pipeline.batch.runner import SMALL_BYTES
+from ray_pipeline.batch.collector import SMALL_BYTES
 from ray_pipeline.catalog import job
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import load

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from ray_pipeline.catalog import job
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.job_store import COLUMN_TYPES, upsert
+from ray_pipeline.storage.postgres.upsert import column_types, upsert
 from tests.streams import rows
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -22,8 +22,7 @@ async def test_times_are_stored_in_utc_whatever_their_offset(postgres_dsn):
     ]
 
     async with session(postgres_dsn, name="test") as connection:
-        cursor = await connection.execute(COLUMN_TYPES, (table.name,))
-        types = {name: kind async for name, kind in cursor}
+        types = await column_types(connection, table)
         for some in (news[:1], news[1:]):
             async with connection.transaction():
                 assert await upsert(connection, table, some, types=types) == (len(some), 0)

@@ -294,7 +294,6 @@ def test_no_order_of_events_gives_two_holders(postgres_dsn):
             settings=settings(
                 max_examples=25,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -36,9 +36,7 @@ def provider(monkeypatch):
     monkeypatch.setattr(ledger_module, "PROVIDERS", (PROVIDER,))
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_no_window_ever_holds_more_than_its_limit(provider, postgres_dsn, steps):
     """Clocks are put forward and back; a grant nobody heard of counts all the same."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ray_pipeline.batch.run_quality import Size, few_rows, stale
+from ray_pipeline.batch.run_quality import RunSize, few_rows, stale
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.quota import DAY, HOUR
@@ -25,8 +25,8 @@ SPEC = JobSpec("news", "News", (TABLE,), Cron("0 6 * * *"))
 SWEEP = replace(SPEC, refresh=DAY)
 
 
-def sizes(*rows: int, items: int = 1) -> list[Size]:
-    return [Size(count, items) for count in rows]
+def sizes(*rows: int, items: int = 1) -> list[RunSize]:
+    return [RunSize(count, items) for count in rows]
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def sizes(*rows: int, items: int = 1) -> list[Size]:
     ],
 )
 def test_less_than_half_of_the_median_is_a_finding(rows, before, found):
-    assert (few_rows(SPEC, Size(rows, 1), before) is not None) is found
+    assert (few_rows(SPEC, RunSize(rows, 1), before) is not None) is found
 
 
 def test_the_finding_says_both_numbers():
-    finding = few_rows(SPEC, Size(12, 1), sizes(100, 120, 140))
+    finding = few_rows(SPEC, RunSize(12, 1), sizes(100, 120, 140))
 
     assert finding is not None
     assert (finding.table, finding.check) == ("news", "count")
@@ -57,7 +57,7 @@ def test_a_sweeps_rows_are_counted_by_the_item(rows, items, found):
     """Its last run of a cycle has a few items only: that is not odd, their having no rows is."""
     before = sizes(200, 180, 210, items=20)
 
-    assert (few_rows(SWEEP, Size(rows, items), before) is not None) is found
+    assert (few_rows(SWEEP, RunSize(rows, items), before) is not None) is found
 
 
 def events(newest_before: timedelta, *pauses: timedelta) -> list[datetime]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.batch.responses import Reading, collected, read
+from ray_pipeline.batch.responses import ParsedAnswer, collected, read
 from ray_pipeline.jobs import bithumb_coingecko_mapping, bithumb_markets
 from ray_pipeline.jobs._bithumb_coins import COINS
 from ray_pipeline.jobs._listing import Listing
@@ -21,12 +21,12 @@ recorded = pytest.mark.skipif(
 )
 
 
-def reading(text: str) -> Reading:
+def reading(text: str) -> ParsedAnswer:
     """Read an answer as a run would."""
     run = Run("bithumb_markets", SLOT, SLOT)
     source = bithumb_markets.SPEC.sources[0]
     found = read(source, Answer(200, {}, text, SLOT), Request("", "/"), run)
-    assert isinstance(found, Reading), found
+    assert isinstance(found, ParsedAnswer), found
     return found
 
 
@@ -63,7 +63,7 @@ def test_an_empty_answer_is_a_failure():
     source = bithumb_markets.SPEC.sources[0]
     answer = Answer(200, {}, "[]", SLOT)
 
-    result = collected(source, reading("[]"), Request("", "/"), answer=answer, calls=1)
+    result = collected(source, reading("[]"), Request("", "/"), answer=answer)
 
     assert result.state == "failed"
     assert result.rows == ()

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ray_pipeline.batch.progress import pending
-from ray_pipeline.batch.responses import Reading, read
+from ray_pipeline.batch.responses import ParsedAnswer, read
 from ray_pipeline.jobs import (
     coingecko_coin_details,
     coingecko_derivatives,
@@ -33,11 +33,11 @@ def run_of(spec: JobSpec, **inputs: tuple[dict[str, object], ...]) -> Run:
     return Run(spec.name, SLOT, SLOT + timedelta(minutes=3), inputs=inputs)
 
 
-def reading(spec: JobSpec, text: str, request: Request | None = None) -> Reading:
+def reading(spec: JobSpec, text: str, request: Request | None = None) -> ParsedAnswer:
     """Read an answer as a run would."""
     answer = Answer(200, {}, text, SLOT)
     found = read(spec.sources[0], answer, request or Request("", "/"), run_of(spec))
-    assert isinstance(found, Reading), found
+    assert isinstance(found, ParsedAnswer), found
     return found
 
 

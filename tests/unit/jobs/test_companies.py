@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.batch.responses import Reading, read
+from ray_pipeline.batch.responses import ParsedAnswer, read
 from ray_pipeline.jobs import (
     balance_sheet,
     company_overview,
@@ -42,7 +42,7 @@ def rows(
     request = Request(item, "/query", facts={"query": "tickers=AAPL"})
     answer = Answer(200, {}, path.read_text(), NOW)
     reading = read(chosen, answer, request, Run(spec.name, NOW, NOW, batch=batch))
-    assert isinstance(reading, Reading), reading
+    assert isinstance(reading, ParsedAnswer), reading
     assert not reading.bad
     return list(reading.rows)
 
@@ -147,7 +147,7 @@ def test_news_is_stored_once_with_the_question_that_found_it():
 
     found = rows(news_sentiment.SPEC, path, item="apple_news")
 
-    articles = [row for row in found if isinstance(row, news_sentiment.Article)]
+    articles = [row for row in found if isinstance(row, news_sentiment.SentimentArticle)]
     assert len(found) == 2 * len(feed)
     for row, item in zip(articles, feed, strict=True):
         assert row.url == item["url"]
@@ -201,7 +201,7 @@ def test_fred_and_alpha_vantage_give_the_same_rows():
     """But for where they came from: the provider is a matter of keys, not of data."""
     path = PAYLOADS / "fred" / "observations_CPILFESL_2024-11-03.json"
     points = json.loads(path.read_text())["observations"]
-    as_alpha_vantage = {"unit": cpi.UNIT, "name": cpi.NAME, "data": points}
+    as_alpha_vantage = {"unit": "index 1982-1984=100", "data": points}
     run, request = Run("cpi", NOW, NOW), Request("", "/query")
 
     fred = rows(cpi.SPEC, path, source="fred")

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ray_pipeline.batch.responses import Reading, read
+from ray_pipeline.batch.responses import ParsedAnswer, read
 from ray_pipeline.jobs import (
     company_news,
     earnings_news_finnhub,
@@ -32,7 +32,7 @@ X_FACTS = {"category": "media", "origin": "test"}
 def rows(spec: JobSpec, text: str, request: Request) -> list:
     """Read a body as a run would."""
     reading = read(spec.sources[0], Answer(200, {}, text, NOW), request, Run(spec.name, NOW, NOW))
-    assert isinstance(reading, Reading), reading
+    assert isinstance(reading, ParsedAnswer), reading
     assert not reading.bad
     return list(reading.rows)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.batch.responses import Reading, read
+from ray_pipeline.batch.responses import ParsedAnswer, read
 from ray_pipeline.jobs import sp500_companies
 from ray_pipeline.jobs._listing import Listing
 from ray_pipeline.jobs.spec import Request, Run
@@ -22,11 +22,11 @@ recorded = pytest.mark.skipif(
 )
 
 
-def reading(source: object, text: str) -> Reading:
+def reading(source: object, text: str) -> ParsedAnswer:
     """Read an answer as a run would."""
     run = Run("sp500_companies", SLOT, SLOT)
     found = read(source, Answer(200, {}, text, SLOT), Request("", "/"), run)  # type: ignore[arg-type]
-    assert isinstance(found, Reading), found
+    assert isinstance(found, ParsedAnswer), found
     return found
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.batch.responses import Reading, collected, read
+from ray_pipeline.batch.responses import ParsedAnswer, collected, read
 from ray_pipeline.jobs import company_ownership, earnings_history, financials
 from ray_pipeline.jobs._yahoo import yahoo_symbol
 from ray_pipeline.jobs.company_ownership import kind_of
@@ -26,10 +26,10 @@ def run_of(spec: JobSpec, slot: datetime = SLOT) -> Run:
     return Run(spec.name, slot, slot, inputs={"members": MEMBERS})
 
 
-def reading(spec: JobSpec, text: str, request: Request, slot: datetime = SLOT) -> Reading:
+def reading(spec: JobSpec, text: str, request: Request, slot: datetime = SLOT) -> ParsedAnswer:
     """Read an answer as a run would."""
     found = read(spec.sources[0], Answer(200, {}, text, slot), request, run_of(spec, slot))
-    assert isinstance(found, Reading), found
+    assert isinstance(found, ParsedAnswer), found
     return found
 
 
@@ -233,7 +233,7 @@ def test_coming_reports_ask_for_no_prices():
 
     assert found.next is None
     answer = Answer(200, {}, text, SLOT)
-    assert collected(spec.sources[0], found, first, answer=answer, calls=1).state == "empty"
+    assert collected(spec.sources[0], found, first, answer=answer).state == "empty"
 
 
 def test_a_line_that_cannot_be_read_costs_no_other():

@@ -436,7 +436,7 @@ async def _live(bench: Bench, epoch: int, *, puts: Sequence[int], crash: bool) -
     return sum(puts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lives=st.lists(
         st.tuples(st.lists(st.integers(1, 12), max_size=8), st.booleans()), min_size=1, max_size=4

@@ -131,7 +131,7 @@ def test_pods_that_fail_alike_are_told_once() -> None:
 
 
 def test_a_pod_that_runs_needs_no_explanation() -> None:
-    """An old probe that failed once is no cause."""
+    """A probe that failed once in the past is not the cause."""
     pod = a_pod(conditions=[{"type": "Ready", "status": "True"}])
 
     text = told(an_object("RayCluster"), pods=[pod], events=[an_event("Unhealthy", "slow")])

@@ -53,7 +53,7 @@ def test_a_chart_does_not_bring_the_kinds_of_others(chart: str) -> None:
 
 
 def test_a_chart_does_not_bring_a_kind_that_its_operator_does_not_have() -> None:
-    """A misspelt kind is told at once."""
+    """A misspelt kind is reported at once."""
     misspelt = ("ray.io/v1", "RayClutser")
 
     assert lacking(a_chart("kuberay-operator"), unserved=(misspelt,)) == [misspelt]
@@ -125,5 +125,5 @@ def test_what_belongs_to_no_component_cannot_be_left_out() -> None:
     ],
 )
 def test_every_kind_has_advice(kind: tuple[str, str], advice: str) -> None:
-    """Also one of a group that nobody here has heard of."""
+    """Also a kind of an unknown group."""
     assert advice in how_to_get(*kind)

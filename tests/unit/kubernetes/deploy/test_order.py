@@ -68,7 +68,7 @@ def a_workload(
     settings: str = "",
     wave: str = "",
 ) -> Json:
-    """Return a workload whose pod says what it needs in one of the usual ways."""
+    """Return a workload with a pod that names its dependency in one of the usual ways."""
     key = {"secretKeyRef": {"name": secret, "key": "password"}}
     env: list[Json] = [{"name": "ADDRESS", "value": value}] if value else []
     env += [{"name": "PASSWORD", "valueFrom": key}] if secret else []

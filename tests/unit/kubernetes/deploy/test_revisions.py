@@ -79,7 +79,7 @@ def test_manifests_that_no_secret_holds_are_an_error() -> None:
 def test_a_rollback_goes_to_the_last_that_was_ready(
     history: list[Revision], number: int | None, found: int
 ) -> None:
-    """Or to the one that was asked for."""
+    """Or to the revision of the given number."""
     assert target(history, number).number == found
 
 
@@ -90,7 +90,7 @@ def test_a_rollback_goes_to_the_last_that_was_ready(
         ([a_revision(1)], None),
         ([a_revision(1, "failed"), a_revision(2)], None),
         ([a_revision(1)], 4),
-        # The same manifests are no other state to go back to.
+        # Going back to the same manifests would change nothing.
         ([a_revision(1, "ready", config("a")), a_revision(2, "ready", config("a"))], None),
     ],
 )

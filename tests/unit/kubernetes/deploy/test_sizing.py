@@ -83,7 +83,7 @@ def test_a_ray_cluster_needs_itself_once() -> None:
 
 
 def test_kafka_is_its_pools_and_its_operators() -> None:
-    """The Kafka object itself asks for the entity operator only."""
+    """The Kafka object itself requests the entity operator only."""
     operator = {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}}
     kafka = {"kafka": {}, "entityOperator": {"topicOperator": operator, "userOperator": operator}}
     pool = {"replicas": 3, "resources": {"requests": {"cpu": "500m", "memory": "1536Mi"}}}
@@ -123,7 +123,7 @@ def test_a_pod_that_no_server_has_room_for_is_named() -> None:
 
     found = fit([Need("big", 1, 100, 3 * GIB), Need("cpu", 1, 5_000, MIB)], small)
 
-    assert set(found.homeless) == {"big", "cpu"}
+    assert set(found.unschedulable) == {"big", "cpu"}
 
 
 @given(
@@ -132,12 +132,12 @@ def test_a_pod_that_no_server_has_room_for_is_named() -> None:
     )
 )
 def test_no_server_is_ever_overbooked(sizes: list[tuple[int, int, int]]) -> None:
-    """Every pod is placed once, or named as homeless."""
+    """Every pod is placed once, or named as unschedulable."""
     wanted = [Need(str(n), pods, cpu, size) for n, (pods, cpu, size) in enumerate(sizes)]
 
     found = fit(wanted, servers())
 
     assert all(one.cpu_m >= 0 and one.memory_bytes >= 0 for one in found.left)
     taken = sum(one.memory_bytes for one in servers()) - sum(one.memory_bytes for one in found.left)
-    lost = sum(wanted[int(name)].memory_bytes for name in found.homeless)
+    lost = sum(wanted[int(name)].memory_bytes for name in found.unschedulable)
     assert taken + lost == sum(need.all_memory_bytes for need in wanted)

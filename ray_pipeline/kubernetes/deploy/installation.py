@@ -1,7 +1,13 @@
-"""A release: what is on the cluster in one namespace, and its history."""
+"""
+An installation: the objects of ray-pipeline in one namespace of a cluster.
+
+Words of this package: an apply creates a *revision*, the manifests as they were applied (see
+`revisions`); the *installation* is what the last revision left on the cluster. The number of the
+running code is the `generation`, of which this package knows nothing.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ray_pipeline.errors import PipelineError
@@ -9,9 +15,9 @@ from ray_pipeline.kubernetes.deploy.explain import explain
 from ray_pipeline.kubernetes.deploy.failures import UnknownKind
 from ray_pipeline.kubernetes.deploy.gather import gather
 from ray_pipeline.kubernetes.deploy.kube import Kube
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, mapping, ref_of, text
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, by_name, mapping, of_kind, ref_of
 from ray_pipeline.kubernetes.deploy.order import in_order
-from ray_pipeline.kubernetes.deploy.pod_problems import Finding
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 from ray_pipeline.kubernetes.deploy.readiness import Readiness, readiness
 from ray_pipeline.kubernetes.deploy.revisions import (
     LABEL,
@@ -25,32 +31,34 @@ from ray_pipeline.kubernetes.deploy.revisions import (
 )
 from ray_pipeline.kubernetes.deploy.rollout import NotReady, Rollout
 
+# Deleting a namespace deletes everything in it.
+HOLDS_DATA = frozenset({"Namespace", "PersistentVolumeClaim", "PersistentVolume"})
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectStatus:
-    """One object of a release as it is now, and why where it is not ready."""
+    """The present state of one object, with diagnoses if it is not ready."""
 
     ref: Ref
     readiness: Readiness
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Diagnosis, ...] = ()
 
 
 def revisions(kube: Kube, namespace: str) -> list[Revision]:
-    """Return what was applied to the namespace, oldest first."""
+    """Return the revisions in the namespace, oldest first."""
     secrets = kube.list("v1", "Secret", namespace=namespace, labels=LABEL)
-    return sorted((from_secret(one) for one in secrets), key=lambda one: one.number)
+    return sorted(map(from_secret, secrets), key=lambda revision: revision.number)
 
 
 def current(kube: Kube, namespace: str) -> tuple[Revision, list[Revision]]:
     """
-    Return what was applied last, and all that was.
+    Return the last revision, and all revisions.
 
     Raises:
-        PipelineError: If nothing was.
+        PipelineError: If the namespace has no revisions.
     """
     history = revisions(kube, namespace)
-    last = latest(history)
-    if last is None:
+    if (last := latest(history)) is None:
         raise PipelineError(
             f"nothing was deployed to the namespace {namespace}",
             fix="`ray-pipeline deploy apply`, or name the namespace with --namespace",
@@ -62,11 +70,11 @@ def deploy(rollout: Rollout, objects: Sequence[Json], *, namespace: str, source:
     """
     Apply the objects as a new revision, and wait until they are ready.
 
-    The revision is written first, as `applying`: after a crash or Ctrl-C it says what was meant,
-    and `apply`, `rollback` and `delete` know about it.
+    The revision is stored first, as `applying`. After a crash or Ctrl-C it shows the intent, and
+    `apply`, `rollback` and `delete` take it into account.
 
     Raises:
-        MissingKinds, ConfigurationError: Before anything was written, as `Rollout.check`.
+        MissingKinds, ConfigurationError: Before anything is written, as `Rollout.check`.
         NotReady: If they are not ready in time; the revision is kept as `failed`.
     """
     kube = rollout.kube
@@ -76,49 +84,52 @@ def deploy(rollout: Rollout, objects: Sequence[Json], *, namespace: str, source:
     number = last.number + 1 if last else 1
     at = datetime.now(UTC).isoformat(timespec="seconds")
     revision = Revision(number, tuple(objects), "applying", source, at)
-    _make_namespace(kube, objects, namespace)
+    # The revision is stored in the installation's namespace, which therefore comes first.
+    if home := by_name(objects, "Namespace").get(namespace):
+        kube.apply(home)
     _save(kube, revision, namespace)
     try:
         rollout.apply(objects)
+        # Removed only now: until the new objects are ready, the old ones may still be in use.
         rollout.remove(dropped(last, objects))
     except NotReady:
-        _save(kube, revision.as_failed(), namespace)
+        _save(kube, replace(revision, state="failed"), namespace)
         raise
-    _save(kube, revision.as_ready(), namespace)
-    for old in outdated([*history, revision.as_ready()]):
+    ready = replace(revision, state="ready")
+    _save(kube, ready, namespace)
+    for old in outdated([*history, ready]):
         kube.delete(_secret(old.number, namespace))
-    return revision.as_ready()
+    return ready
 
 
 def undeploy(rollout: Rollout, *, namespace: str, data: bool) -> list[Ref]:
     """
-    Delete what the last revision has; return what was left in place.
+    Delete the objects of all revisions; return those that were left in place.
 
-    Without `data`, claims, what holds them, and namespaces stay, and so does what was collected.
+    Without `data`, volumes, their claims and namespaces stay, and so does the collected data.
 
     Raises:
-        PipelineError: If nothing was deployed.
-        NotReady: If something is not gone in time; asking again goes on.
+        PipelineError: If the namespace has no revisions.
+        NotReady: If an object is not gone in time; the same call continues.
     """
-    last, history = current(rollout.kube, namespace)
-    applied = {ref_of(obj): obj for one in history for obj in one.objects}  # the newest counts
-    present = [ref for ref in applied if _present(rollout.kube, ref)]
+    kube = rollout.kube
+    last, history = current(kube, namespace)
+    # All revisions, because a failed apply never removed what it dropped. The newest manifest wins.
+    applied = {ref_of(obj): obj for revision in history for obj in revision.objects}
+    present = [ref for ref in applied if kube.find(ref) is not None]
     left = [] if data else [ref for ref in present if ref.kind in HOLDS_DATA]
-    claims = _claims(rollout.kube, last, namespace)
+    claims = _claims(kube, last, namespace)
     rollout.delete([applied[ref] for ref in present if ref not in left])
     if data:
         rollout.delete(claims)
-    for one in history:
-        rollout.kube.delete(_secret(one.number, namespace))
+    # Last: if the delete is interrupted, the revisions still list what remains.
+    for revision in history:
+        kube.delete(_secret(revision.number, namespace))
     return left if data else sorted({*left, *map(ref_of, claims)})
 
 
-# A namespace takes with it whatever is in it.
-HOLDS_DATA = frozenset({"Namespace", "PersistentVolumeClaim", "PersistentVolume"})
-
-
 def statuses(kube: Kube, revision: Revision) -> list[ObjectStatus]:
-    """Return how each object of a revision is, in the order of applying."""
+    """Return the state of each object of a revision, in the order of the apply."""
     return [_status(kube, ref_of(obj)) for obj in in_order(revision.objects)]
 
 
@@ -133,38 +144,23 @@ def _status(kube: Kube, ref: Ref) -> ObjectStatus:
     return ObjectStatus(ref, state, tuple(explain(gather(kube, ref, live))))
 
 
-def _present(kube: Kube, ref: Ref) -> bool:
-    try:
-        return kube.get(ref) is not None
-    except UnknownKind:
-        return False
-
-
 def _claims(kube: Kube, revision: Revision, namespace: str) -> list[Json]:
-    """Return the volume claims that stateful sets and Strimzi made for this release."""
+    """Return the volume claims that stateful sets and Strimzi created; no manifest lists them."""
+    labels: list[Json] = [
+        mapping(stateful_set, "spec", "selector", "matchLabels")
+        for stateful_set in of_kind(revision.objects, "StatefulSet")
+    ]
+    labels += [{"strimzi.io/cluster": ref.name} for ref in revision.refs if ref.kind == "Kafka"]
     selectors = {
-        f"strimzi.io/cluster={ref.name}" for ref in revision.refs if ref.kind == "Kafka"
-    } | {
-        ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        for obj in revision.objects
-        if text(obj, "kind") == "StatefulSet" and (labels := _labels(obj))
+        ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+        for selector in labels
+        if selector
     }
     return [
         claim
         for selector in sorted(selectors)
         for claim in kube.list("v1", "PersistentVolumeClaim", namespace=namespace, labels=selector)
     ]
-
-
-def _labels(stateful_set: Json) -> Json:
-    return mapping(stateful_set, "spec", "selector", "matchLabels")
-
-
-def _make_namespace(kube: Kube, objects: Sequence[Json], namespace: str) -> None:
-    """Make the namespace before the rest: the revision is written into it."""
-    for obj in objects:
-        if text(obj, "kind") == "Namespace" and ref_of(obj).name == namespace:
-            kube.apply(obj)
 
 
 def _save(kube: Kube, revision: Revision, namespace: str) -> None:

@@ -4,8 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ray_pipeline.actors.submit import WITHOUT_RAY_S, FallbackSubmitter, JobAgentUnavailable
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.services.fallback_submitter import (
+    WITHOUT_RAY_S,
+    FallbackSubmitter,
+    JobAgentUnavailable,
+)
 
 SLOT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -1,0 +1,189 @@
+"""Make one request of a source: wait for a permit, call, retry, and act on refusals."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from ray_pipeline.batch.permits import NotBefore, Permit, PermitBatcher
+from ray_pipeline.batch.responses import ParsedAnswer, collected, read, refused
+from ray_pipeline.batch.results import Collected
+from ray_pipeline.batch.run_ports import Dependencies
+from ray_pipeline.errors import (
+    AnswerTooLarge,
+    PipelineError,
+    ProviderUnavailable,
+    RedirectRefused,
+)
+from ray_pipeline.jobs.spec import JobSpec, Request, Run, Source
+from ray_pipeline.providers.quota import Quota
+from ray_pipeline.providers.refusals import Refusal, Verdict
+from ray_pipeline.redact import fingerprint, redactor
+from ray_pipeline.retry import Backoff
+
+ATTEMPTS = 4  # for one request, while the provider or the network fails
+FIRST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 30.0
+# An answer and its rows take up to eight times its size, and the largest recorded one has 0.3 MB.
+LARGEST_BYTES = 8 * 2**20
+RATE_PAUSE_S = 60.0  # after HTTP 429 without Retry-After
+BLOCKED_PAUSE = timedelta(hours=1)
+# A sliding window does not say when the provider's own count ends: probe the key after this.
+QUOTA_PAUSE = timedelta(hours=6)
+
+# Another attempt would be refused in the same way.
+FINAL = frozenset({Refusal.REQUEST, Refusal.PLAN, Refusal.NOT_FOUND})
+# The fault of one key: another key may succeed. Each such refusal puts a key into cooldown, so the
+# number of keys bounds these attempts, and they do not count towards ATTEMPTS.
+KEY_FAULTS = frozenset({Refusal.QUOTA, Refusal.KEY})
+
+
+class Deferred(Exception):
+    """The run cannot continue before a moment; None: before the keys change."""
+
+    def __init__(self, until: datetime | None, reason: str) -> None:
+        super().__init__(reason)
+        self.until = until
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """
+    An attempt that failed and may be repeated.
+
+    Attributes:
+        problem: Why it failed.
+        counts: Whether it counts towards the limit of attempts.
+    """
+
+    problem: str
+    counts: bool = True
+
+
+def cooldown_end(verdict: Verdict, quota: Quota, *, now: datetime, speed: float) -> datetime | None:
+    """Return until when the refused key must not be used; None: until the keys change."""
+    if verdict.refusal is Refusal.KEY:
+        return None
+    if verdict.refusal is Refusal.BLOCKED:
+        return now + BLOCKED_PAUSE
+    if verdict.retry_after_s is not None:
+        return now + timedelta(seconds=verdict.retry_after_s)
+    if verdict.refusal is Refusal.RATE:
+        return now + timedelta(seconds=RATE_PAUSE_S / speed)
+    window = quota.longest()
+    return window.end(now) if window and window.reset != "sliding" else now + QUOTA_PAUSE
+
+
+class SourceCaller:
+    """Makes the requests of one source within the provider's quota."""
+
+    def __init__(self, spec: JobSpec, run: Run, source: Source, dependencies: Dependencies) -> None:
+        self._spec = spec
+        self._run = run
+        self._source = source
+        self._provider = source.provider
+        self._dependencies = dependencies
+        keys = dependencies.keys
+        # The limiter and the database know keys by fingerprint only.
+        self._keys = {fingerprint(key): key for key in keys.get(source.provider.name, ())}
+        self._redactor = redactor(key for provider_keys in keys.values() for key in provider_keys)
+        self._permits = PermitBatcher(self._acquire)
+        self._calls: Counter[str] = Counter()  # made for an item and not yet reported
+
+    async def call(self, request: Request, *, largest_bytes: int) -> Collected | None:
+        """
+        Make a request, retry it where that helps, and return its result.
+
+        Return None for an answer of more than `largest_bytes` if a request with the full limit may
+        succeed; its calls are reported with that request's result.
+
+        Raises:
+            Deferred: If no permit comes in time, or the provider blocks this address.
+        """
+        backoff = Backoff(
+            base_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, random=self._dependencies.random
+        )
+        attempts = 0
+        while True:
+            permit = await self._permit()
+            self._calls[request.item] += 1
+            result = await self._attempt(request, permit, largest_bytes)
+            if isinstance(result, Retry):
+                attempts += result.counts
+                if attempts < ATTEMPTS:
+                    if result.counts:
+                        await self._dependencies.sleep(backoff.next_s() / self._dependencies.speed)
+                    continue
+                result = Collected(request, "failed", why=f"{ATTEMPTS} attempts: {result.problem}")
+            if result is None:
+                return None
+            return replace(result, calls=self._calls.pop(request.item))
+
+    async def _attempt(
+        self, request: Request, permit: Permit, largest_bytes: int
+    ) -> Collected | Retry | None:
+        key = self._keys.get(permit.key, "")
+        try:
+            answer = await self._dependencies.fetcher.fetch(
+                self._provider, request, key=key, largest_bytes=largest_bytes
+            )
+        except AnswerTooLarge as error:
+            if largest_bytes < LARGEST_BYTES:
+                return None
+            return Collected(request, "failed", why=self._clean(str(error)))
+        except RedirectRefused as error:
+            why = f"refused: {self._clean(' '.join(str(error).split()))}"
+            return Collected(request, "failed", why=why, is_refusal=True)
+        except ProviderUnavailable as error:
+            return Retry(self._clean(str(error)))
+        except PipelineError:
+            raise
+        except Exception as error:
+            # A library's error may quote the URL, and the URL the key: no traceback is logged.
+            return Retry(self._clean(f"{type(error).__name__}: {error}"))
+        # From here on nothing contains a key: not the rows, payloads or dead letters.
+        answer = answer.redacted(self._redactor)
+        parsed = read(self._source, answer, request, self._run)
+        if isinstance(parsed, ParsedAnswer):
+            return collected(self._source, parsed, request, answer=answer)
+        return await self._refused(request, parsed, permit)
+
+    async def _refused(
+        self, request: Request, verdict: Verdict, permit: Permit
+    ) -> Collected | Retry:
+        now, kind = self._dependencies.clock(), verdict.refusal
+        if kind in FINAL:
+            return refused(request, verdict, now=now)
+        if kind in KEY_FAULTS | {Refusal.RATE, Refusal.BLOCKED}:
+            quota, speed = self._provider.quota, self._dependencies.speed
+            until = cooldown_end(verdict, quota, now=now, speed=speed)
+            await self._dependencies.limiter.cooldown(
+                self._provider.name, permit.key, until=until, reason=verdict.message
+            )
+            if kind is Refusal.BLOCKED:
+                # A guard in front of the provider blocks the address, whatever the key.
+                raise Deferred(until, verdict.message)
+        return Retry(verdict.message, counts=kind not in KEY_FAULTS)
+
+    async def _permit(self) -> Permit:
+        if not self._provider.quota.windows and not self._keys:
+            return Permit("")
+        while True:
+            answer = await self._permits.take()
+            if isinstance(answer, Permit):
+                return answer
+            reason = f"{self._provider.title}: {self._clean(answer.reason)}"
+            if answer.moment is None:
+                raise Deferred(None, reason)
+            wait_s = (answer.moment - self._dependencies.clock()).total_seconds()
+            if wait_s > self._dependencies.longest_wait_s:
+                raise Deferred(answer.moment, reason)
+            await self._dependencies.sleep(max(0.0, wait_s))
+
+    async def _acquire(self, calls: int) -> Permit | NotBefore:
+        return await self._dependencies.limiter.acquire(
+            self._provider.name, job=self._spec.name, sweep=self._spec.sweep, calls=calls
+        )
+
+    def _clean(self, text: str) -> str:
+        return self._redactor.text(text)

@@ -1,0 +1,53 @@
+"""The vocabulary of datasets: plans of one call, isolated items, sources with a key."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ray_pipeline.jobs.spec import Request, Run, Unparsed, each, one_call
+from tests.batch_runs import job, source
+
+NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
+RUN = Run("prices", NOW, NOW, inputs={"members": ({"symbol": "A"}, {"symbol": 5})})
+
+
+def test_one_call_is_a_plan_of_one_request():
+    plan = one_call("/all", {"limit": "20"}, item="first page")
+
+    assert list(plan(RUN)) == [Request("first page", "/all", {"limit": "20"})]
+
+
+def test_an_input_that_a_job_does_not_have_has_no_rows():
+    assert RUN.values("members", "symbol") == ["A", "5"]
+    assert RUN.values("others", "symbol") == []
+
+
+def test_an_item_that_cannot_be_read_costs_no_other():
+    assert list(each(["1", "x", "3"], int)) == [
+        1,
+        Unparsed("x", "ValueError", "invalid literal for int() with base 10: 'x'"),
+        3,
+    ]
+
+
+def test_an_item_may_give_several_rows_or_none():
+    rows = {"a": ("first", "second"), "b": None, "c": "third"}
+
+    assert list(each("abc", rows.get)) == ["first", "second", "third"]
+
+
+def test_a_programming_error_is_not_taken_for_bad_data():
+    def broken(_item):
+        raise RuntimeError("bug")
+
+    with pytest.raises(RuntimeError, match="bug"):
+        list(each([1], broken))
+
+
+def test_a_source_is_usable_with_a_key_or_with_a_number_of_keys():
+    first, second = source("first"), source("second")
+    spec = job(first, second)
+
+    assert spec.usable_sources({"second": ["key"]}) == [second]
+    assert spec.usable_sources({"first": 2, "second": 0}) == [first]
+    assert spec.usable_sources({}) == []
