@@ -1,4 +1,4 @@
-"""Before a node goes: its actors bring what they hold to safety, and give their leases back."""
+"""Before a node ends: let its actors flush their data and release their leases."""
 
 import asyncio
 import logging
@@ -14,13 +14,13 @@ from ray_pipeline.settings import Settings
 
 async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> dict[str, bool]:
     """
-    Stop the pipeline's actors of a node, by its id; else of the node that this process is on.
+    Stop the pipeline's actors of the node with this id, by default of this process's node.
 
-    Ray tells an actor nothing when its node ends; without this, whoever takes its work over would
-    have to wait until its lease has run out.
+    Ray does not notify an actor when its node ends: its successor would have to wait until the
+    lease expires.
 
     Returns:
-        Whether each finished in time, by name.
+        Whether each actor finished in time, by name.
 
     Raises:
         Unavailable: If this node, or the cluster's head, does not answer.
@@ -36,27 +36,28 @@ async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> d
     except Exception as error:
         raise Unavailable(
             f"the actors of this node cannot be listed: {type(error).__name__}",
-            fix="their leases run out by themselves within PIPELINE_STREAMS__LEASE_TTL_S",
+            fix="their leases expire within PIPELINE_STREAMS__LEASE_TTL_S",
         ) from None
     try:
-        # Producers first: what they still publish is stored by whoever is left.
+        # Producers first: the consumers of this node store what they still publish.
         producers = [name for name in names if name.startswith("producer-")]
-        others = [name for name in names if name not in producers]
-        done = [
-            *await asyncio.gather(*(_stop(name, settings, drain_s) for name in producers)),
-            *await asyncio.gather(*(_stop(name, settings, drain_s) for name in others)),
-        ]
+        finished: dict[str, bool] = {}
+        # All actors of a group at once: each may take the whole time to drain.
+        for group in (producers, [name for name in names if name not in producers]):
+            stops = (_stop(name, settings, drain_s) for name in group)
+            finished |= zip(group, await asyncio.gather(*stops), strict=True)
     finally:
         ray.shutdown()
-    return dict(zip(producers + others, done, strict=True))
+    return finished
 
 
 def _names(node: str) -> list[str]:
     node = node or ray.get_runtime_context().get_node_id()
-    found = list_actors(filters=[("node_id", "=", node), ("state", "=", "ALIVE")], limit=1000)
-    return sorted(str(one["name"]) for one in found if NAME.fullmatch(str(one["name"] or "")))
+    actors = list_actors(filters=[("node_id", "=", node), ("state", "=", "ALIVE")], limit=1000)
+    names = (str(actor["name"] or "") for actor in actors)
+    return sorted(name for name in names if NAME.fullmatch(name))
 
 
 async def _stop(name: str, settings: Settings, drain_s: float) -> bool:
-    handle = ray_runtime.find(name, settings)
+    handle = ray_runtime.find(name, settings.ray.namespace)
     return True if handle is None else await handle.stop(name, drain_s=drain_s)

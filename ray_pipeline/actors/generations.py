@@ -1,4 +1,4 @@
-"""The release in an actor's name, and which actors a release replaces. Pure."""
+"""The generation in an actor's name, and which actors a newer generation replaces. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,12 +12,12 @@ NAME = re.compile(r"(?P<base>[a-z]+[\w-]*)-g(?P<generation>\d+)")
 @dataclass(frozen=True, slots=True)
 class Outdated:
     """
-    An actor that should go.
+    An actor to retire.
 
     Attributes:
         name: Its name.
-        kind: Which class, the first word of its name.
-        successor: The desired actor that takes its work over; None where nobody needs it any more.
+        kind: Its class, the first word of its name.
+        successor: The desired actor that takes over; None if none is desired any more.
     """
 
     name: str
@@ -29,21 +29,22 @@ def outdated(
     living: Iterable[str], desired: Sequence[Desired], *, generation: int
 ) -> Iterator[Outdated]:
     """
-    Yield living actors of an older release, and those of this one that are not wanted any more.
+    Yield the living actors of older generations, and those of this one that are not desired.
 
-    A newer release's actors are left alone: this one is on its way out.
+    Actors of a newer generation are left alone: that generation replaces this one.
     """
-    wanted = {one.name: one for one in desired}
+    by_name = {actor.name: actor for actor in desired}
     for name in sorted(living):
-        found = NAME.fullmatch(name)
-        if found is None or name in wanted or int(found["generation"]) > generation:
+        match = NAME.fullmatch(name)
+        if match is None or name in by_name or int(match["generation"]) > generation:
             continue
-        successor = wanted.get(f"{found['base']}-g{generation}")
-        yield Outdated(name, found["base"].partition("-")[0], successor)
+        # Numbers of shards and consumers are part of the base: each actor has its own successor.
+        successor = by_name.get(f"{match['base']}-g{generation}")
+        yield Outdated(name, match["base"].partition("-")[0], successor)
 
 
 def at_work(kind: str, status: object) -> bool:
-    """Say whether an actor's status shows that it does its work, so that no other one has to."""
+    """Return whether an actor's status shows that it holds all it needs and does its work."""
     if not isinstance(status, dict):
         return False
     if kind == "producer":

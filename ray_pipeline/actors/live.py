@@ -1,4 +1,4 @@
-"""The living actors of a cluster, for somebody who did not start them."""
+"""Join the cluster of a running pipeline and list its actors, for a notebook."""
 
 import logging
 import os
@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
-from ray.util import list_named_actors
 
+from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.local_ray import use_environment
-from ray_pipeline.actors.ray_runtime import RayHandle
 from ray_pipeline.errors import Unavailable
 
 LOOPBACK = "127.0.0.1"
@@ -19,23 +18,24 @@ def join(
     address: str, *, namespace: str, environment: Mapping[str, str]
 ) -> Callable[[], None] | None:
     """
-    Join a cluster and return how to leave it; None if this process is in a cluster already.
+    Join a cluster and return the function that leaves it; None if this process has joined before.
 
     Args:
-        address: Where it is.
-        namespace: In which its actors live.
-        environment: Ray's variables for this cluster, in place of the process's own while it is
-            joined; empty to use the process's own.
+        address: The address of the cluster.
+        namespace: The namespace of its actors.
+        environment: Ray's variables for this cluster, which replace those of the process while it
+            is joined; empty to use those of the process.
 
     Raises:
-        Unavailable: If there is none at that address, it refuses the token, or it is another
-            release of Ray or Python.
+        Unavailable: If no cluster is at that address, it refuses the token, or it runs another
+            version of Ray or Python.
     """
+    # Joining twice is an error; the call that joined leaves.
     if ray.is_initialized():
         return None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     undo = use_environment(environment) if environment else None
-    # A node that was started at the loopback knows itself by no other address.
+    # A node that was started at the loopback address registers itself under that address only.
     local: dict[str, Any] = {"_node_ip_address": LOOPBACK} if address.startswith(LOOPBACK) else {}
     try:
         ray.init(
@@ -51,8 +51,8 @@ def join(
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(
             f"the Ray cluster at {address} cannot be joined: {line[:300]}",
-            fix="is it running, does RAY_AUTH_TOKEN_PATH name its token, and has it the same "
-            "releases of Ray and Python as this process?",
+            fix="is it running, does RAY_AUTH_TOKEN_PATH name its token, and does it run the same "
+            "versions of Ray and Python as this process?",
         ) from None
 
     def leave() -> None:
@@ -68,25 +68,13 @@ def names(kind: str, *, namespace: str) -> list[str]:
     Return the names of the named actors of a kind, in order.
 
     Raises:
-        Unavailable: If the cluster went away.
+        Unavailable: If the cluster does not answer.
     """
     try:
-        found = list_named_actors(all_namespaces=True)
+        actors = ray_runtime.living(namespace)
     except Exception as error:
         raise Unavailable(
             f"the Ray cluster does not answer: {type(error).__name__}",
             fix="is the pipeline still running? `connect()` again joins the one that is",
         ) from None
-    return sorted(
-        one["name"]
-        for one in found
-        if one["namespace"] == namespace and one["name"].startswith(f"{kind}-")
-    )
-
-
-def handle(name: str, *, namespace: str) -> RayHandle | None:
-    """Return the actor of that name; None where there is none any more."""
-    try:
-        return RayHandle(ray.get_actor(name, namespace=namespace))
-    except ValueError:
-        return None
+    return sorted(name for name in actors if name.startswith(f"{kind}-"))

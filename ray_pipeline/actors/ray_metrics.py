@@ -1,4 +1,4 @@
-"""Figures at Ray's metrics port."""
+"""Export samples through Ray's metrics."""
 
 import asyncio
 import logging
@@ -13,22 +13,28 @@ from ray_pipeline.observe.metrics import METRICS, Sample
 log = logging.getLogger(__name__)
 
 REPORT_S = 5.0
-Tell = Callable[[float, dict[str, str]], None]
-"""Gives Ray a value and its labels."""
+Record = Callable[[float, dict[str, str]], None]
+"""Passes a value and its labels to Ray."""
 
 
 class Meter:
-    """Keeps what Ray reports up with samples. Every value also has the label `generation`."""
+    """
+    Passes samples to Ray, each with the additional label `generation`.
+
+    Ray's counters take increments, while samples hold totals: the meter keeps the last total of
+    each counter. Ray repeats the last value of a gauge without end: a gauge that disappears from
+    the samples is set to 0 once.
+    """
 
     def __init__(self, *, generation: int) -> None:
-        """Take the release."""
+        """Take the generation of this release."""
         self._generation = str(generation)
         self._totals: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         self._shown: dict[str, set[frozenset[tuple[str, str]]]] = {}
 
     def begin(self, samples: Iterable[Sample]) -> None:
         """
-        Take the totals that were there before: they did not happen now.
+        Take the first totals as the base: their increments happened before this process began.
 
         Only for totals that outlive this process.
         """
@@ -37,36 +43,35 @@ class Meter:
                 self._totals[sample.metric, frozenset(sample.tags.items())] = sample.value
 
     def show(self, samples: Iterable[Sample]) -> None:
-        """Take new values. A gauge of a metric that is among them, and is not itself, becomes 0."""
+        """Export samples. A gauge that is missing among the samples of its metric becomes 0."""
         seen: dict[str, set[frozenset[tuple[str, str]]]] = {}
         for sample in samples:
             key = frozenset(sample.tags.items())
             seen.setdefault(sample.metric, set()).add(key)
-            self._take(sample, key)
+            self._export(sample, key)
         for metric, keys in seen.items():
             if METRICS[metric].kind == "gauge":
                 for gone in self._shown.get(metric, set()) - keys:
-                    self._tell(metric, 0.0, dict(gone))
+                    self._record(metric, 0.0, dict(gone))
                 self._shown[metric] = keys
 
-    def _take(self, sample: Sample, key: frozenset[tuple[str, str]]) -> None:
+    def _export(self, sample: Sample, key: frozenset[tuple[str, str]]) -> None:
         value = sample.value
         if METRICS[sample.metric].kind == "counter":
-            place = (sample.metric, key)
-            before = self._totals.get(place, 0.0)
-            self._totals[place] = value
-            # Less than before: whoever counts was started anew.
+            before = self._totals.get((sample.metric, key), 0.0)
+            self._totals[sample.metric, key] = value
+            # A lower total: the counting process restarted from zero.
             value = value - before if value >= before else value
             if not value:
                 return
-        self._tell(sample.metric, value, sample.tags)
+        self._record(sample.metric, value, sample.tags)
 
-    def _tell(self, metric: str, value: float, tags: Mapping[str, str]) -> None:
+    def _record(self, metric: str, value: float, tags: Mapping[str, str]) -> None:
         _metric(metric)(value, {**tags, "generation": self._generation})
 
 
 @cache
-def _metric(name: str) -> Tell:
+def _metric(name: str) -> Record:
     metric = METRICS[name]
     tags = (*metric.tags, "generation")
     match metric.kind:
@@ -82,7 +87,7 @@ def _metric(name: str) -> Tell:
 
 
 async def report(samples: Callable[[], Iterable[Sample]], *, generation: int) -> None:
-    """Show an actor's samples until cancelled; outside of a cluster there is nobody to see them."""
+    """Export an actor's samples until cancelled; do nothing outside of a cluster."""
     if not ray.is_initialized():
         return
     meter = Meter(generation=generation)
@@ -90,5 +95,5 @@ async def report(samples: Callable[[], Iterable[Sample]], *, generation: int) ->
         await asyncio.sleep(REPORT_S)
         try:
             meter.show(samples())
-        except Exception:  # what is measured must not end what measures
-            log.exception("samples were not shown")
+        except Exception:  # metrics must never stop an actor
+            log.exception("samples were not exported")

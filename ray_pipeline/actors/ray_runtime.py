@@ -1,4 +1,4 @@
-"""Start a Ray cluster or join one, and give plain classes a process there."""
+"""Start or join a Ray cluster, and run plain classes there as named actors."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import ray
 from ray.util import list_named_actors
@@ -30,7 +30,7 @@ from ray_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
-STOP_MARGIN_S = 5.0  # for the way there and back
+STOP_MARGIN_S = 5.0  # for the call itself
 CLASSES: Mapping[str, type] = {
     "producer": ProducerActor,
     "consumer": ConsumerActor,
@@ -40,19 +40,12 @@ CLASSES: Mapping[str, type] = {
 }
 
 
-class Handle(Protocol):
-    """A live actor."""
-
-    async def call(self, method: str, *arguments: object, timeout_s: float = ...) -> object:
-        """Call a method and return its answer; ActorUnreachable when there is none in time."""
-
-
 class ActorUnreachable(Unavailable):
-    """An actor died, or cannot be reached."""
+    """An actor died, or does not answer."""
 
 
 class RayHandle:
-    """A live actor, by its Ray handle."""
+    """A live actor, called by its Ray handle."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -61,19 +54,20 @@ class RayHandle:
         self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S
     ) -> object:
         """
-        Call a method and return its answer.
+        Call a method and return its result.
 
         Raises:
             ActorUnreachable: If it died, or does not answer in time.
         """
         try:
             reference = getattr(self._actor, method).remote(*arguments)
+            # Shielded: a timeout must not cancel the method inside the actor.
             return await asyncio.wait_for(asyncio.shield(_result(reference)), timeout_s)
         except (ray.exceptions.RayActorError, TimeoutError) as error:
             raise ActorUnreachable(f"{method}: {type(error).__name__}: {error}") from error
 
     async def stop(self, name: str, *, drain_s: float) -> bool:
-        """Ask it to finish what it has and to end; return whether it did so in time."""
+        """Let the actor flush its data and stop; return whether it finished in time."""
         try:
             return bool(await self.call("stop", drain_s, timeout_s=drain_s + STOP_MARGIN_S))
         except ActorUnreachable as error:
@@ -81,7 +75,7 @@ class RayHandle:
             return False
 
     def kill(self, *, restart: bool) -> None:
-        """End its process at once; with `restart` Ray starts it anew."""
+        """End its process at once; with `restart` Ray restarts it."""
         ray.kill(self._actor, no_restart=not restart)
 
 
@@ -96,9 +90,9 @@ class RayConnection:
 
     Attributes:
         dashboard: The URL of its dashboard; '' without one.
-        environment: What other programs on this machine need to use a cluster that was started
-            here; empty for one that was joined.
-        stop: Leave the cluster; one that was started here ends.
+        environment: The variables with which other programs on this machine join a cluster that
+            this process started; empty for a cluster that it joined.
+        stop: Leaves the cluster, and ends it if this process started it.
     """
 
     dashboard: str
@@ -110,18 +104,18 @@ def start_ray(settings: Settings, *, home: Path) -> RayConnection:
     """
     Join the cluster of RAY_ADDRESS, or start one that ends with this process.
 
-    A cluster that is started listens on the loopback interface only, and needs the token of the
-    home. A cluster that is joined follows Ray's own variables, RAY_AUTH_MODE first.
+    A cluster that is started here listens on the loopback interface only and requires the token of
+    the home. A cluster that is joined follows Ray's own variables, such as RAY_AUTH_MODE.
 
     Raises:
-        ServerError: If a cluster was to be started and did not.
+        ServerError: If the cluster did not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if shutil.which("ray-pipeline") is None:
-        # For `ray job submit -- ray-pipeline run NAME`, also where nobody activated the venv.
-        here = str(Path(sys.executable).parent)
-        os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
+        # Ray jobs run `ray-pipeline run NAME`: they need the virtual environment, active or not.
+        programs = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join((programs, os.environ.get("PATH", os.defpath)))
     if not os.environ.get("RAY_ADDRESS"):
         cluster = local_ray.start(settings, home=home)
         return RayConnection(cluster.dashboard, cluster.environment, stop=cluster.stop)
@@ -133,22 +127,22 @@ def start_ray(settings: Settings, *, home: Path) -> RayConnection:
 
 
 def metrics_url() -> str:
-    """Return where this node's figures are, for Prometheus; '' where there are none."""
-    here = ray.get_runtime_context().get_node_id()
+    """Return the URL of this node's metrics, for Prometheus; '' if it exports none."""
+    node_id = ray.get_runtime_context().get_node_id()
     for node in ray.nodes():  # type: ignore[no-untyped-call]
-        if node["NodeID"] == here and node["MetricsExportPort"] > 0:
+        if node["NodeID"] == node_id and node["MetricsExportPort"] > 0:
             return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     return ""
 
 
 def address() -> str:
-    """Return where others join the cluster that this process is in, host:port."""
+    """Return the address at which other processes join this cluster, host:port."""
     return str(ray.get_runtime_context().gcs_address)
 
 
 def submitter(settings: Settings, dashboard: str) -> Submitter:
-    """Return what starts scheduled runs: Ray's Jobs API where there is one, else processes."""
-    # The scheduler's own environment is that of the cluster, which may know nothing of these.
+    """Return what starts scheduled runs: Ray's Jobs API if there is one, else processes."""
+    # The scheduler runs with the environment of the cluster, which may lack these settings.
     processes = ProcessSubmitter(
         {name: value for name, value in os.environ.items() if name.startswith("PIPELINE_")}
     )
@@ -157,30 +151,32 @@ def submitter(settings: Settings, dashboard: str) -> Submitter:
     return processes
 
 
-def living(settings: Settings) -> set[str]:
-    """Return the names of the actors in the cluster that are not dead."""
-    found = list_named_actors(all_namespaces=True)
-    return {one["name"] for one in found if one["namespace"] == settings.ray.namespace}
+def living(namespace: str) -> set[str]:
+    """Return the names of the living actors in a namespace."""
+    actors = list_named_actors(all_namespaces=True)
+    return {actor["name"] for actor in actors if actor["namespace"] == namespace}
 
 
-def find(name: str, settings: Settings) -> RayHandle | None:
-    """Return the living actor of that name, None where there is none."""
+def find(name: str, namespace: str) -> RayHandle | None:
+    """Return the living actor of that name, None if none lives."""
     try:
-        return RayHandle(ray.get_actor(name, namespace=settings.ray.namespace))
+        return RayHandle(ray.get_actor(name, namespace=namespace))
     except ValueError:
         return None
 
 
 def start(desired: Desired, settings: Settings) -> RayHandle:
-    """Start a named actor that outlives its creator and is restarted for ever."""
-    # Ray makes its handles' methods at run time, so that no type describes them.
+    """Start a named actor that outlives its creator and that Ray restarts without limit."""
+    # Ray creates the methods of its handles at run time: no type describes them.
     actor: Any = ray.remote(CLASSES[desired.kind]).options(
         name=desired.name,
         namespace=settings.ray.namespace,
         lifetime="detached",
         max_restarts=-1,
+        # A method is not repeated on the restarted actor: it may have had its effect already.
         max_task_retries=0,
         num_cpus=desired.num_cpus,
+        # After a crash, the next supervisor adopts the actor.
         get_if_exists=True,
         enable_task_events=False,
         runtime_env={"env_vars": auth_mode()},

@@ -1,4 +1,4 @@
-"""Keep the desired actors alive: start the missing, replace the old and the deaf, stop in order."""
+"""Keep the desired actors running: start missing ones, replace outdated and unresponsive ones."""
 
 import asyncio
 import logging
@@ -9,9 +9,10 @@ import ray
 
 from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import Desired
-from ray_pipeline.actors.generations import Outdated, at_work, outdated
+from ray_pipeline.actors.generations import Outdated, outdated
 from ray_pipeline.actors.ray_metrics import Meter
 from ray_pipeline.actors.ray_runtime import ActorUnreachable, RayHandle
+from ray_pipeline.actors.reconcile import EXCLUSIVE, StallClock, actors_to_start, is_up, retirement
 from ray_pipeline.observe.metrics import Sample
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.metrics_rows import read_metrics
@@ -19,183 +20,159 @@ from ray_pipeline.storage.postgres.metrics_rows import read_metrics
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 2.0
-REPLACING_S = 0.5  # a release has many actors and replaces them one after the other
-FIGURES_S = 10.0
+REPLACING_S = 0.5  # a release has many actors and replaces one at a time
+METRICS_S = 10.0
 STARTED_TOGETHER = 3
 START_S = 20.0
-DEAF_S = 30.0  # three questions whose time runs out; a restart by Ray takes less
-STOPPED_S = 60.0  # whoever drains a node has ended it by then
-EXCLUSIVE = {"archiver"}  # two cannot live at one time; it goes on where its manifest ends
 
 
 class Supervisor:
     """
-    Holds no data: what should run is given, what runs is asked of the cluster.
+    Applies the decisions of `actors.reconcile` to a Ray cluster.
 
-    So it may die at any time, and another one goes on.
+    It holds no data: the desired actors are given, and the living ones are listed in each round.
+    After a crash, another supervisor continues.
 
     Attributes:
-        statuses: What each desired actor said of itself last, by name.
-        trouble: Why reconciling fails; empty where it does not.
+        statuses: The last status of each desired actor, by name.
+        trouble: Why reconciling fails; empty while it succeeds.
     """
 
     def __init__(self, settings: Settings, desired: Sequence[Desired]) -> None:
-        """Take what should run."""
+        """Take the desired actors."""
         self._settings = settings
         self._desired = list(desired)
-        self._useless_since_s: dict[str, float] = {}
+        self._stalls = StallClock()
         self._handles: dict[str, RayHandle] = {}
         self._meter: Meter | None = None
         self.statuses: dict[str, object] = {}
         self.trouble = ""
-        self.reconciled_at_s = 0.0
 
     @property
     def names(self) -> list[str]:
-        """The names of the actors that should run."""
-        return [one.name for one in self._desired]
+        """The names of the desired actors."""
+        return [actor.name for actor in self._desired]
 
     async def run(self) -> None:
-        """Reconcile until cancelled, and show figures beside it."""
+        """Reconcile and export metrics until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._reconcile_for_ever())
-            group.create_task(self._show_metrics())
+            group.create_task(self._reconcile_repeatedly())
+            group.create_task(self._export_metrics())
 
-    async def _reconcile_for_ever(self) -> None:
+    async def _reconcile_repeatedly(self) -> None:
         while True:
             pause_s = RECONCILE_S
             try:
                 if await self.reconcile():
                     pause_s = REPLACING_S
                 self.trouble = ""
-                self.reconciled_at_s = time.monotonic()
             except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
-                # The head is away: what runs goes on without it, and it comes back.
+                # Actors continue while the head node is down; it is restarted by other means.
                 self.trouble = f"Ray does not answer: {type(error).__name__}"
                 log.warning("%s: %s", self.trouble, error)
             await asyncio.sleep(pause_s)
 
     async def reconcile(self) -> bool:
         """
-        One round: start what is missing, ask all, replace what is of an older release.
+        Do one round: start missing actors, check the living ones, retire outdated ones.
 
         Returns:
-            Whether actors of an older release were there.
+            Whether outdated actors were found.
         """
-        living = await asyncio.to_thread(ray_runtime.living, self._settings)
-        found = list(outdated(living, self._desired, generation=self._settings.ray.generation))
-        for one in found:
-            if one.kind in EXCLUSIVE:
-                await self._retire(one)
-        old = [one for one in found if one.kind not in EXCLUSIVE]
-        await self._start(self._due(living, old))
-        await asyncio.gather(*(self._check(one) for one in self._desired if one.name in living))
-        for one in old:
-            await self._retire(one)
-        return bool(found)
-
-    def _due(self, living: set[str], old: Sequence[Outdated]) -> list[Desired]:
-        """Return what to start now: of those that replace an older one, only one at a time."""
-        missing = [one for one in self._desired if one.name not in living]
-        replacing = {one.successor.name for one in old if one.successor is not None}
-        new = [one for one in missing if one.name not in replacing]
-        if replacing & living:
-            return new
-        return new + [one for one in missing if one.name in replacing][:1]
+        living = await asyncio.to_thread(ray_runtime.living, self._namespace)
+        old = list(outdated(living, self._desired, generation=self._settings.ray.generation))
+        replaced = [actor for actor in old if actor.kind not in EXCLUSIVE]
+        # Exclusive actors end before their successors start, all others after.
+        for actor in old:
+            if actor.kind in EXCLUSIVE:
+                await self._retire(actor)
+        await self._start(actors_to_start(self._desired, living, replaced=replaced))
+        await asyncio.gather(*(self._check(name) for name in self.names if name in living))
+        for actor in replaced:
+            await self._retire(actor)
+        return bool(old)
 
     async def _start(self, missing: Sequence[Desired]) -> None:
         """
         Start actors, a few at a time.
 
-        All at once, twenty new processes would share the cores, and none would be ready soon.
+        Twenty new processes at once would share the cores, and none would be ready soon.
         """
         for start in range(0, len(missing), STARTED_TOGETHER):
-            some = missing[start : start + STARTED_TOGETHER]
-            for one in some:
-                log.info("starting %s", one.name)
-                self._handles[one.name] = await asyncio.to_thread(
-                    ray_runtime.start, one, self._settings
+            group = missing[start : start + STARTED_TOGETHER]
+            for actor in group:
+                log.info("starting %s", actor.name)
+                self._handles[actor.name] = await asyncio.to_thread(
+                    ray_runtime.start, actor, self._settings
                 )
-            await asyncio.gather(*(self._ask(one.name, timeout_s=START_S) for one in some))
+            await asyncio.gather(*(self._read_status(actor.name, START_S) for actor in group))
 
-    async def _check(self, one: Desired) -> None:
-        """Ask an actor how it does, and start it anew when it is of no use for long."""
-        handle = await asyncio.to_thread(ray_runtime.find, one.name, self._settings)
+    async def _check(self, name: str) -> None:
+        """Read an actor's status, and restart an actor that did no work for too long."""
+        handle = await self._find(name)
         if handle is None:
             return  # it died since it was listed: the next round starts it
-        self._handles[one.name] = handle
-        answered = await self._ask(one.name)
-        if answered and not _is_stopped(self.statuses[one.name]):
-            self._useless_since_s.pop(one.name, None)
-            return
-        # Ray restarts what died; only what lives, and is of no use, is ours to end.
-        since_s = self._useless_since_s.setdefault(one.name, time.monotonic())
-        if time.monotonic() - since_s >= (STOPPED_S if answered else DEAF_S):
-            log.warning("%s %s: starting it anew", one.name, "rests" if answered else "is deaf")
-            del self._useless_since_s[one.name]
+        self._handles[name] = handle
+        await self._read_status(name)
+        reason = self._stalls.restart_reason(name, self.statuses[name], now_s=time.monotonic())
+        if reason:
+            log.warning("%s %s: restarting it", name, reason)
             handle.kill(restart=True)
 
-    async def _ask(self, name: str, *, timeout_s: float = ray_runtime.CALL_TIMEOUT_S) -> bool:
-        """Keep what an actor says of itself; return whether it answered."""
+    async def _read_status(self, name: str, timeout_s: float = ray_runtime.CALL_TIMEOUT_S) -> None:
         try:
             self.statuses[name] = await self._handles[name].call("status", timeout_s=timeout_s)
         except ActorUnreachable as error:
             log.debug("%s: %s", name, error)
             self.statuses[name] = {"state": "unreachable", "cause": str(error.args[0])}
-            return False
-        return True
 
     async def _retire(self, old: Outdated) -> None:
-        """Stop an actor of an older release, once nothing is lost when it goes."""
-        handle = await asyncio.to_thread(ray_runtime.find, old.name, self._settings)
+        """Stop an outdated actor, unless data would be lost without it."""
+        handle = await self._find(old.name)
         if handle is None:
             return
-        if old.successor is not None and old.kind not in EXCLUSIVE:
-            successor = self.statuses.get(old.successor.name)
-            if not is_up(successor):
-                return
-            # Who has no key has nothing to hand over, and its successor may have none either.
-            if not at_work(old.kind, successor) and not await _is_idle(handle):
-                return
+        decision = retirement(old, self.statuses)
+        if decision == "wait" or (decision == "if_idle" and not await _is_idle(handle)):
+            return
         log.info("retiring %s", old.name)
         await _end(old.name, handle, drain_s=self._settings.streams.drain_s)
 
     async def stop(self, kind: str, *, drain_s: float) -> list[str]:
         """Stop the actors of a kind; return the names of those that did not finish in time."""
-        names = [one.name for one in self._desired if one.kind == kind]
-        ended = await asyncio.gather(
-            *(_end(name, self._handles[name], drain_s=drain_s)
-              for name in names if name in self._handles)
-        )  # fmt: skip
-        return [name for name, finished in ended if not finished]
+        handles = {
+            actor.name: self._handles[actor.name]
+            for actor in self._desired
+            if actor.kind == kind and actor.name in self._handles
+        }
+        finished = await asyncio.gather(
+            *(_end(name, handle, drain_s=drain_s) for name, handle in handles.items())
+        )
+        return [name for name, in_time in zip(handles, finished, strict=True) if not in_time]
 
-    async def _show_metrics(self) -> None:
+    async def _export_metrics(self) -> None:
         while True:
-            await asyncio.sleep(FIGURES_S)
+            await asyncio.sleep(METRICS_S)
             try:
                 samples = await read_metrics(self._settings)
-            except Exception as error:  # Postgres is away, or has no schema yet
+            except Exception as error:  # Postgres is down, or has no schema yet
                 log.debug("no samples: %s", error)
                 samples = []
             if self._meter is None:
                 self._meter = Meter(generation=self._settings.ray.generation)
+                # Totals in Postgres survive restarts: what was counted before must not count again.
                 self._meter.begin(samples)
-            self._meter.show([*samples, *self._ups()])
+            ups = (
+                Sample("pipeline_actor_up", float(is_up(self.statuses.get(name))), {"actor": name})
+                for name in self.names
+            )
+            self._meter.show([*samples, *ups])
 
-    def _ups(self) -> list[Sample]:
-        return [
-            Sample("pipeline_actor_up", float(is_up(self.statuses.get(name))), {"actor": name})
-            for name in self.names
-        ]
+    async def _find(self, name: str) -> RayHandle | None:
+        return await asyncio.to_thread(ray_runtime.find, name, self._namespace)
 
-
-def is_up(status: object) -> bool:
-    """Say whether a status is one that the actor itself gave."""
-    return isinstance(status, dict) and status.get("state") != "unreachable"
-
-
-def _is_stopped(status: object) -> bool:
-    return isinstance(status, dict) and status.get("state") == "stopped"
+    @property
+    def _namespace(self) -> str:
+        return self._settings.ray.namespace
 
 
 async def _is_idle(handle: RayHandle) -> bool:
@@ -206,8 +183,8 @@ async def _is_idle(handle: RayHandle) -> bool:
     return isinstance(status, dict) and status.get("state") == "no_key"
 
 
-async def _end(name: str, handle: RayHandle, *, drain_s: float) -> tuple[str, bool]:
-    """Stop an actor in order, then end its process; return whether it finished in time."""
+async def _end(name: str, handle: RayHandle, *, drain_s: float) -> bool:
+    """Stop an actor, then end its process; return whether it finished in time."""
     finished = await handle.stop(name, drain_s=drain_s)
     handle.kill(restart=False)
-    return name, finished
+    return finished

@@ -1,1 +1,1 @@
-"""The read side: what was collected, and how collecting goes, over HTTP and WebSocket."""
+"""The collected data and the state of the pipeline, over HTTP and WebSocket. Read-only."""

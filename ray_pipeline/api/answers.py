@@ -1,4 +1,4 @@
-"""Answers as bytes: JSON with exact numbers, and errors of one shape."""
+"""Responses: JSON with exact numbers, and errors of one shape."""
 
 from collections.abc import Iterable
 
@@ -10,17 +10,18 @@ from starlette.responses import Response
 
 from ray_pipeline.errors import MigrationError, PipelineError, Unavailable
 
-RETRY_AFTER_S = "2"
+HEADERS = {503: {"Retry-After": "2"}, 401: {"WWW-Authenticate": "Bearer"}}
 JSON = "application/json"
+SHOWN_PROBLEMS = 5
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class NotFound(PipelineError):
-    """There is no such feed, symbol or job."""
+    """The feed, symbol or job does not exist."""
 
 
 class BadRequest(PipelineError):
-    """A question that cannot be answered as it was put."""
+    """A parameter is invalid."""
 
 
 STATUS: tuple[tuple[type[PipelineError], int], ...] = (
@@ -32,33 +33,28 @@ STATUS: tuple[tuple[type[PipelineError], int], ...] = (
 
 
 def encode(data: object) -> bytes:
-    """Return data as JSON; decimals as numbers with all their digits."""
+    """Encode data as JSON; decimals become numbers with all their digits."""
     return _encoder.encode(data)
 
 
 def answer(data: object, *, status: int = 200) -> Response:
-    """Return data as a JSON answer."""
+    """Return data as a JSON response."""
     return Response(encode(data), status, media_type=JSON)
 
 
 def joined(head: str, values: Iterable[str]) -> Response:
-    """Return an answer whose values are JSON already: `head` is the object up to the list."""
+    """Return a JSON object of `head`, its text up to a list, and values that are JSON already."""
     return Response(f"{head}{','.join(values)}]}}", media_type=JSON)
 
 
 def refusal(status: int, error: str, fix: str = "") -> Response:
-    """Return an error: what went wrong, and what to do about it."""
-    headers = {}
-    if status == 503:
-        headers["Retry-After"] = RETRY_AFTER_S
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    body = {"error": error, "fix": fix}
-    return Response(encode(body), status, headers=headers, media_type=JSON)
+    """Return an error response: what went wrong, and what to do about it."""
+    body = encode({"error": error, "fix": fix})
+    return Response(body, status, headers=HEADERS.get(status), media_type=JSON)
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Make every error an answer of that shape; what nobody foresaw says nothing of its cause."""
+    """Turn every error into such a response; an unforeseen error does not reveal its cause."""
     app.add_exception_handler(PipelineError, _foreseen)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -67,6 +63,7 @@ def add_handlers(app: FastAPI) -> None:
 
 async def _foreseen(_request: Request, error: Exception) -> Response:
     assert isinstance(error, PipelineError)
+    # An error of another class is a fault of the server, for example of its configuration.
     for kind, status in STATUS:
         if isinstance(error, kind):
             return refusal(status, str(error.args[0]), error.fix)
@@ -76,16 +73,17 @@ async def _foreseen(_request: Request, error: Exception) -> Response:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = [
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in list(error.errors())[:5]
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        for problem in list(error.errors())[:SHOWN_PROBLEMS]
     ]
     return refusal(422, "; ".join(problems), "GET /openapi.json describes every parameter")
 
 
 async def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return refusal(error.status_code, error.detail, "GET /openapi.json lists what there is")
+    return refusal(error.status_code, error.detail, "GET /openapi.json lists every route")
 
 
 async def _unforeseen(_request: Request, _error: Exception) -> Response:
-    # The server logs the error itself.
-    return refusal(500, "internal error", "the server's log tells more")
+    # uvicorn logs the error.
+    return refusal(500, "internal error", "read the server's log")

@@ -1,4 +1,4 @@
-"""The application: routes behind the gate, and what runs beside them."""
+"""The application: routes behind the auth middleware, and background tasks."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -14,9 +14,9 @@ from ray_pipeline import __version__
 from ray_pipeline.api import feed_routes, state_routes
 from ray_pipeline.api.admission import push
 from ray_pipeline.api.answers import add_handlers
-from ray_pipeline.api.auth import Gate
+from ray_pipeline.api.auth import AuthMiddleware
 from ray_pipeline.api.limits import Limits
-from ray_pipeline.api.services import at_work, make
+from ray_pipeline.api.services import background_tasks, make
 from ray_pipeline.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -24,12 +24,12 @@ STATIC = Path(__file__).parent / "static"
 
 def create_app(settings: Settings, *, token: str, limits: Limits | None = None) -> FastAPI:
     """
-    Return the application. It starts without its stores, and answers 503 until they come.
+    Return the application. It starts without its stores, and responds 503 until they are reachable.
 
     Args:
         settings: The settings; Postgres and Redis must be named.
-        token: What clients must show.
-        limits: Of WebSocket clients; None for the settings'.
+        token: The token that clients must present.
+        limits: For WebSocket clients; None to take them from the settings.
 
     Raises:
         ConfigurationError: If Postgres or Redis is not named.
@@ -43,21 +43,21 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with at_work(services):
+        async with background_tasks(services):
             yield
 
     app = FastAPI(
         title="ray-pipeline",
         version=__version__,
-        description="What was collected, and how collecting goes. Every request but /live needs "
-        "`Authorization: Bearer TOKEN`.",
+        description="The collected data and the state of the pipeline. Every request except /live "
+        "requires `Authorization: Bearer TOKEN`.",
         lifespan=lifespan,
-        # The usual pages of documentation load scripts from elsewhere.
+        # The documentation pages of FastAPI load scripts from another host.
         docs_url=None,
         redoc_url=None,
     )
     app.state.services = services
-    # First of all routes, and so the fastest to be found.
+    # Routes are matched in order: the busiest one comes first.
     app.router.routes.append(
         Route("/v1/feeds/{feed}/latest/{symbol}", feed_routes.latest_of_one, methods=["GET"])
     )
@@ -66,11 +66,13 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
     app.add_api_websocket_route("/ws/{feed}", push)
     app.add_api_route("/", _page, include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, include_in_schema=False)
-    # Not checked at the start: the API, and with it `up`, is of use without its page.
+    # Without a check of the folder: the API works without its page.
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
+    # The description builds the OpenAPI document, so that all routes must exist by now.
     add_handlers(app)
     _describe_token(app)
-    app.add_middleware(Gate, keeper=services.keeper)
+    app.add_middleware(AuthMiddleware, token_check=services.token_check)
+    # Added last, so outermost: a preflight request of a browser carries no token.
     if api.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -83,7 +85,7 @@ def create_app(settings: Settings, *, token: str, limits: Limits | None = None) 
 
 
 def _describe_token(app: FastAPI) -> None:
-    """Say in the document what the gate asks for; the gate stands before all routes."""
+    """Describe the token in the OpenAPI document; the middleware is not part of any route."""
     document = app.openapi()
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["token"] = {"type": "http", "scheme": "bearer"}

@@ -1,4 +1,4 @@
-"""Before any route: sizes and the token; after it: the headers that protect a browser."""
+"""Check sizes and the token before any route; add the headers that protect a browser."""
 
 import hmac
 from urllib.parse import parse_qs
@@ -25,23 +25,19 @@ SECURITY_HEADERS = [
 NO_STORE = (b"cache-control", b"no-store")
 
 
-class Keeper:
-    """Knows the token."""
+class TokenCheck:
+    """Compares tokens with the configured one."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     def accepts(self, offered: str) -> bool:
-        """Tell whether it is the token, in a time that does not depend on how much of it is."""
+        """Return whether a token is valid, in a time that does not depend on the token."""
+        # A comparison that ends at the first difference would reveal the token byte by byte.
         return hmac.compare_digest(offered.encode("utf-8", "replace"), self._token)
 
-    def admits(self, scope: Scope) -> bool | None:
-        """Tell whether a request may pass; None where it shows no token."""
-        offered = shown(scope)
-        return None if offered is None else self.accepts(offered)
 
-
-def shown(scope: Scope) -> str | None:
+def token_in(scope: Scope) -> str | None:
     """Return the token of the Authorization header or, for a WebSocket, of `?token=`."""
     kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token:
@@ -52,20 +48,20 @@ def shown(scope: Scope) -> str | None:
     return None
 
 
-class Gate:
+class AuthMiddleware:
     """
-    ASGI middleware: everything that is not public passes only with the token.
+    ASGI middleware that passes a request on if it is public or carries the token.
 
-    A WebSocket that shows a wrong token is refused before its handshake. One that shows none
-    passes, because a browser can show its token in the first message only: its route checks that.
+    A WebSocket with a wrong token is refused before its handshake. A WebSocket without a token
+    passes, because a browser can send it only in the first message: its route checks that.
     """
 
-    def __init__(self, app: ASGIApp, *, keeper: Keeper) -> None:
+    def __init__(self, app: ASGIApp, *, token_check: TokenCheck) -> None:
         self._app = app
-        self._keeper = keeper
+        self._token_check = token_check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what may not pass; hand on the rest."""
+        """Refuse a request, or pass it on to the application."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -83,14 +79,15 @@ class Gate:
         await (refused or self._app)(scope, receive, protected)
 
     def _refused(self, scope: Scope, *, public: bool) -> ASGIApp | None:
-        """Return what answers in place of the application; None for what may pass."""
+        """Return the response that refuses a request; None if it may pass."""
         answer = _too_large(scope) or self._without_token(scope, public=public)
         return _refuse_handshake if answer and scope["type"] == "websocket" else answer
 
     def _without_token(self, scope: Scope, *, public: bool) -> ASGIApp | None:
-        admitted = self._keeper.admits(scope)
-        may_come = public or (admitted is None and scope["type"] == "websocket")
-        if admitted or may_come:
+        token = token_in(scope)
+        if public or (token is None and scope["type"] == "websocket"):
+            return None
+        if token is not None and self._token_check.accepts(token):
             return None
         return refusal(
             401, "a valid token is needed", "send the header Authorization: Bearer TOKEN"
@@ -103,13 +100,14 @@ def _is_public(scope: Scope) -> bool:
 
 
 async def _refuse_handshake(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Have the server answer 403. ASGI could send a reason, but uvicorn logs that as an error."""
+    """Make the server respond 403. ASGI could send a body, but uvicorn logs that as an error."""
     await send({"type": "websocket.close"})
 
 
 def _too_large(scope: Scope) -> ASGIApp | None:
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
         return refusal(414, f"the URL is longer than {URL_LIMIT_BYTES} bytes")
+    # A chunked body has no size in advance, so that it could not be refused before it is read.
     headers = Headers(scope=scope)
     if "transfer-encoding" in headers:
         return refusal(411, "a body needs a Content-Length")

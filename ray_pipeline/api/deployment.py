@@ -1,8 +1,8 @@
 """
 The API on Ray Serve: `serve run ray_pipeline.api.deployment:app --name api`.
 
-Settings come from the replica's environment, as everywhere. Several replicas need one token, and so
-it must be set here.
+Settings come from the replica's environment. The token must be set, because all replicas need the
+same one.
 """
 
 from fastapi import FastAPI
@@ -13,8 +13,8 @@ from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.settings import load
 
 NAME = "api"
-# A WebSocket is one request that lasts; Serve's default of 5 would end the push at the fifth.
-MOST_AT_ONCE = 10_000
+# Serve counts an open WebSocket as one ongoing request: its default of 5 would refuse the sixth.
+MAX_ONGOING = 10_000
 
 
 def build() -> FastAPI:
@@ -35,10 +35,10 @@ def build() -> FastAPI:
 
 app = serve.deployment(
     name=NAME,
-    max_ongoing_requests=MOST_AT_ONCE,
+    max_ongoing_requests=MAX_ONGOING,
     ray_actor_options={"num_cpus": 0.5},
     health_check_period_s=10,
     graceful_shutdown_timeout_s=10,
-    # A URL may hold a token: no line of a log may hold the URL.
+    # A URL may contain a token: the log must not contain URLs.
     logging_config={"enable_access_log": False},
 )(serve.ingress(build)()).bind()

@@ -1,4 +1,4 @@
-"""Routes about what the feeds brought: latest values, history, bars."""
+"""Routes about collected data: latest values, history, bars."""
 
 from typing import Annotated
 
@@ -8,20 +8,10 @@ from starlette.responses import Response
 from ray_pipeline.api import cursor
 from ray_pipeline.api.answers import JSON, BadRequest, NotFound, answer, joined
 from ray_pipeline.api.examples import BAR, CURSOR, RECORD, VALUE, shows
-from ray_pipeline.api.parameters import (
-    After,
-    Feed,
-    Interval,
-    Limit,
-    Order,
-    Symbol,
-    Used,
-    symbols_in,
-)
-from ray_pipeline.api.services import Services, feed_called
+from ray_pipeline.api.parameters import Feed, Interval, Paging, Symbol, Used, symbols_in
+from ray_pipeline.api.services import Services, feed_named
 from ray_pipeline.api.socket import SYMBOL
 from ray_pipeline.catalog import FEEDS
-from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.storage.postgres import pages
 from ray_pipeline.stream.bars import INTERVALS
 
@@ -30,13 +20,13 @@ router = APIRouter(prefix="/v1/feeds", tags=["feeds"])
 
 async def latest_of_one(request: Request) -> Response:
     """
-    Return the latest value of one symbol; `X-Source` says which store had it.
+    Return the latest value of one symbol; the header `X-Source` names the store that had it.
 
-    Not a FastAPI handler: it is asked thousands of times a second, and declared parameters would
-    cost more than the answer.
+    This is the busiest route. It is not a FastAPI handler, because the validation of declared
+    parameters costs more than the response.
     """
     services: Services = request.app.state.services
-    spec = feed_called(request.path_params["feed"])
+    spec = feed_named(request.path_params["feed"])
     symbol = request.path_params["symbol"]
     if not SYMBOL.fullmatch(symbol):
         raise BadRequest("symbol: not a symbol", fix="for example AAPL, KRW-BTC")
@@ -52,17 +42,17 @@ async def latest_of_one(request: Request) -> Response:
     responses=shows(VALUE, 404, 422, 503),
 )
 async def describe_latest_of_one(
-    feed: Feed,  # noqa: ARG001 - only for the document: the route above answers
+    feed: Feed,  # noqa: ARG001 - only for the OpenAPI document: the route above is matched first
     symbol: Symbol,  # noqa: ARG001
     request: Request,
 ) -> Response:
-    """Redis is asked first, Postgres where Redis has nothing; `X-Source` says which answered."""
+    """Reads Redis, then Postgres if Redis has no value; the header `X-Source` names the store."""
     return await latest_of_one(request)
 
 
 @router.get("", summary="Every feed", responses=shows({"feeds": [{"name": "sp500"}]}, 503))
 async def feeds(services: Used) -> Response:
-    """Names, tables and topics of the feeds."""
+    """The names, tables and topics of the feeds."""
     prefix = services.settings.kafka.topic_prefix
     rows = [
         {
@@ -83,32 +73,34 @@ async def feeds(services: Used) -> Response:
     responses=shows({"feed": "sp500", "symbols": ["AAPL", "MSFT"]}, 404, 422, 503),
 )
 async def symbols(feed: Feed, services: Used) -> Response:
-    """Every symbol of which a value was ever stored, in order."""
+    """Every symbol that ever had a value, in order."""
     names, source = await services.stores.symbols(feed)
-    found = answer({"feed": feed.name, "symbols": names})
-    found.headers["X-Source"] = source
-    return found
+    response = answer({"feed": feed.name, "symbols": names})
+    response.headers["X-Source"] = source
+    return response
 
 
 @router.get(
     "/{feed}/latest",
-    summary="The latest values of all symbols, or of some",
+    summary="The latest values of all or of selected symbols",
     responses=shows({"feed": "sp500", "values": [VALUE]}, 404, 422, 503),
 )
 async def latest(
     feed: Feed,
     services: Used,
     symbols: Annotated[
-        str | None, Query(max_length=8_000, description="Only these: A,B.", examples=["AAPL,MSFT"])
+        str | None,
+        Query(max_length=8_000, description="Only these symbols: A,B.", examples=["AAPL,MSFT"]),
     ] = None,
 ) -> Response:
     """Values in the order of the symbols; a symbol without a value is left out."""
     names = symbols_in(symbols) if symbols else (await services.stores.symbols(feed))[0]
-    found = await services.stores.many(feed, names)
-    values = (found.values[name] for name in names if name in found.values)
-    reply = joined(f'{{"feed":"{feed.name}","values":[', values)
-    reply.headers["X-Source"] = found.source
-    return reply
+    latest_values = await services.stores.many(feed, names)
+    by_symbol = latest_values.values
+    texts = (by_symbol[name] for name in names if name in by_symbol)
+    response = joined(f'{{"feed":"{feed.name}","values":[', texts)
+    response.headers["X-Source"] = latest_values.source
+    return response
 
 
 @router.get(
@@ -116,32 +108,11 @@ async def latest(
     summary="A symbol's records, a page at a time",
     responses=shows({"rows": [RECORD], "next": CURSOR}, 404, 422, 503),
 )
-async def history(
-    feed: Feed,
-    symbol: Symbol,
-    services: Used,
-    after: After = None,
-    limit: Limit = 500,
-    order: Order = "oldest",
-) -> Response:
-    """By event time. Give `next` as `after` for the page that follows; null: that was the last."""
-    newest_first = order == "newest"
-    key: tuple[object, ...] | None = None
-    if after is not None:
-        time = cursor.moment(after)
-        key = (
-            cursor.read(after, cursor.RECORDS)
-            if time is None
-            else pages.time_key(to_ms(time), newest_first=newest_first)
-        )
-    rows = await services.stores.postgres.read(
-        lambda connection: pages.history(
-            connection, feed, symbol, after=key, limit=limit, newest_first=newest_first
-        )
-    )
-    full = len(rows) == limit
-    following = cursor.write(pages.record_key(feed, rows[-1])) if full else None
-    return answer({"feed": feed.name, "symbol": symbol, "rows": rows, "next": following})
+async def history(feed: Feed, symbol: Symbol, services: Used, paging: Paging) -> Response:
+    """By event time. Pass `next` as `after` to get the next page; null after the last page."""
+    request = paging.request(symbol, cursor.RECORDS)
+    page = await services.stores.postgres.read(pages.history, feed, request)
+    return _page({"feed": feed.name, "symbol": symbol}, page)
 
 
 @router.get(
@@ -150,29 +121,14 @@ async def history(
     responses=shows({"rows": [BAR], "next": CURSOR}, 404, 422, 503),
 )
 async def bars(
-    feed: Feed,
-    symbol: Symbol,
-    services: Used,
-    interval: Interval = "1m",
-    after: After = None,
-    limit: Limit = 500,
-    order: Order = "oldest",
+    feed: Feed, symbol: Symbol, services: Used, paging: Paging, interval: Interval = "1m"
 ) -> Response:
-    """Open, high, low, close and volume, by start; a time without a trade has no bar."""
-    start = None
-    if after is not None:
-        start = cursor.moment(after) or cursor.read(after, cursor.TIMES)
-    rows = await services.stores.postgres.read(
-        lambda connection: pages.bars(
-            connection,
-            feed,
-            symbol,
-            interval_s=INTERVALS[interval],
-            after=start,
-            limit=limit,
-            newest_first=order == "newest",
-        )
-    )
-    following = cursor.write(rows[-1]["start_at"]) if len(rows) == limit else None
-    head = {"feed": feed.name, "symbol": symbol, "interval": interval}
-    return answer(head | {"rows": rows, "next": following})
+    """Open, high, low, close and volume by start time; an interval without a trade has no bar."""
+    request, interval_s = paging.request(symbol, cursor.TIMES), INTERVALS[interval]
+    page = await services.stores.postgres.read(pages.bars, feed, request, interval_s=interval_s)
+    return _page({"feed": feed.name, "symbol": symbol, "interval": interval}, page)
+
+
+def _page(head: dict[str, object], page: pages.Page) -> Response:
+    next_page = None if page.next is None else cursor.write(page.next)
+    return answer(head | {"rows": page.rows, "next": next_page})

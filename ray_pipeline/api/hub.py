@@ -1,4 +1,4 @@
-"""One feed's push: one MGET an interval, however many clients listen."""
+"""The push of one feed: one MGET per interval, however many clients subscribe."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from ray_pipeline.api.client_queue import Full, Outbox, frame
+from ray_pipeline.api.client_queue import ClientQueue, QueueFull, frame
 from ray_pipeline.errors import CacheUnavailable
 
 log = logging.getLogger(__name__)
@@ -16,66 +16,81 @@ Interest = frozenset[str]
 
 
 class Client:
-    """A client of the hub: what it wants, and what it still has to hear."""
+    """
+    A client of the hub.
+
+    Attributes:
+        queue: The messages that wait for it.
+        interest: The symbols that it subscribed.
+        fresh: Symbols that it subscribed since the last round; it has no value of them yet.
+    """
 
     def __init__(self, feed: str) -> None:
-        self.outbox = Outbox(feed)
+        self.queue = ClientQueue(feed)
         self.interest: Interest = frozenset()
-        self.fresh: set[str] = set()  # wanted since the last round
+        self.fresh: set[str] = set()
 
 
 class Hub:
-    """Reads what anybody wants, and offers each client what changed of what it wants."""
+    """
+    Polls the subscribed symbols and offers each client the values that changed.
+
+    Each round reads the union of all subscriptions once and compares it with the round before.
+    Clients are grouped by equal subscriptions, because most clients of a page subscribe the same
+    symbols: a group needs one selection and one encoded message. A client that has new symbols
+    gets their current values as well, in a message of its own.
+    """
 
     def __init__(self, feed: str, read: Read, *, interval_s: float) -> None:
         self._feed = feed
         self._read = read
         self._interval_s = interval_s
-        self._listeners: dict[Interest, set[Client]] = {}
+        self._clients: dict[Interest, set[Client]] = {}
         self._last: dict[str, str] = {}
-        self.trouble = ""  # why there are no values, where there are none
+        self.trouble = ""  # why values cannot come; empty while they can
 
-    def want(self, client: Client, symbols: Collection[str]) -> None:
-        """Replace what a client wants; the values that it did not want before come next."""
+    def subscribe(self, client: Client, symbols: Collection[str]) -> None:
+        """Replace a client's subscriptions; the next round sends the values of new symbols."""
         interest = frozenset(symbols)
+        # New symbols need their current value even if it does not change. A symbol that was added
+        # and removed before the next round needs nothing.
         client.fresh = (client.fresh & interest) | (interest - client.interest)
-        client.outbox.forget(set(client.interest - interest))
-        self._leave(client)
+        client.queue.forget(set(client.interest - interest))
+        self.leave(client)
         client.interest = interest
         if interest:
-            self._listeners.setdefault(interest, set()).add(client)
+            self._clients.setdefault(interest, set()).add(client)
 
     def leave(self, client: Client) -> None:
-        """Forget a client."""
-        self._leave(client)
+        """Remove a client."""
+        group = self._clients.get(client.interest)
+        if group is not None:
+            group.discard(client)
+            if not group:
+                del self._clients[client.interest]
         client.interest = frozenset()
-
-    def _leave(self, client: Client) -> None:
-        there = self._listeners.get(client.interest)
-        if there is not None:
-            there.discard(client)
-            if not there:
-                del self._listeners[client.interest]
 
     @property
     def symbols(self) -> list[str]:
-        """What anybody wants, in order."""
-        return sorted(frozenset().union(*self._listeners))
+        """The symbols of all clients, in order."""
+        return sorted(frozenset().union(*self._clients))
 
     async def run(self) -> None:
-        """Do a round an interval, for ever; an outage of Redis is waited out."""
+        """Do one round per interval until cancelled; wait out an outage of Redis."""
         next_s = time.monotonic()
         while True:
+            # From the planned time, so that the interval does not grow by the time of a round. A
+            # late round starts at once, and rounds that were missed are not made up for.
             next_s = max(next_s + self._interval_s, time.monotonic())
             await asyncio.sleep(next_s - time.monotonic())
             try:
                 await self.round()
             except Exception:
-                # A round that failed for a reason nobody foresaw shall not end the push.
+                # The push must survive an unforeseen error: the next round may succeed.
                 log.exception("push of %s: a round failed", self._feed)
 
     async def round(self) -> None:
-        """Read once, and offer what changed."""
+        """Read once, and offer the changed values."""
         symbols = self.symbols
         try:
             values = await self._read(symbols) if symbols else []
@@ -85,29 +100,32 @@ class Hub:
         self._announce("")
         now = {s: v for s, v in zip(symbols, values, strict=True) if v is not None}
         changed = {s: v for s, v in now.items() if self._last.get(s) != v}
+        # Replaced, not merged: values of symbols without a subscription must not pile up.
         self._last = now
-        for interest, clients in list(self._listeners.items()):
+        for interest, clients in list(self._clients.items()):
             self._offer(interest, clients, changed)
 
     def _offer(self, interest: Interest, clients: set[Client], changed: dict[str, str]) -> None:
-        mine = {s: v for s, v in changed.items() if s in interest}
-        text = frame(self._feed, mine) if mine else ""
+        shared = {s: v for s, v in changed.items() if s in interest}
+        text = frame(self._feed, shared) if shared else ""
         for client in clients:
             if client.fresh:
-                news = mine | {s: self._last[s] for s in client.fresh & self._last.keys()}
+                # This client needs its own message; later rounds share the one of its group again.
+                values = shared | {s: self._last[s] for s in client.fresh & self._last.keys()}
                 client.fresh.clear()
-                if news:
-                    client.outbox.offer(news, frame(self._feed, news))
-            elif mine:
-                client.outbox.offer(mine, text)
+                if values:
+                    client.queue.offer(values, frame(self._feed, values))
+            elif shared:
+                client.queue.offer(shared, text)
 
     def _announce(self, trouble: str) -> None:
+        """Tell every client when an outage begins or ends."""
         if bool(trouble) == bool(self.trouble):
             return
         self.trouble = trouble
-        for client in set[Client]().union(*self._listeners.values()):
-            with contextlib.suppress(Full):  # its conversation ends by itself
-                client.outbox.say(status(trouble))
+        for client in set[Client]().union(*self._clients.values()):
+            with contextlib.suppress(QueueFull):  # its own session closes it
+                client.queue.say(status(trouble))
 
 
 def status(trouble: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What one client may do."""
+"""Limits of WebSocket clients."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ class Limits:
     Limits of WebSockets.
 
     Attributes:
-        clients: Most clients at one time; a socket is a client once its token has been checked.
-        unauthenticated: Most sockets at one time that have not shown a token yet.
-        refusals_per_s, refusals_burst: How many sockets that showed no valid token are told so
-            before they are closed. A farewell keeps a connection open until the other side answers
-            it, for ten seconds at most; the others are closed without one.
-        interval_s: Least time between two messages of values.
-        heartbeat_s: Longest silence.
-        slow_s: A client that takes longer than this to accept a message is let go.
-        close_s: How long a client may take to hear why it is let go.
-        token_s: How long a client may take to show its token.
-        symbols: Most subscriptions.
-        message_bytes: Largest message it may send.
-        messages_per_s, messages_burst: Most messages it may send.
+        clients: Maximum of clients; a socket is a client once its token has been checked.
+        unauthenticated: Maximum of sockets that have not sent a token yet.
+        refusals_per_s, refusals_burst: Sockets without a valid token that are closed with a reason.
+            Such a close keeps the connection until the other side confirms it, for ten seconds at
+            most; further sockets are dropped without a reason.
+        interval_s: Minimum time between two messages with values.
+        heartbeat_s: Maximum time between two messages.
+        slow_s: A client that takes longer to accept a message is closed.
+        close_s: How long a client may take to confirm the close.
+        token_s: How long a client may take to send its token.
+        symbols: Maximum of subscriptions.
+        message_bytes: Maximum size of a message from a client.
+        messages_per_s, messages_burst: Maximum rate of messages from a client.
     """
 
     clients: int = 2_000
@@ -39,8 +39,8 @@ class Limits:
     messages_burst: int = 50
 
 
-class Allowance:
-    """A bucket of messages that fills with time."""
+class TokenBucket:
+    """A token bucket: `burst` tokens at first, refilled at `per_s` tokens a second."""
 
     def __init__(self, *, per_s: float, burst: int) -> None:
         self._per_s = per_s
@@ -49,7 +49,8 @@ class Allowance:
         self._at_s = 0.0
 
     def take(self, *, now_s: float) -> bool:
-        """Take one; False when there is none."""
+        """Take one token; return False if the bucket is empty."""
+        # Refilled on demand from the time that passed: no timer, and no cost for an idle client.
         self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
         if self._left < 1.0:

@@ -13,7 +13,7 @@ DRAIN_S = 5
 
 
 def token_of(settings: Settings) -> tuple[str, bool]:
-    """Return the token, and whether it was made up because the settings have none."""
+    """Return the token, and whether it was generated because the settings contain none."""
     if settings.api.token is not None:
         return settings.api.token.get_secret_value(), False
     return secrets.token_urlsafe(24), True
@@ -27,11 +27,11 @@ def server(settings: Settings, *, token: str, limits: Limits | None = None) -> u
         port=settings.api.port,
         http=BoundedProtocol,
         loop="none",
-        # A URL may hold a token: no line of the log may hold the URL.
+        # A URL may contain a token: the log must not contain URLs.
         access_log=False,
         log_level="warning",
         server_header=False,
-        # A second's values compress well, but a thousand times a second that is a core's work.
+        # Compression of the push for a thousand clients would use a whole core.
         ws_per_message_deflate=False,
         ws_max_size=(limits or Limits()).message_bytes,
         timeout_keep_alive=KEEP_ALIVE_S,

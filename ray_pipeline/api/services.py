@@ -1,42 +1,44 @@
-"""Everything the routes need, made once a process."""
+"""What the routes use; created once per process."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ray_pipeline.api.answers import NotFound
-from ray_pipeline.api.auth import Keeper
+from ray_pipeline.api.auth import TokenCheck
 from ray_pipeline.api.hub import Hub
-from ray_pipeline.api.limits import Allowance, Limits
+from ray_pipeline.api.limits import Limits, TokenBucket
 from ray_pipeline.api.lobby import Lobby
-from ray_pipeline.api.throughput import Samples
-from ray_pipeline.api.ttl_cache import Memo
-from ray_pipeline.api.value_source import Stores
+from ray_pipeline.api.throughput import ThroughputHistory
+from ray_pipeline.api.ttl_cache import TtlCache
+from ray_pipeline.api.value_source import ValueSource
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.observe.status import FeedRow, Status
+from ray_pipeline.observe.status import Status
 from ray_pipeline.providers import PROVIDERS
 from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.postgres import freshness
-from ray_pipeline.storage.postgres.freshness import Freshness
+from ray_pipeline.storage.postgres import freshness_rows
+from ray_pipeline.storage.postgres.freshness_rows import Freshness
 from ray_pipeline.storage.postgres.pool import Pool
 from ray_pipeline.storage.postgres.quota_rows import QuotaRow, read_quotas
-from ray_pipeline.storage.postgres.status_rows import read_feed_rows, status_on
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows, read_status
 from ray_pipeline.storage.redis.latest_reader import LatestReader
 
-SHORT_S, LONG_S = 1.0, 5.0  # how old an answer about the pipeline itself may be
+STATUS_TTL_S = 1.0
+SLOW_TTL_S = 5.0  # for what changes slowly
 POOL_SIZE = 8
 BY_NAME: Mapping[str, FeedSpec] = {spec.name: spec for spec in FEEDS}
 
 
-def feed_called(name: str) -> FeedSpec:
+def feed_named(name: str) -> FeedSpec:
     """
     Return the feed of that name.
 
     Raises:
-        NotFound: If there is none.
+        NotFound: If the feed does not exist.
     """
     spec = BY_NAME.get(name)
     if spec is None:
@@ -50,84 +52,75 @@ class Services:
     What the routes use.
 
     Attributes:
-        lobby: WebSockets that have not shown a token yet.
-        refusals: How many of those that showed no valid token are told so.
-        clients: How many WebSockets have shown one, and are open.
+        lobby: WebSockets that have not sent a token yet.
+        refusals: The rate at which sockets without a valid token are closed with a reason.
+        clients: The number of open WebSockets with a valid token.
     """
 
     settings: Settings
-    keeper: Keeper
+    token_check: TokenCheck
     limits: Limits
-    stores: Stores
+    stores: ValueSource
     hubs: Mapping[str, Hub]
-    samples: Samples
-    status: Memo[Status]
-    quotas: Memo[list[QuotaRow]]
-    freshness: Memo[list[Freshness]]
+    throughput: ThroughputHistory
+    status: TtlCache[Status]
+    quotas: TtlCache[list[QuotaRow]]
+    freshness: TtlCache[list[Freshness]]
     lobby: Lobby
-    refusals: Allowance
+    refusals: TokenBucket
     clients: int = 0
 
 
 def make(settings: Settings, *, token: str, limits: Limits) -> Services:
-    """Return the services; nothing is connected yet, so that the API starts without its stores."""
+    """Create the services. They connect on demand, so the API starts without its stores."""
     pool = Pool(settings.postgres_dsn(), size=POOL_SIZE, name="ray-pipeline api")
-    stores = Stores(LatestReader(settings.redis_url()), pool)
-    keys = fingerprints(settings)
-    counts = {one.name: len(settings.keys(one.name)) for one in PROVIDERS}
-    stream_keys = len(settings.stream_keys())
+    stores = ValueSource(LatestReader(settings.redis_url()), pool)
+    counts = {provider.name: len(settings.keys(provider.name)) for provider in PROVIDERS}
 
-    async def status() -> Status:
-        return await pool.read(lambda open_: status_on(open_, finnhub_keys=stream_keys))
+    # Every open page polls these: the caches bound the load on Postgres.
+    status = TtlCache[Status](
+        partial(pool.read, read_status, finnhub_keys=len(settings.stream_keys())),
+        ttl_s=STATUS_TTL_S,
+    )
+    quotas = TtlCache[list[QuotaRow]](
+        partial(pool.read, read_quotas, fingerprints(settings), speed=settings.jobs.speed),
+        ttl_s=SLOW_TTL_S,
+    )
 
-    async def rows() -> list[FeedRow]:
-        return await pool.read(read_feed_rows)
-
-    async def quotas() -> list[QuotaRow]:
-        speed = settings.jobs.speed
-        return await pool.read(lambda open_: read_quotas(open_, keys, speed=speed))
-
-    known_status = Memo(status, ttl_s=SHORT_S)
-
-    async def fresh() -> list[Freshness]:
-        page = await known_status.get()
-        feeds = {row.feed: row for row in page.feeds}
-        jobs = await pool.read(
-            lambda open_: freshness.of_jobs(open_, keys=counts, scheduled=settings.jobs.enabled)
-        )
-        return [*freshness.of_feeds(feeds, page.shards), *jobs]
+    async def freshness() -> list[Freshness]:
+        # The feeds come from the cached status, so that `/why` and `/v1/health` agree.
+        jobs = await pool.read(freshness_rows.of_jobs, keys=counts, scheduled=settings.jobs.enabled)
+        return [*freshness_rows.of_feeds(await status.get()), *jobs]
 
     return Services(
         settings=settings,
-        keeper=Keeper(token),
+        token_check=TokenCheck(token),
         limits=limits,
         stores=stores,
-        hubs={spec.name: _hub(spec, stores, limits) for spec in FEEDS},
-        samples=Samples(rows),
-        status=known_status,
-        quotas=Memo(quotas, ttl_s=LONG_S),
-        freshness=Memo(fresh, ttl_s=LONG_S),
+        hubs={
+            spec.name: Hub(
+                spec.name, partial(stores.redis.many, spec), interval_s=limits.interval_s
+            )
+            for spec in FEEDS
+        },
+        throughput=ThroughputHistory(partial(pool.read, read_feed_rows)),
+        status=status,
+        quotas=quotas,
+        freshness=TtlCache(freshness, ttl_s=SLOW_TTL_S),
         lobby=Lobby(limits.unauthenticated),
-        refusals=Allowance(per_s=limits.refusals_per_s, burst=limits.refusals_burst),
-    )
-
-
-def _hub(spec: FeedSpec, stores: Stores, limits: Limits) -> Hub:
-    return Hub(
-        spec.name,
-        lambda symbols: stores.redis.many(spec, symbols),
-        interval_s=limits.interval_s,
+        refusals=TokenBucket(per_s=limits.refusals_per_s, burst=limits.refusals_burst),
     )
 
 
 @contextlib.asynccontextmanager
-async def at_work(services: Services) -> AsyncIterator[None]:
-    """Run what runs beside the routes, and close the connections at the end."""
+async def background_tasks(services: Services) -> AsyncIterator[None]:
+    """Run the hubs and the throughput history during a block, then close all connections."""
     tasks = [asyncio.create_task(hub.run()) for hub in services.hubs.values()]
-    tasks.append(asyncio.create_task(services.samples.run()))
+    tasks.append(asyncio.create_task(services.throughput.run()))
     try:
         yield
     finally:
+        # The tasks first: they use the connections.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""A value that many ask for and that is made at most once in a while."""
+"""One value that many requests share and that is computed at most once in a period."""
 
 import asyncio
 import time
@@ -10,39 +10,42 @@ from ray_pipeline.errors import PipelineError
 T = TypeVar("T")
 
 
-class Memo(Generic[T]):
+class TtlCache(Generic[T]):
     """
-    Remembers for `ttl_s` what `make` returned or raised.
+    Caches the result of `make`, or the PipelineError that it raised, for `ttl_s` seconds.
 
-    However many pages are open, a store is asked once; an outage is not made worse by the queue of
-    those who want to see it.
+    The load on the stores does not depend on the number of clients. The error is cached too:
+    otherwise each client would wait for its own timeout while a store is down.
     """
 
     def __init__(self, make: Callable[[], Awaitable[T]], *, ttl_s: float) -> None:
         self._make = make
         self._ttl_s = ttl_s
-        self._turn = asyncio.Lock()
-        self._until_s = float("-inf")
+        self._lock = asyncio.Lock()
+        self._expires_at_s = float("-inf")
         self._value: T | None = None
         self._error: PipelineError | None = None
 
     async def get(self) -> T:
         """
-        Return the value.
+        Return the cached value, or compute it.
 
         Raises:
-            PipelineError: What `make` raised.
+            PipelineError: The error of `make`.
         """
-        async with self._turn:
-            if time.monotonic() >= self._until_s:
-                await self._remake()
+        # Requests that arrive during a computation wait here and then share its result.
+        async with self._lock:
+            if time.monotonic() >= self._expires_at_s:
+                await self._refresh()
         if self._error is not None:
+            # Without the old traceback: it would grow by each request that raises the error.
             raise self._error.with_traceback(None)
         return self._value  # type: ignore[return-value]  # T may itself be optional
 
-    async def _remake(self) -> None:
+    async def _refresh(self) -> None:
         try:
             self._value, self._error = await self._make(), None
         except PipelineError as error:
             self._value, self._error = None, error
-        self._until_s = time.monotonic() + self._ttl_s
+        # From the end of the computation: a slow store is not read again at once.
+        self._expires_at_s = time.monotonic() + self._ttl_s

@@ -1,4 +1,4 @@
-"""Where values come from: Redis first, Postgres where Redis has none or is away."""
+"""Latest values from Redis; from Postgres if Redis has none or cannot be reached."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from ray_pipeline.storage.redis.latest_reader import LatestReader
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Values by symbol, JSON texts, and which store had them: redis, postgres, or both."""
+class LatestValues:
+    """Values by symbol as JSON texts, and the stores that had them: redis, postgres, or both."""
 
     values: dict[str, str]
     source: str
 
 
-class Stores:
-    """Both stores."""
+class ValueSource:
+    """Reads latest values from both stores."""
 
     def __init__(self, redis: LatestReader, postgres: Pool) -> None:
         self.redis = redis
@@ -32,50 +32,46 @@ class Stores:
 
     async def one(self, spec: FeedSpec, symbol: str) -> tuple[str | None, str]:
         """
-        Return a symbol's latest value and the store that had it.
+        Return a symbol's latest value, None if it has none, and the store that was read.
 
         Raises:
-            DatabaseUnavailable: If Redis has none and Postgres cannot be asked.
+            DatabaseUnavailable: If Redis has no value and Postgres cannot be read.
         """
+        outage: CacheUnavailable | None = None
         try:
-            value = await self.redis.one(spec, symbol)
-        except CacheUnavailable as error:
-            found = await self._from_postgres(spec, [symbol], error)
-        else:
-            if value is not None:
+            if (value := await self.redis.one(spec, symbol)) is not None:
                 return value, "redis"
-            found = await self._from_postgres(spec, [symbol], None)
-        return found.get(symbol), "postgres"
+        except CacheUnavailable as error:
+            outage = error
+        return (await self._from_postgres(spec, [symbol], outage)).get(symbol), "postgres"
 
-    async def many(self, spec: FeedSpec, symbols: Sequence[str]) -> Found:
+    async def many(self, spec: FeedSpec, symbols: Sequence[str]) -> LatestValues:
         """
         Return symbols' latest values; symbols without one are left out.
 
         Raises:
-            DatabaseUnavailable: If Redis lacks one and Postgres cannot be asked.
+            DatabaseUnavailable: If Redis lacks a value and Postgres cannot be read.
         """
         try:
             values = await self.redis.many(spec, symbols)
         except CacheUnavailable as error:
-            return Found(await self._from_postgres(spec, symbols, error), "postgres")
-        found = {
-            symbol: value
-            for symbol, value in zip(symbols, values, strict=True)
-            if value is not None
-        }
-        missing = [symbol for symbol in symbols if symbol not in found]
+            return LatestValues(await self._from_postgres(spec, symbols, error), "postgres")
+        # Redis keeps values for a limited time: symbols that are quiet for longer are in
+        # Postgres only.
+        cached = {s: v for s, v in zip(symbols, values, strict=True) if v is not None}
+        missing = [symbol for symbol in symbols if symbol not in cached]
         if not missing:
-            return Found(found, "redis")
-        more = await self._from_postgres(spec, missing, None)
-        sources = [name for name, some in (("redis", found), ("postgres", more)) if some]
-        return Found(found | more, ",".join(sources) or "postgres")
+            return LatestValues(cached, "redis")
+        stored = await self._from_postgres(spec, missing, None)
+        sources = [name for name, part in (("redis", cached), ("postgres", stored)) if part]
+        return LatestValues(cached | stored, ",".join(sources) or "postgres")
 
     async def symbols(self, spec: FeedSpec) -> tuple[list[str], str]:
         """
-        Return the symbols of which there is a value, in order, and the store that said so.
+        Return the symbols that have a value, in order, and the store that was read.
 
         Raises:
-            DatabaseUnavailable: If neither store can be asked.
+            DatabaseUnavailable: If neither store can be read.
         """
         outage: CacheUnavailable | None = None
         try:
@@ -84,7 +80,7 @@ class Stores:
         except CacheUnavailable as error:
             outage = error
         try:
-            names = await self.postgres.read(lambda connection: symbols_of(connection, spec))
+            names = await self.postgres.read(symbols_of, spec)
         except DatabaseUnavailable as error:
             raise _both(error, outage) from error
         return names, "postgres"
@@ -93,9 +89,7 @@ class Stores:
         self, spec: FeedSpec, symbols: Sequence[str], outage: CacheUnavailable | None
     ) -> dict[str, str]:
         try:
-            return await self.postgres.read(
-                lambda connection: newest_values(connection, spec, symbols)
-            )
+            return await self.postgres.read(newest_values, spec, symbols)
         except DatabaseUnavailable as error:
             raise _both(error, outage) from error
 

@@ -17,10 +17,10 @@ From = Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]
 @command
 async def backup(file: To) -> int:
     """
-    Write everything that is in Postgres to one file, while everything goes on running.
+    Write the whole database to one file, while the pipeline runs.
 
-    Rows and Kafka's offsets are of one moment: what is not in the file is still in Kafka, for as
-    long as its topics keep it. The file is read through once before it gets its name.
+    Rows and Kafka offsets are of one moment: later records are still in Kafka, for as long as its
+    topics retain them. The file is verified before it gets its name.
     """
     size_bytes = await files.backup(load().postgres_dsn(), file)
     typer.echo(f"{file}: {size_bytes / MIB:.1f} MiB")
@@ -30,10 +30,10 @@ async def backup(file: To) -> int:
 @command
 async def restore(file: From) -> int:
     """
-    Fill an empty database from a backup, all of it or nothing.
+    Fill an empty database from a backup, completely or not at all.
 
-    Nothing else may write to it meanwhile. The next `up` stores what Kafka has beyond the backup,
-    each record once, and rebuilds Redis.
+    No other program may write to it meanwhile. The next `up` stores the records in Kafka that are
+    newer than the backup, each once, and rebuilds Redis.
     """
     tables = await files.restore(load().postgres_dsn(), file)
     typer.echo(f"restored {tables} tables; start the pipeline, then look at `ray-pipeline audit`")

@@ -224,7 +224,7 @@ async def why(
     if as_json:
         print_json(
             [
-                {"job": answer.job, "fresh": answer.fresh, "why": answer.sentence}
+                {"job": answer.name, "fresh": answer.fresh, "why": answer.sentence}
                 for answer in answers
             ]
         )

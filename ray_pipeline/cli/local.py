@@ -1,4 +1,4 @@
-"""`ray-pipeline local`: the embedded servers alone."""
+"""`ray-pipeline local`: the embedded servers without the pipeline."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ FAILED = 2
 local_app = typer.Typer(
     name="local",
     help="The embedded Postgres, Valkey and broker, without the pipeline. "
-    "They live in PIPELINE_HOME and go on until `local down`.",
+    "Their data is in PIPELINE_HOME, and they run until `local down`.",
     no_args_is_help=True,
 )
 
@@ -29,7 +29,7 @@ BrokerOption = Annotated[
     str | None,
     typer.Option(
         help="'tansu' (memory only: a restart forgets all records) or 'kafka' (durable; needs "
-        "Java and, once, Maven). Default: the one used here last, tansu at first.",
+        "Java and, once, Maven). Default: the broker of the last start, at first tansu."
     ),
 ]
 
@@ -37,9 +37,9 @@ BrokerOption = Annotated[
 @local_app.command("up")
 def local_up(broker: BrokerOption = None) -> None:
     """
-    Start the servers, or find them running.
+    Start the servers that do not run yet.
 
-    Then point a shell at them: eval "$(ray-pipeline local env)"
+    To use them from a shell: eval "$(ray-pipeline local env)"
     """
     with _errors_as_text():
         stack.up(stack.home(), broker=check_broker(broker), on_progress=_say)
@@ -51,7 +51,7 @@ def local_up(broker: BrokerOption = None) -> None:
 @local_app.command("env")
 def local_env() -> None:
     """
-    Print the variables that point at the running servers and at Ray, for a shell.
+    Print the variables with which a shell uses the running servers and Ray.
 
     They contain passwords. Use: eval "$(ray-pipeline local env)". Then `ray job submit`, `ray list
     actors` and the like reach the pipeline's Ray cluster with its token.
@@ -65,12 +65,12 @@ def local_env() -> None:
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
     if "RAY_AUTH_TOKEN_PATH" in variables:
-        # Ray would prefer this one, and it is of another cluster.
+        # Ray prefers this variable, which belongs to another cluster.
         typer.echo("unset RAY_AUTH_TOKEN")
 
 
 def _ray_variables(home: Path) -> Mapping[str, str]:
-    """Return what the pipeline that runs in a home says of its Ray cluster, nothing without one."""
+    """Return Ray's variables of the pipeline that runs in a home; none if no pipeline runs."""
     pipeline = announced(home)
     return pipeline.ray_environment if pipeline is not None else {}
 
@@ -80,10 +80,10 @@ def _ray_variables(home: Path) -> Mapping[str, str]:
 )
 def local_psql(context: typer.Context) -> None:
     """
-    Open the database in psql; what follows goes to psql.
+    Open the database in psql; further arguments are passed to psql.
 
-    It is that of PIPELINE_POSTGRES__DSN, else the embedded one. Example: ray-pipeline local psql -c
-    "SELECT count(*) FROM sp500_websocket_trades"
+    The database is that of PIPELINE_POSTGRES__DSN, or else the embedded one. Example: ray-pipeline
+    local psql -c "SELECT count(*) FROM sp500_websocket_trades"
     """
     with _errors_as_text():
         program = find("psql")
@@ -104,30 +104,30 @@ def _dsn() -> str:
 
 @local_app.command("down")
 def local_down() -> None:
-    """Stop the servers. Their data stay, except what a memory-only broker held."""
+    """Stop the servers. Their data is kept, except that of a broker in memory."""
     with _errors_as_text(), stack.claim(stack.home()):
         stack.down(stack.home(), on_progress=_say)
 
 
 @local_app.command("status")
 def local_status() -> None:
-    """Say which servers run, where, and where their logs are."""
+    """Show which servers run, their ports, and their logs."""
     with _errors_as_text():
-        known = read_state(stack.home())
+        servers = read_state(stack.home())
     _say(f"home: {stack.home()}")
-    for kind, server in known.items():
+    for kind, server in servers.items():
         where = f"127.0.0.1:{server.port}, pid {server.pid}" if server.alive else "not running"
         typer.echo(f"{kind:10}{where}, log {stack.log_file(stack.home(), kind)}")
-    if not known:
+    if not servers:
         _say("no server was started here; start them with `ray-pipeline local up`")
 
 
 def check_broker(name: str | None) -> stack.Broker | None:
     """
-    Return the broker that a user named.
+    Return the broker of that name.
 
     Raises:
-        typer.BadParameter: If there is no such broker.
+        typer.BadParameter: If the broker does not exist.
     """
     match name:
         case None | "tansu" | "kafka":
@@ -136,7 +136,7 @@ def check_broker(name: str | None) -> stack.Broker | None:
 
 
 def _say(line: str) -> None:
-    """Print progress where it does not get between a command's data."""
+    """Print progress to stderr, apart from the data of a command."""
     typer.echo(line, err=True)
 
 

@@ -10,7 +10,7 @@ from typer.main import get_command, get_group
 
 from ray_pipeline import __version__
 
-# Name: the module that has it, and the function or the group there.
+# The module of each command, and its function or its group of commands.
 COMMANDS = {
     "up": "ray_pipeline.cli.up:up",
     "demo": "ray_pipeline.cli.up:demo",
@@ -41,30 +41,32 @@ COMMANDS = {
 }
 
 
-class _WhenAsked(UserDict[str, Any]):  # of click's commands, for which typer has no public type
-    """Commands by name, each imported when it is looked up: all of them take two seconds."""
+class _LazyCommands(UserDict[str, Any]):  # typer has no public type for click's commands
+    """Commands by name, each imported on lookup: importing all of them takes two seconds."""
 
     def __getitem__(self, name: str) -> Any:
-        if isinstance(found := super().__getitem__(name), str):
-            found = self[name] = _load(found)
-            found.name = name
-        return found
+        command = super().__getitem__(name)
+        if isinstance(command, str):
+            command = self[name] = _load(command)
+            command.name = name
+        return command
 
 
-def _load(place: str) -> Any:
-    module, _, name = place.partition(":")
-    found = getattr(import_module(module), name)
-    if isinstance(found, typer.Typer):
-        return get_group(found)
-    alone = typer.Typer(add_completion=False)
-    alone.command()(found)
-    return get_command(alone)
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    target = getattr(import_module(module), name)
+    if isinstance(target, typer.Typer):
+        return get_group(target)
+    # Typer builds click commands only for an application: one is created for this function.
+    application = typer.Typer(add_completion=False)
+    application.command()(target)
+    return get_command(application)
 
 
 class _Commands(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = _WhenAsked({**self.commands, **COMMANDS})
+        self.commands = _LazyCommands({**self.commands, **COMMANDS})
 
 
 app = typer.Typer(
@@ -79,7 +81,7 @@ app = typer.Typer(
 
 @app.callback()
 def _options() -> None:
-    """Typer makes a group only of what has a callback or two commands of its own."""
+    """Make this application a group: Typer does so only with a callback or two commands."""
 
 
 @app.command()

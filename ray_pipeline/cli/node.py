@@ -1,4 +1,4 @@
-"""`ray-pipeline drain-node`: what a pod does before it ends."""
+"""`ray-pipeline drain-node`: the hook that a pod runs before it ends."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from ray_pipeline.cli.common import command
 
 DrainSeconds = Annotated[
     float | None,
-    typer.Option("--for", min=1, help="Wait so many seconds. Default: PIPELINE_STREAMS__DRAIN_S."),
+    typer.Option("--for", min=1, help="Seconds to wait. Default: PIPELINE_STREAMS__DRAIN_S."),
 ]
 
 
@@ -22,11 +22,11 @@ NodeId = Annotated[
 @command
 async def drain_node(seconds: DrainSeconds = None, node: NodeId = "") -> int:
     """
-    Stop the actors of a Ray node, before the node ends.
+    Stop the actors of a Ray node before the node ends.
 
-    A hook for `preStop` of a pod: what they hold goes to Kafka and Postgres, and their leases are
-    free at once. Where the node goes on all the same, the supervisor starts them again after a
-    minute. Exit status: 1 if one did not finish in time.
+    A hook for `preStop` of a pod: the actors flush their data to Kafka and Postgres and release
+    their leases. If the node does not end, the supervisor restarts them after a minute. Exit
+    status: 1 if an actor did not finish in time.
     """
     settings = settings_module.load()
     stopped = await drain(settings, drain_s=seconds or settings.streams.drain_s, node=node)

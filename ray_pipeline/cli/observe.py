@@ -1,8 +1,7 @@
-"""Commands that look: audit, status, gaps, doctor; and migrate."""
+"""Commands that inspect the pipeline: audit, status, gaps, doctor; and migrate."""
 
 import asyncio
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -33,7 +32,7 @@ from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.gap_rows import list_gaps
 from ray_pipeline.storage.postgres.quota_rows import read_quotas
 from ray_pipeline.storage.postgres.runs import last_runs
-from ray_pipeline.storage.postgres.status_rows import feed_rows, read_status
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows, read_status
 from ray_pipeline.timestamps import in_utc
 
 RATE_SAMPLE_S = 1.0
@@ -54,11 +53,11 @@ async def audit(
     Prove that every published record is stored once, or say what is unexplained.
 
     Producers number their records. The audit compares those numbers with the rows in Postgres, the
-    values in Redis, and the rows of gaps and dead_letters. It may run while everything runs: it
-    judges what was published before it began.
+    values in Redis, and the rows of gaps and dead_letters. It may run while the pipeline runs: it
+    judges the records that were published before it began.
 
-    Exit status: 0 when everything is explained, 1 when something is missing, doubled, uncounted, or
-    newer in Postgres than in Redis, or when a store cannot be reached, 2 when it could not begin.
+    Exit status: 0 if everything is explained; 1 if records are missing, duplicated, uncounted, or
+    newer in Postgres than in Redis, or if a store cannot be reached; 2 if it could not begin.
     """
     verdict = await run_audit(load(), wait_s=wait)
     if as_json:
@@ -71,19 +70,18 @@ async def audit(
 @command
 async def status(*, as_json: AsJson = False) -> int:
     """
-    Show one page: what runs, how fast, how far behind, and which symbols nobody collects and why;
-    how each batch job ended last, and what every key has used and has left.
+    Show the state of feeds, producers, consumers, batch jobs and quotas on one page.
 
-    Rates are what was stored in one second, so the command takes about that long. It counts no
-    history and may be called as often as you like.
+    It names the symbols that no producer collects, with the reason. Rates are measured over one
+    second, so the command takes about that long. It scans no history and may be called often.
     """
     settings = load()
     dsn, keys = settings.postgres_dsn(), keys_in_use(settings)
-    before = await feed_rows(dsn)
-    await asyncio.sleep(RATE_SAMPLE_S)
-    page = await read_status(dsn, finnhub_keys=keys.streams)
-    page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
     async with session(dsn, name="status") as connection:
+        before = await read_feed_rows(connection)
+        await asyncio.sleep(RATE_SAMPLE_S)
+        page = await read_status(connection, finnhub_keys=keys.streams)
+        page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
         last = await last_runs(connection)
         quotas = await read_quotas(connection, keys.by_provider, speed=keys.speed)
     if as_json:
@@ -106,10 +104,10 @@ async def gaps(
     as_json: AsJson = False,
 ) -> int:
     """
-    List what could not be collected: which shard and symbols, from when to when, and why.
+    List the data that could not be collected: shard, symbols, time and cause.
 
-    Producers report every disconnection; a run of numbers that was published and never arrived is
-    listed as kind 'sequence'.
+    Producers report every disconnection. A range of numbers that was published and never arrived
+    has the kind 'sequence'.
     """
     name, moment = check_feed(feed), _moment(since)
     async with session(load().postgres_dsn(), name="gaps") as connection:
@@ -125,19 +123,21 @@ async def gaps(
 async def migrate(
     *,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit 1 if something is pending.")
+        bool, typer.Option("--check", help="Change nothing; exit 1 if a migration is pending.")
     ] = False,
 ) -> int:
     """
-    Bring the database's schema up to date and make the monthly partitions ahead.
+    Bring the database's schema up to date and create the monthly partitions ahead.
 
-    Safe to repeat, and from several machines at once: each file is applied once, whole or not.
+    It may be repeated, also from several machines at once: each file is applied once, completely
+    or not at all.
     """
     dsn = load().postgres_dsn()
     if check:
         async with session(dsn, name="migrate") as connection:
             pending = await unapplied(connection)
-        _print_lines(f"pending: {name}" for name in pending)
+        for name in pending:
+            typer.echo(f"pending: {name}")
         return 1 if pending else 0
     if not await apply_migrations(dsn, on_progress=lambda name: typer.echo(f"applied {name}")):
         typer.echo("up to date")
@@ -147,11 +147,11 @@ async def migrate(
 @command
 async def doctor(*, as_json: AsJson = False) -> int:
     """
-    Check every dependency, and say for each failure what mends it.
+    Check every dependency, and show the fix of each failure.
 
-    Python, Ray and its auth mode, disk, Postgres (version, schema, partitions, clock), Redis
-    (writable, evicts nothing), Kafka (reachable, topics), API keys. Java and Maven are only
-    mentioned. Exit status 1 when something failed; warnings do not count.
+    It checks Python, Ray and its auth mode, disk, Postgres (version, schema, partitions, clock),
+    Redis (writable, no eviction), Kafka (reachable, topics) and API keys. Java and Maven are listed
+    only. Exit status: 1 if a check failed; warnings do not count.
     """
     checks = await examine(load(), home=home())
     if as_json:
@@ -164,15 +164,11 @@ async def doctor(*, as_json: AsJson = False) -> int:
     return 0 if judge.healthy(checks) else 1
 
 
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)
-
-
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
+        # A number with a unit is an age; anything else must be an ISO time.
         if match := _AGO.fullmatch(text):
             return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
         return in_utc(datetime.fromisoformat(text))

@@ -40,7 +40,7 @@ from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.runs import last_runs
-from ray_pipeline.storage.postgres.status_rows import feed_rows
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows
 from ray_pipeline.storage.postgres.symbols import seed_top_gainers
 
 log = logging.getLogger(__name__)
@@ -337,7 +337,8 @@ async def _watch(
     with live or contextlib.nullcontext():
         while not stop.is_set() and time.monotonic() < deadline_s:
             try:
-                now = await feed_rows(stage.settings.postgres_dsn())
+                async with session(stage.settings.postgres_dsn(), name="status") as connection:
+                    now = await read_feed_rows(connection)
                 rows = with_rates(rows, now) if rows else now
                 page = await _page(stage, rows)
                 if live is not None:

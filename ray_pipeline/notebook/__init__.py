@@ -1,4 +1,4 @@
-"""What was collected, and the live actors, from a notebook: `ray_pipeline.connect()`."""
+"""Read collected data and control live actors from a notebook: `ray_pipeline.connect()`."""
 
 from ray_pipeline.notebook.connecting import connect
 from ray_pipeline.notebook.pipeline import Pipeline

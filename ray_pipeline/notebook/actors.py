@@ -1,6 +1,6 @@
-"""Live actors: what they say of themselves, and what a person may tell them."""
+"""Live actors: their status, and the commands that they accept."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
@@ -8,48 +8,26 @@ import pandas as pd
 
 from ray_pipeline.errors import PipelineError, Unavailable
 from ray_pipeline.notebook.background import Background
-from ray_pipeline.notebook.labels import labels
-from ray_pipeline.observe.status import age
+from ray_pipeline.observe.freshness import age
 
 Status = Mapping[str, Any]
 COLUMNS = ("state", "cause", "symbols", "records", "lag", "last_record", "pid")
 
 
-class Handle(Protocol):
-    """An actor that can be called; see `actors.deploy.RayHandle`."""
+class ActorHandle(Protocol):
+    """An actor that can be called; see `actors.ray_runtime.RayHandle`."""
 
     async def call(self, method: str, *arguments: object) -> object:
-        """Call a method and return its answer; Unavailable when there is none in time."""
-
-
-class Joined(Protocol):
-    """A cluster that was joined; see `actors.live`."""
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of the actors of a kind."""
-
-    def handle(self, name: str) -> Handle | None:
-        """Return the actor of that name, None where there is none."""
-
-    def leave(self) -> None:
-        """Leave it."""
-
-
-class Cluster(Protocol):
-    """Where the actors are, joined when they are first asked for."""
-
-    def actors(self, kind: str) -> "Actors":
-        """Return the living actors of a kind; PipelineError where no cluster can be joined."""
-
-    def leave(self) -> None:
-        """Leave the cluster, if it was joined."""
+        """Call a method and return its result; Unavailable if the actor does not answer in time."""
 
 
 class Actor:
-    """One live actor. Whatever is shown of it was asked when it was shown."""
+    """One live actor. Its representation reads its status at that moment."""
 
-    def __init__(self, background: Background, handle: Handle, *, kind: str, label: str) -> None:
-        """Take the actor's handle and the name that people call it by."""
+    def __init__(
+        self, background: Background, handle: ActorHandle, *, kind: str, label: str
+    ) -> None:
+        """Take the actor's handle and its short name."""
         self._background = background
         self._handle = handle
         self._kind = kind
@@ -57,7 +35,7 @@ class Actor:
 
     def status(self) -> Status:
         """
-        Return all that it says of itself.
+        Return its full status.
 
         Raises:
             Unavailable: If it does not answer.
@@ -66,19 +44,19 @@ class Actor:
 
     def pause(self) -> None:
         """
-        Let it rest until `resume`.
+        Pause the actor until `resume`.
 
-        A producer disconnects and keeps its lease: the time becomes a gap that says so. A consumer
-        gives its partitions back: what comes meanwhile waits in Kafka.
+        A producer disconnects and keeps its lease: the pause becomes a gap with that cause. A
+        consumer releases its partitions: records wait in Kafka until a consumer takes them.
         """
         self._call("pause")
 
     def resume(self) -> None:
-        """Let it go on after a pause."""
+        """Continue after a pause."""
         self._call("resume")
 
     def row(self) -> dict[str, object]:
-        """Return what is shown of it; where it does not answer, that."""
+        """Return its row of the table; one that says so if the actor does not answer."""
         try:
             return summary(self.status())
         except Unavailable as error:
@@ -101,44 +79,43 @@ class ProducerHandle(Actor):
 
     def resubscribe(self, symbols: str | Iterable[str] | None = None) -> list[str]:
         """
-        Ask the provider again for these symbols, or for all; return those that are asked for.
+        Subscribe these symbols, or all, again; return those that were subscribed.
 
-        The connection stays, and so does everything else that it brings.
+        The connection and its other subscriptions are not interrupted.
 
         Raises:
-            PipelineError: If it collects none of these.
+            PipelineError: If it collects none of these symbols.
         """
-        wanted = None if symbols is None else [symbols] if isinstance(symbols, str) else [*symbols]
-        asked = cast(list[str], self._call("resubscribe", wanted))
-        if wanted and not asked:
+        names = None if symbols is None else [symbols] if isinstance(symbols, str) else [*symbols]
+        subscribed = cast(list[str], self._call("resubscribe", names))
+        if names and not subscribed:
             raise PipelineError(
-                f"{self.label} collects none of {', '.join(wanted[:5])}",
+                f"{self.label} collects none of {', '.join(names[:5])}",
                 fix='`pipeline.status("shards")` says how many symbols each producer has',
             )
-        return asked
+        return subscribed
 
 
 class Actors(Mapping[str, Actor]):
-    """The living actors of a kind, by their short names, as they were when this was made."""
+    """The actors of a kind by their short names, as they lived when this was created."""
 
-    def __init__(self, background: Background, joined: Joined, *, kind: str) -> None:
-        """Look for them in a cluster."""
+    def __init__(
+        self, background: Background, handles: Mapping[str, ActorHandle], *, kind: str
+    ) -> None:
+        """Take their handles by their short names."""
         self._kind = kind
-        self._background = background
-        make = ProducerHandle if kind == "producer" else Actor
-        handles = {label: joined.handle(name) for label, name in labels(joined.names(kind)).items()}
+        actor = ProducerHandle if kind == "producer" else Actor
         self._actors: dict[str, Actor] = {
-            label: make(background, handle, kind=kind, label=label)
+            label: actor(background, handle, kind=kind, label=label)
             for label, handle in handles.items()
-            if handle is not None
         }
 
     def __getitem__(self, label: str) -> Actor:
         try:
             return self._actors[label]
         except KeyError:
-            known = ", ".join(self._actors) or "none at all"
-            raise PipelineError(f"no {self._kind} {label!r}", fix=f"there are {known}") from None
+            labels = ", ".join(self._actors) or "none at all"
+            raise PipelineError(f"no {self._kind} {label!r}", fix=f"there are {labels}") from None
 
     def __contains__(self, label: object) -> bool:
         return label in self._actors
@@ -150,23 +127,22 @@ class Actors(Mapping[str, Actor]):
         return len(self._actors)
 
     def table(self) -> pd.DataFrame:
-        """Return a row for each: state, cause, symbols, records, lag, last record, process."""
-        rows = {label: actor.row() for label, actor in self._actors.items()}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))
+        """Return one row per actor: state, cause, symbols, records, lag, last record, process."""
+        return self._frame(lambda row: row)
 
     def __repr__(self) -> str:
-        return self._shown().to_string() if self._actors else f"no {self._kind}s"
+        return self._frame(_texts).to_string() if self._actors else f"no {self._kind}s"
 
     def _repr_html_(self) -> str:
-        return str(self._shown().to_html())
+        return str(self._frame(_texts).to_html())
 
-    def _shown(self) -> pd.DataFrame:
-        rows = {label: _texts(actor.row()) for label, actor in self._actors.items()}
+    def _frame(self, form: Callable[[Mapping[str, object]], Mapping[str, object]]) -> pd.DataFrame:
+        rows = {label: form(actor.row()) for label, actor in self._actors.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))
 
 
 def summary(status: Status) -> dict[str, object]:
-    """Return what is shown of a status, whichever kind of actor it is from."""
+    """Return the columns of a status, of a producer or of a consumer."""
     if "partitions" in status:
         return {
             "state": status["state"],
@@ -193,7 +169,7 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _texts(row: Mapping[str, object]) -> dict[str, str]:
-    """Return what is shown, as people read it."""
+    """Return the columns of a row as texts for people."""
     return {name: _text(row.get(name)) for name in COLUMNS}
 
 

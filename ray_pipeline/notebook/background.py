@@ -1,4 +1,4 @@
-"""An event loop of our own: a notebook's cells run inside one that must not be waited in."""
+"""An event loop in a thread: a notebook's cells run in a loop that must not be blocked."""
 
 import asyncio
 import threading
@@ -9,19 +9,19 @@ T = TypeVar("T")
 
 
 class Background:
-    """A thread with an event loop; whoever calls waits, and nothing else does."""
+    """A thread with an event loop; a caller waits for its own coroutine."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        # Daemonic: a notebook that forgets to close it can end nevertheless.
+        # A daemon thread: a notebook that does not close it can still end.
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="ray-pipeline notebook", daemon=True
         )
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do some work and return its result; an interrupt of the caller cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and return its result; an interrupt of the caller cancels it."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except BaseException:
@@ -29,7 +29,7 @@ class Background:
             raise
 
     def close(self) -> None:
-        """End the thread. Nothing can be run any more."""
+        """End the thread; `run` cannot be called afterwards."""
         if self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(self._loop.stop)

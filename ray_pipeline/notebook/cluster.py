@@ -1,14 +1,15 @@
-"""The Ray cluster of a pipeline, as a notebook joins it."""
+"""The Ray cluster of a pipeline, joined on first use."""
 
 from collections.abc import Callable, Mapping
 
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.notebook.actors import Actors, Handle
+from ray_pipeline.notebook.actors import Actors
 from ray_pipeline.notebook.background import Background
+from ray_pipeline.notebook.labels import labels
 
 
 class RayCluster:
-    """A cluster at an address; see `actors.Cluster`."""
+    """A cluster at an address."""
 
     def __init__(
         self,
@@ -18,7 +19,7 @@ class RayCluster:
         namespace: str,
         environment: Mapping[str, str],
     ) -> None:
-        """Take its address, None where nobody said it, and Ray's variables for this cluster."""
+        """Take its address, None if it is unknown, and Ray's variables for this cluster."""
         self._background = background
         self._address = address
         self._namespace = namespace
@@ -26,34 +27,34 @@ class RayCluster:
         self._leave: Callable[[], None] | None = None
 
     def actors(self, kind: str) -> Actors:
-        """Return the living actors of a kind; the first time, the cluster is joined."""
-        # Imported late: who only reads need not wait for Ray.
-        from ray_pipeline.actors import live  # noqa: PLC0415
+        """
+        Return the living actors of a kind; the first call joins the cluster.
+
+        Raises:
+            PipelineError: If no cluster can be joined.
+        """
+        # Imported late: importing Ray takes seconds, which reading data does not need.
+        from ray_pipeline.actors import live, ray_runtime  # noqa: PLC0415
 
         if self._address is None:
             raise PipelineError(
                 "it is not known where the Ray cluster is",
                 fix='connect(..., ray_address="host:6379"), or set RAY_ADDRESS; on this machine '
-                "`ray-pipeline up` and `demo` say it in PIPELINE_HOME",
+                "`ray-pipeline up` and `demo` write it into PIPELINE_HOME",
             )
         leave = live.join(self._address, namespace=self._namespace, environment=self._environment)
         self._leave = leave or self._leave
-        return Actors(self._background, self, kind=kind)
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of the actors of a kind."""
-        from ray_pipeline.actors import live  # noqa: PLC0415
-
-        return live.names(kind, namespace=self._namespace)
-
-    def handle(self, name: str) -> Handle | None:
-        """Return the actor of that name, None where there is none."""
-        from ray_pipeline.actors import live  # noqa: PLC0415
-
-        return live.handle(name, namespace=self._namespace)
+        names = labels(live.names(kind, namespace=self._namespace))
+        # An actor may die between the list and this call: it is left out.
+        handles = {
+            label: handle
+            for label, name in names.items()
+            if (handle := ray_runtime.find(name, self._namespace)) is not None
+        }
+        return Actors(self._background, handles, kind=kind)
 
     def leave(self) -> None:
-        """Leave the cluster, if it was joined here."""
+        """Leave the cluster, if this object joined it."""
         if self._leave is not None:
             self._leave()
             self._leave = None

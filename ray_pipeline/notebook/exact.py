@@ -1,4 +1,4 @@
-"""JSON whose numbers keep their digits."""
+"""JSON with exact numbers."""
 
 import json
 from decimal import Decimal
@@ -6,6 +6,6 @@ from typing import Any
 
 
 def exact(text: str | bytes) -> dict[str, Any]:
-    """Return a JSON object; fractions are Decimals."""
-    found: dict[str, Any] = json.loads(text, parse_float=Decimal)
-    return found
+    """Parse a JSON object; numbers with a fraction become Decimals."""
+    parsed: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return parsed

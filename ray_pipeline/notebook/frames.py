@@ -1,4 +1,4 @@
-"""Rows as DataFrames or Arrow tables: the same columns and types, however few rows there are."""
+"""Rows as DataFrames or Arrow tables; columns and types do not depend on the rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,25 @@ Form = Literal["pandas", "arrow"]
 Numbers = Literal["float", "decimal"]
 Row = Mapping[str, Any]
 
-NO_DECIMALS = pa.decimal128(38, 9)  # of a column that has no number to take a precision from
+EMPTY_DECIMALS = pa.decimal128(38, 9)  # for a column without a number
 
 
 class Kind(Enum):
-    """What a column holds."""
+    """The type of a column: its name, its pandas dtype and its Arrow type."""
 
-    TIME = "time"  # UTC
-    NUMBER = "number"  # exact: float or Decimal, as is asked for
-    FLOAT = "float"
-    WHOLE = "whole"
-    TEXT = "text"
-    FLAG = "flag"
-    TEXTS = "texts"
+    TIME = ("time", "datetime64[us, UTC]", pa.timestamp("us", tz="UTC"))
+    NUMBER = ("number", "float64", pa.float64())  # float or Decimal, by FrameOptions.numbers
+    FLOAT = ("float", "float64", pa.float64())
+    # pandas' own nullable types: numpy has no missing integer and no missing boolean.
+    WHOLE = ("whole", "Int64", pa.int64())
+    TEXT = ("text", "str", pa.string())
+    FLAG = ("flag", "boolean", pa.bool_())
+    TEXTS = ("texts", "object", pa.list_(pa.string()))
+
+    def __init__(self, label: str, pandas: str, arrow: pa.DataType) -> None:
+        self.label = label
+        self.pandas = pandas
+        self.arrow = arrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +45,8 @@ class Shape:
     The columns of a frame.
 
     Attributes:
-        columns: What each holds, in order.
-        index: Which of them a DataFrame has as its index; Arrow has no index.
+        columns: Their types by name, in order.
+        index: The columns that form the index of a DataFrame; Arrow has no index.
     """
 
     columns: Mapping[str, Kind]
@@ -48,8 +54,8 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How somebody wants to see frames."""
+class FrameOptions:
+    """The form of the frames that a method returns."""
 
     form: Form = "pandas"
     numbers: Numbers = "float"
@@ -63,81 +69,60 @@ class Look:
             )
 
 
-def frame(rows: Iterable[Row], shape: Shape, look: Look) -> Frame:
-    """Return rows as a frame; what a row lacks is missing there, what it has more is left out."""
+def frame(rows: Iterable[Row], shape: Shape, options: FrameOptions) -> Frame:
+    """Return rows as a frame; a missing value is null, and other values are left out."""
     rows = list(rows)
     values = {
-        name: [_value(row.get(name), kind, look) for row in rows]
+        name: [_value(row.get(name), kind, options) for row in rows]
         for name, kind in shape.columns.items()
     }
-    return _arrow(values, shape, look) if look.form == "arrow" else _pandas(values, shape, look)
+    build = _arrow if options.form == "arrow" else _pandas
+    return build(values, shape, exact=options.numbers == "decimal")
 
 
-def _value(value: Any, kind: Kind, look: Look) -> Any:
-    """Return a value as its column has it, be it from Postgres or from JSON."""
+def _value(value: Any, kind: Kind, options: FrameOptions) -> Any:
+    """Convert a value from Postgres or from JSON to the type of its column."""
     if value is None:
         return None
     match kind:
         case Kind.TIME:
-            return _time(value)
+            return in_utc(time_of(value))
         case Kind.NUMBER:
-            return Decimal(value) if look.numbers == "decimal" else float(value)
+            return Decimal(value) if options.numbers == "decimal" else float(value)
         case Kind.FLOAT:
             return float(value)
         case Kind.TEXTS:
-            return [str(one) for one in value]
+            return [str(text) for text in value]
         case _:
             return value
 
 
-def _time(value: datetime | str) -> datetime:
-    return in_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
+def time_of(value: datetime | str) -> datetime:
+    """Return a time from Postgres or from JSON."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-PANDAS: Mapping[Kind, str] = {
-    Kind.TIME: "datetime64[us, UTC]",
-    Kind.NUMBER: "float64",
-    Kind.FLOAT: "float64",
-    Kind.WHOLE: "Int64",
-    Kind.TEXT: "str",
-    Kind.FLAG: "boolean",
-    Kind.TEXTS: "object",
-}
-ARROW: Mapping[Kind, pa.DataType] = {
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-    Kind.NUMBER: pa.float64(),
-    Kind.FLOAT: pa.float64(),
-    Kind.WHOLE: pa.int64(),
-    Kind.TEXT: pa.string(),
-    Kind.FLAG: pa.bool_(),
-    Kind.TEXTS: pa.list_(pa.string()),
-}
-
-
-def _pandas(values: Mapping[str, Sequence[Any]], shape: Shape, look: Look) -> pd.DataFrame:
-    exact = look.numbers == "decimal"
+def _pandas(values: Mapping[str, Sequence[Any]], shape: Shape, *, exact: bool) -> pd.DataFrame:
     series = {
         name: pd.Series(
-            values[name],
-            dtype="object" if exact and kind is Kind.NUMBER else PANDAS[kind],
+            values[name], dtype="object" if exact and kind is Kind.NUMBER else kind.pandas
         )
         for name, kind in shape.columns.items()
     }
     return pd.DataFrame(series).set_index(list(shape.index))
 
 
-def _arrow(values: Mapping[str, Sequence[Any]], shape: Shape, look: Look) -> pa.Table:
-    exact = look.numbers == "decimal"
+def _arrow(values: Mapping[str, Sequence[Any]], shape: Shape, *, exact: bool) -> pa.Table:
     arrays = {
         name: _decimals(values[name])
         if exact and kind is Kind.NUMBER
-        else pa.array(values[name], ARROW[kind])
+        else pa.array(values[name], kind.arrow)
         for name, kind in shape.columns.items()
     }
     return pa.table(arrays)
 
 
 def _decimals(values: Sequence[Decimal | None]) -> pa.Array:
-    """Return exact numbers, in as many digits as the longest of them needs."""
-    known = any(value is not None for value in values)
-    return pa.array(values) if known else pa.array(values, NO_DECIMALS)
+    """Return exact numbers; Arrow infers the precision that the longest of them needs."""
+    empty = all(value is None for value in values)
+    return pa.array(values, EMPTY_DECIMALS) if empty else pa.array(values)

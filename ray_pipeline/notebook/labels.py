@@ -1,4 +1,4 @@
-"""Short names of actors: `producer-sp500-01-g1` is `sp500-01` to a person."""
+"""Short names of actors, such as `sp500-01` for `producer-sp500-01-g1`."""
 
 import re
 from collections.abc import Iterable
@@ -10,12 +10,13 @@ def labels(names: Iterable[str]) -> dict[str, str]:
     """
     Return the actors' names by their labels, in order.
 
-    Where two releases are there at once, the newer one has the label, and the older keeps its
-    generation behind it.
+    During a handover two generations of an actor live. The newer one gets the label, and the older
+    one the label with its generation.
     """
-    found: dict[str, str] = {}
+    by_label: dict[str, str] = {}
     parsed = [(match, name) for name in names if (match := NAME.fullmatch(name))]
-    for match, name in sorted(parsed, key=lambda one: -int(one[0]["generation"])):
+    # The newest generation first: it takes the short name before an older one can.
+    for match, name in sorted(parsed, key=lambda pair: -int(pair[0]["generation"])):
         label = match["label"]
-        found[label if label not in found else f"{label}-g{match['generation']}"] = name
-    return dict(sorted(found.items()))
+        by_label[label if label not in by_label else f"{label}-g{match['generation']}"] = name
+    return dict(sorted(by_label.items()))

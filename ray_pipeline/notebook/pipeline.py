@@ -1,20 +1,30 @@
-"""A pipeline as a notebook sees it: frames of what it collected, and its live actors."""
+"""A pipeline in a notebook: frames of collected data, and the live actors."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.notebook import shapes
-from ray_pipeline.notebook.actors import Actors, Cluster
+from ray_pipeline.notebook.actors import Actors
 from ray_pipeline.notebook.background import Background
-from ray_pipeline.notebook.frames import Form, Frame, Look, Numbers, Row, frame
-from ray_pipeline.notebook.paging import PAGE_ROWS, Moment, between, moment
-from ray_pipeline.notebook.row_source import Source
+from ray_pipeline.notebook.cluster import RayCluster
+from ray_pipeline.notebook.frames import (
+    Form,
+    Frame,
+    FrameOptions,
+    Numbers,
+    Row,
+    Shape,
+    frame,
+    time_of,
+)
+from ray_pipeline.notebook.paging import PAGE_ROWS, Moment, Read, between, moment
+from ray_pipeline.notebook.row_source import RowSource
 from ray_pipeline.stream.bars import INTERVALS
 from ray_pipeline.timestamps import nearest_of_ms
 
@@ -25,26 +35,26 @@ USUAL_LIMIT = 10_000
 
 class Pipeline:
     """
-    What was collected, and the actors that collect.
+    The collected data, and the actors that collect it.
 
-    Every method that returns rows takes `as_` ("pandas" or "arrow") and, where there are prices,
-    `numbers` ("float", or "decimal" for every digit that the provider wrote). Times are UTC. The
-    methods wait for their answer, also inside a running event loop. All raise Unavailable while
-    nothing answers, with what to do about it.
+    Every method that returns rows takes `as_` ("pandas" or "arrow"). Methods that return prices
+    take `numbers` ("float", or "decimal" for every digit that the provider sent). Times are UTC.
+    The methods block until the result is there, also inside a running event loop. All raise
+    Unavailable, with a fix, while the source does not answer.
     """
 
-    def __init__(self, background: Background, source: Source, cluster: Cluster) -> None:
-        """Take what `connect` made."""
+    def __init__(self, background: Background, source: RowSource, cluster: RayCluster) -> None:
+        """Take the source and the cluster; see `connect`."""
         self._background = background
         self._source = source
         self._cluster = cluster
         self._feed_of: dict[str, FeedSpec] = {}
-        self._where = background.run(source.open())
+        self._description = background.run(source.open())
 
     def __repr__(self) -> str:
         simulated = self._source.simulated
         note = f"; SIMULATED: {', '.join(simulated)}" if simulated else ""
-        return f"<Pipeline of {self._where}{note}>"
+        return f"<Pipeline of {self._description}{note}>"
 
     def __enter__(self) -> "Pipeline":
         return self
@@ -58,20 +68,20 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; what was returned stays."""
+        """Close every connection; frames that were returned stay valid."""
         self._background.run(self._source.close())
         self._cluster.leave()
         self._background.close()
 
     @property
     def simulated(self) -> tuple[str, ...]:
-        """What of it is not real."""
+        """The simulated providers."""
         return self._source.simulated
 
     @property
     def producers(self) -> Actors:
         """
-        The producers that live at this moment, by name such as `sp500-01`.
+        The living producers, by names such as `sp500-01`.
 
         Raises:
             PipelineError: If no Ray cluster can be joined.
@@ -80,13 +90,13 @@ class Pipeline:
 
     @property
     def consumers(self) -> Actors:
-        """The consumers that live at this moment, by name such as `sp500-0`; as `producers`."""
+        """The living consumers, by names such as `sp500-0`; see `producers`."""
         return self._cluster.actors("consumer")
 
     def symbols(self, feed: str | None = None) -> list[str]:
-        """Return the symbols of which there is a value, of one feed or of all, in order."""
-        found = [self._background.run(self._source.symbols(spec)) for spec in _feeds(feed)]
-        return sorted(set().union(*found))
+        """Return the symbols that have a value, of one feed or of all, in order."""
+        names = (self._background.run(self._source.symbols(spec)) for spec in _feeds(feed))
+        return sorted(set().union(*names))
 
     def latest(
         self,
@@ -97,17 +107,17 @@ class Pipeline:
         numbers: Numbers = "float",
     ) -> Frame:
         """
-        Return latest values by symbol: of these, or of all; a row for each feed that has one.
+        Return latest values of these symbols, or of all: one row per symbol and feed.
 
         Raises:
             PipelineError: If no feed has a value of any of these symbols.
         """
-        look = Look(as_, numbers)
-        wanted = None if symbols is None else _names(symbols)
-        rows = self._background.run(self._latest(wanted, _feeds(feed)))
-        if wanted and not rows:
-            raise self._unknown(wanted)
-        return frame(rows, shapes.LATEST, look)
+        options = FrameOptions(as_, numbers)
+        names = None if symbols is None else _names(symbols)
+        rows = self._background.run(self._latest(names, _feeds(feed)))
+        if names and not rows:
+            raise self._unknown(names)
+        return frame(rows, shapes.LATEST, options)
 
     def history(
         self,
@@ -121,28 +131,26 @@ class Pipeline:
         numbers: Numbers = "float",
     ) -> Frame:
         """
-        Return a symbol's records by event time, from `start` up to, and without, `end`.
+        Return a symbol's records by event time, from `start` up to, but excluding, `end`.
 
-        With `start` these are the first `limit` records from there on, without it the newest ones;
-        in both cases the oldest is first. Without `feed` it is the feed that has the symbol.
+        With `start` these are the first `limit` records, without it the newest ones; the oldest
+        comes first in both cases. Without `feed`, the first feed that has the symbol is read.
 
         Raises:
-            PipelineError: If no feed has the symbol, or a time is none.
+            PipelineError: If no feed has the symbol, or a time is invalid.
         """
-        look, spec = Look(as_, numbers), self._feed(symbol, feed)
+        options, spec = FrameOptions(as_, numbers), self._feed(symbol, feed)
         column = shapes.event_column(spec)
-        rows = self._background.run(
-            between(
-                lambda reading: self._source.history(spec, reading),
-                symbol,
-                start=moment(start, "start"),
-                end=moment(end, "end"),
-                limit=limit,
-                when=lambda row: nearest_of_ms(row[column]),
-            )
+        rows = self._between(
+            lambda request: self._source.history(spec, request),
+            symbol,
+            start=start,
+            end=end,
+            limit=limit,
+            when=lambda row: nearest_of_ms(row[column]),
         )
         timed = [{**row, shapes.EVENT_TIME: nearest_of_ms(row[column])} for row in rows]
-        return frame(timed, shapes.history(spec), look)
+        return frame(timed, shapes.history(spec), options)
 
     def bars(
         self,
@@ -157,68 +165,68 @@ class Pipeline:
         numbers: Numbers = "float",
     ) -> Frame:
         """
-        Return a symbol's bars of 1s, 1m, 5m or 1h by their start; times as `history` has them.
+        Return a symbol's bars of 1s, 1m, 5m or 1h by their start; for the range see `history`.
 
         Raises:
-            PipelineError: If no feed has the symbol, or there are no bars of that interval.
+            PipelineError: If no feed has the symbol, or bars of that interval do not exist.
         """
         if interval not in INTERVALS:
             raise PipelineError(f"no bars of {interval!r}", fix=f"one of {', '.join(INTERVALS)}")
-        look, spec = Look(as_, numbers), self._feed(symbol, feed)
-        rows = self._background.run(
-            between(
-                lambda reading: self._source.bars(spec, reading, interval=interval),
-                symbol,
-                start=moment(start, "start"),
-                end=moment(end, "end"),
-                limit=limit,
-                when=lambda row: _time_of(row["start_at"]),
-            )
+        options, spec = FrameOptions(as_, numbers), self._feed(symbol, feed)
+        rows = self._between(
+            lambda request: self._source.bars(spec, request, interval=interval),
+            symbol,
+            start=start,
+            end=end,
+            limit=limit,
+            when=lambda row: time_of(row["start_at"]),
         )
-        return frame(rows, shapes.BARS, look)
+        return frame(rows, shapes.BARS, options)
 
     def gaps(self, feed: str | None = None, limit: int = 1_000, *, as_: Form = "pandas") -> Frame:
-        """Return what could not be collected, of a feed or of all: the newest first."""
+        """Return the data that could not be collected, of a feed or of all, newest first."""
         name = None if feed is None else _feeds(feed)[0].name
-        look = Look(as_)
-        return frame(self._background.run(self._gaps(name, limit)), shapes.GAPS, look)
+        return self._frame(FrameOptions(as_), shapes.GAPS, self._gaps(name, limit))
 
     def jobs(self, *, as_: Form = "pandas") -> Frame:
         """Return every batch dataset by name: when it runs, and how its newest run went."""
-        look = Look(as_)
+        options = FrameOptions(as_)
         rows = self._background.run(self._source.jobs())
-        # A job that never ran has no run to take a state from.
-        return frame([{**(row["last"] or {}), **row} for row in rows], shapes.JOBS, look)
+        # A job that never ran has no newest run to take its state from.
+        return frame([{**(row["last"] or {}), **row} for row in rows], shapes.JOBS, options)
 
     def runs(self, job: str | None = None, limit: int = 100, *, as_: Form = "pandas") -> Frame:
-        """Return the newest runs, of a job or of all: state, calls, rows, and why."""
-        look = Look(as_)
-        return frame(self._background.run(self._source.runs(job, limit=limit)), shapes.RUNS, look)
+        """Return the newest runs of a job or of all: state, calls, rows, and why."""
+        return self._frame(FrameOptions(as_), shapes.RUNS, self._source.runs(job, limit=limit))
 
     def quotas(self, *, as_: Form = "pandas") -> Frame:
-        """Return what every key has used and has left; keys by their fingerprints."""
-        look = Look(as_)
-        return frame(self._background.run(self._source.quotas()), shapes.QUOTAS, look)
+        """Return the used and the remaining quota of every key; keys by their fingerprints."""
+        return self._frame(FrameOptions(as_), shapes.QUOTAS, self._source.quotas())
 
     def status(self, part: Part = "feeds", *, as_: Form = "pandas") -> Frame:
         """
-        Return how the streams are: `feeds`, `shards`, `consumers`, `dead_letters` or `uncovered`.
+        Return a table of the status: `feeds`, `shards`, `consumers`, `dead_letters`, `uncovered`.
 
-        `records_per_s` is since the last time this was asked for; the API knows it at once.
+        `records_per_s` is the average since the last call; an API returns it at the first call.
 
         Raises:
-            PipelineError: If there is no such part.
+            PipelineError: If the part does not exist.
         """
         if part not in shapes.STATUS:
             raise PipelineError(f"no part {part!r}", fix=f"one of {', '.join(shapes.STATUS)}")
-        look = Look(as_)
+        options = FrameOptions(as_)
         tables = self._background.run(self._source.status())
-        return frame(tables[part], shapes.STATUS[part], look)
+        return frame(tables[part], shapes.STATUS[part], options)
 
-    async def _latest(self, wanted: Sequence[str] | None, specs: Sequence[FeedSpec]) -> list[Row]:
+    def _frame(
+        self, options: FrameOptions, shape: Shape, rows: Coroutine[Any, Any, list[Row]]
+    ) -> Frame:
+        return frame(self._background.run(rows), shape, options)
+
+    async def _latest(self, symbols: Sequence[str] | None, specs: Sequence[FeedSpec]) -> list[Row]:
         rows: list[Row] = []
         for spec in specs:
-            names = await self._source.symbols(spec) if wanted is None else wanted
+            names = await self._source.symbols(spec) if symbols is None else symbols
             rows += [
                 {
                     **value,
@@ -228,6 +236,21 @@ class Pipeline:
                 for value in await self._source.latest(spec, names)
             ]
         return rows
+
+    def _between(
+        self,
+        read: Read,
+        symbol: str,
+        *,
+        start: Moment | None,
+        end: Moment | None,
+        limit: int,
+        when: Callable[[Row], datetime],
+    ) -> list[Row]:
+        first, last = moment(start, "start"), moment(end, "end")
+        return self._background.run(
+            between(read, symbol, start=first, end=last, limit=limit, when=when)
+        )
 
     async def _gaps(self, feed: str | None, limit: int) -> list[Row]:
         rows: list[Row] = []
@@ -242,24 +265,24 @@ class Pipeline:
         return rows
 
     def _feed(self, symbol: str, feed: str | None) -> FeedSpec:
-        """Return the feed that was named, or else the first one that has the symbol."""
+        """Return the feed of that name, or else the first feed that has the symbol."""
         if feed is not None:
             return _feeds(feed)[0]
         if symbol not in self._feed_of:
             rows = self._background.run(self._latest([symbol], FEEDS))
             if not rows:
                 raise self._unknown([symbol])
+            # Kept: a symbol does not move to another feed, and the search costs a request per feed.
             self._feed_of[symbol] = _feeds(rows[0]["feed"])[0]
         return self._feed_of[symbol]
 
     def _unknown(self, symbols: Sequence[str]) -> PipelineError:
-        close = [
-            one for name in symbols for one in difflib.get_close_matches(name, self.symbols(), n=2)
-        ]
+        names = self.symbols()
+        close = [match for name in symbols for match in difflib.get_close_matches(name, names, n=2)]
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         return PipelineError(
             f"no feed has a value of {', '.join(symbols[:5])}",
-            fix=f"{hint}`pipeline.symbols()` lists what there is",
+            fix=f"{hint}`pipeline.symbols()` lists the symbols",
         )
 
 
@@ -274,7 +297,3 @@ def _feeds(name: str | None) -> Sequence[FeedSpec]:
         names = ", ".join(spec.name for spec in FEEDS)
         raise PipelineError(f"no feed {name!r}", fix=f"one of {names}")
     return chosen
-
-
-def _time_of(value: datetime | str) -> datetime:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value

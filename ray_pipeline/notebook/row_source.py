@@ -1,69 +1,43 @@
-"""Where a notebook's rows come from: the port that the stores and the API both fill."""
+"""The port to the rows of a notebook, which the stores and the API implement."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.notebook.frames import Row
+from ray_pipeline.storage.postgres.pages import Page, PageRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some rows, and the place behind them: None where nothing follows."""
-
-    rows: Sequence[Row]
-    next: object | None
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
+class RowSource(Protocol):
     """
-    Which page of a symbol's records or bars.
+    A source of rows. Every method raises Unavailable if the source does not answer.
 
     Attributes:
-        after: A time, or the `next` of an earlier page: rows are from behind it. None: from the
-            end that comes first.
-        newest_first: The order.
-    """
-
-    symbol: str
-    after: datetime | object | None
-    limit: int
-    newest_first: bool
-
-
-class Source(Protocol):
-    """
-    What the frames are made of. Any method raises Unavailable where nothing answers.
-
-    Attributes:
-        simulated: What is not real, empty where everything is or where that is unknown.
+        simulated: The simulated providers; empty if all data is real, or if that is unknown.
     """
 
     simulated: tuple[str, ...]
 
     async def open(self) -> str:
-        """Check that something answers, and return in a few words what it is."""
+        """Check that the source answers, and return a short description of it."""
 
     async def close(self) -> None:
         """Close the connections."""
 
     async def symbols(self, spec: FeedSpec) -> list[str]:
-        """Return the symbols of which there is a value, in order."""
+        """Return the symbols that have a value, in order."""
 
     async def latest(self, spec: FeedSpec, symbols: Sequence[str]) -> list[Row]:
-        """Return latest values; symbols without one are left out."""
+        """Return latest values; symbols without a value are left out."""
 
-    async def history(self, spec: FeedSpec, reading: Reading) -> Page:
+    async def history(self, spec: FeedSpec, request: PageRequest) -> Page:
         """Return a page of records."""
 
-    async def bars(self, spec: FeedSpec, reading: Reading, *, interval: str) -> Page:
+    async def bars(self, spec: FeedSpec, request: PageRequest, *, interval: str) -> Page:
         """Return a page of bars."""
 
     async def gaps(self, feed: str | None, *, after: object | None, limit: int) -> Page:
-        """Return a page of gaps, the newest first."""
+        """Return a page of gaps, newest first."""
 
     async def jobs(self) -> list[Row]:
         """Return every batch dataset, with its newest run as `last`."""

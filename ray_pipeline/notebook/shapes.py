@@ -1,4 +1,4 @@
-"""Which columns each frame has, wherever its rows come from."""
+"""The columns of each frame."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -99,13 +99,13 @@ STATUS: Mapping[str, Shape] = {
 
 
 def history(spec: FeedSpec) -> Shape:
-    """Return the columns of a feed's history: those of its records, and their event time first."""
+    """Return the columns of a feed's history: the event time, then those of its records."""
     columns = {field.name: _kind(field.type) for field in msgspec.structs.fields(_record(spec))}
     return Shape({EVENT_TIME: TIME, **columns}, index=(EVENT_TIME,))
 
 
 def event_column(spec: FeedSpec) -> str:
-    """Return the column of a feed's history that has the event time, in milliseconds."""
+    """Return the column of a feed's history that holds the event time in milliseconds."""
     return COLUMNS.get(spec.table, USUAL_COLUMNS)[1]
 
 
@@ -115,9 +115,10 @@ def _record(spec: FeedSpec) -> type[Any]:
 
 
 def _kind(annotation: Any) -> Kind:
-    """Return what a field of a record holds; None beside it says only that it may be missing."""
+    """Return the column type for a field; `None` in a union only makes the field optional."""
+    # A field is T or T | None; `__args__` lists the alternatives of the latter.
     kinds: Mapping[object, Kind] = {
         str: TEXT, int: WHOLE, Decimal: NUMBER, datetime: TIME, list[str]: TEXTS,
     }  # fmt: skip
     alternatives = getattr(annotation, "__args__", ()) if annotation not in kinds else ()
-    return kinds[next((one for one in alternatives if one is not type(None)), annotation)]
+    return kinds[next((kind for kind in alternatives if kind is not type(None)), annotation)]

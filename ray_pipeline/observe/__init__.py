@@ -1,1 +1,1 @@
-"""Decide how collecting goes, from counted facts: status, audit, metrics, and reasons. Pure."""
+"""Judge the pipeline from counted facts: status, audit, freshness, checks, metrics. Pure."""

@@ -1,9 +1,21 @@
 """
-Decide from counted facts whether every record is accounted for.
+Decide from counted facts whether every record is accounted for. Pure.
 
-A producer numbers its records from 1 per (feed, shard, epoch). So each number that was issued is
-stored, parked with a reason, a notice, or lost with a row in `gaps`. Whatever is none of these, is
-there twice, or is newer in Postgres than in Redis, is unexplained.
+A producer numbers its records from 1 per (feed, shard, epoch). Each number that it issued must
+therefore be in exactly one of four groups:
+
+    issued = stored + parked (a dead letter) + notices (gaps that the producer reported) + lost
+
+where every lost number is named by a row in `gaps`. Five independent checks per epoch compare these
+groups, so that a problem names the count that is wrong:
+
+    missing      issued - arrived - lost           not yet, or never, arrived
+    duplicates   rows - distinct numbers in rows   the history table holds a number twice
+    rows         distinct numbers - stored         the table differs from the consumers' count
+    counters     stored + parked + notices - seen  the consumers' counts contradict each other
+    gaps         lost - numbers named in `gaps`    a loss without its row
+
+A sixth check per feed compares Redis with the newest rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,27 +24,27 @@ from typing import Literal
 
 Kind = Literal[
     "missing", "duplicates", "rows", "counters", "gaps", "redis_behind", "unreachable"
-]  # stable words, for programs
-SHOWN = 5  # names in a sentence; more of them explain nothing more
+]  # programs read these words: they do not change
+SHOWN_NAMES = 5  # in a sentence
 
 
 @dataclass(frozen=True, slots=True)
 class EpochFacts:
     """
-    What is known of one producer's epoch.
+    The counts of one producer's epoch.
 
     Attributes:
-        highest: Highest number that was issued: acknowledged by the broker, or arrived.
+        highest: The highest number that the broker acknowledged or that arrived.
         seen: Numbers that arrived.
-        missing: Numbers that were issued, have not arrived and are not known as lost.
-        missing_ranges: The first of them, first and last number each.
+        missing: Numbers up to `highest` that neither arrived nor are recorded as lost.
+        missing_ranges: The first missing ranges: first and last number.
         stored: Rows that the consumer counted.
         parked: Records that the consumer put into `dead_letters`.
-        notices: Gaps that the producer reported; they use numbers too.
-        lost: Numbers known as lost.
-        unrecorded: Those of them that no row of `gaps` names.
+        notices: Gaps that the producer reported; a notice uses a number too.
+        lost: Numbers recorded as lost.
+        unrecorded: Lost numbers that no row of `gaps` names.
         rows: Rows in the history table.
-        identities: Distinct numbers among them.
+        identities: Distinct numbers in those rows.
     """
 
     shard: int
@@ -50,21 +62,21 @@ class EpochFacts:
     identities: int = 0
 
     @property
-    def place(self) -> str:
-        """Where this is, for sentences."""
+    def label(self) -> str:
+        """The shard and the epoch, for sentences."""
         return f"shard {self.shard}, epoch {self.epoch}"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedFacts:
     """
-    What is known of one feed.
+    The counts of one feed.
 
     Attributes:
         waiting: Records in Kafka that no consumer has stored yet.
         gaps: Rows in `gaps`.
-        dead_letters: Open ones.
-        behind: Symbols whose newest row in Postgres is newer than what Redis holds.
+        dead_letters: Open dead letters.
+        behind: Symbols that have a newer value in Postgres than in Redis.
     """
 
     feed: str
@@ -77,7 +89,7 @@ class FeedFacts:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A store that could not be asked."""
+    """A store that could not be read."""
 
     store: str
     detail: str
@@ -86,7 +98,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything an audit judges."""
+    """The facts that an audit judges."""
 
     feeds: tuple[FeedFacts, ...]
     outages: tuple[Outage, ...] = ()
@@ -94,7 +106,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is unexplained: how much of it, in a sentence, and what likely mends it."""
+    """Something unexplained: how many records or rows, a sentence, and the likely fix."""
 
     kind: Kind
     count: int
@@ -105,9 +117,9 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class FeedAudit:
     """
-    The judgement on one feed; the field names are those of the JSON form.
+    The audit of one feed; the field names are those of the JSON form.
 
-    published = stored + parked + lost + missing, when nothing is unexplained.
+    If nothing is unexplained, published = stored + parked + lost.
     """
 
     feed: str
@@ -127,7 +139,7 @@ class FeedAudit:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The judgement on all feeds."""
+    """The audit of all feeds."""
 
     feeds: tuple[FeedAudit, ...]
     problems: tuple[Problem, ...]  # of the stores, not of a feed
@@ -139,7 +151,7 @@ class Audit:
 
     def as_json(self) -> dict[str, object]:
         """
-        Return the JSON form, whose names are stable:
+        Return the JSON form; its names are stable:
 
         {"clean": true,
          "feeds": {"sp500": {"published": 10, "stored": 9, "duplicates": 0, "missing": 0,
@@ -156,7 +168,7 @@ class Audit:
 
 
 def audit(facts: Facts) -> Audit:
-    """Judge the facts. An unreachable store is a problem of its own: nothing was proven."""
+    """Judge the facts. An unreachable store is a problem too: without it nothing is proven."""
     return Audit(
         tuple(_judge(feed) for feed in facts.feeds),
         tuple(
@@ -171,6 +183,7 @@ def _judge(feed: FeedFacts) -> FeedAudit:
     problems = tuple(_problems(feed))
     return FeedAudit(
         feed=feed.feed,
+        # A notice uses a number, but it is not data.
         published=sum(epoch.highest - epoch.notices for epoch in epochs),
         stored=sum(epoch.rows for epoch in epochs),
         duplicates=sum(epoch.rows - epoch.identities for epoch in epochs),
@@ -188,11 +201,9 @@ def _judge(feed: FeedFacts) -> FeedAudit:
 
 def _problems(feed: FeedFacts) -> Iterator[Problem]:
     for epoch in feed.epochs:
-        yield from _missing(epoch, waiting=feed.waiting)
-        yield from _duplicates(epoch)
-        yield from _rows(epoch)
-        yield from _counters(epoch)
-        yield from _unrecorded(epoch)
+        for kind, count, text, fix in _checks(epoch, waiting=feed.waiting):
+            if count:
+                yield Problem(kind, count, f"{epoch.label}: {text}", fix)
     if feed.behind:
         yield Problem(
             "redis_behind",
@@ -203,84 +214,57 @@ def _problems(feed: FeedFacts) -> Iterator[Problem]:
         )
 
 
-def _missing(epoch: EpochFacts, *, waiting: int) -> Iterator[Problem]:
-    if not epoch.missing:
-        return
-    which = ", ".join(f"{first}-{last}" for first, last in epoch.missing_ranges)
-    text = f"{epoch.place}: {epoch.missing} published records did not arrive ({which})"
+def _checks(epoch: EpochFacts, *, waiting: int) -> Iterator[tuple[Kind, int, str, str]]:
+    """Yield each check of an epoch: its kind, the unexplained count, the sentence and the fix."""
+    ranges = ", ".join(f"{first}-{last}" for first, last in epoch.missing_ranges)
+    missing = f"{epoch.missing} published records did not arrive ({ranges})"
+    # Records that still wait in Kafka are late, not lost; only an empty topic proves a loss.
     if waiting:
-        yield Problem(
-            "missing",
-            epoch.missing,
-            f"{text}; {waiting} records of the feed still wait in Kafka",
-            "start the consumers, or give them longer with --wait",
-        )
+        missing += f"; {waiting} records of the feed still wait in Kafka"
+        fix = "start the consumers, or give them longer with --wait"
     else:
-        yield Problem(
-            "missing",
-            epoch.missing,
-            f"{text}, and Kafka holds no more",
-            "the broker lost them; `ray-pipeline replay` brings back what the archive has",
-        )
+        missing += ", and Kafka holds no more"
+        fix = "the broker lost them; `ray-pipeline replay` brings back what the archive has"
+    yield "missing", epoch.missing, missing, fix
 
+    duplicates = epoch.rows - epoch.identities
+    text = f"{duplicates} rows have a number that another row has"
+    fix = (
+        "another program than the consumers wrote to the table; compare rows by "
+        "(pod_index, epoch, seq) and delete the newer ids"
+    )
+    yield "duplicates", duplicates, text, fix
 
-def _duplicates(epoch: EpochFacts) -> Iterator[Problem]:
-    twice = epoch.rows - epoch.identities
-    if twice:
-        yield Problem(
-            "duplicates",
-            twice,
-            f"{epoch.place}: {twice} rows carry a number that another row has",
-            "something else than the consumers wrote to the table; compare rows by "
-            "(pod_index, epoch, seq) and delete the newer ids",
-        )
+    # Compared by distinct numbers: a duplicate is reported by its own check, and once only.
+    deleted = max(epoch.stored - epoch.identities, 0)
+    text = f"{deleted} records that were stored are no longer in the table"
+    fix = (
+        "they were deleted, or a partition was dropped; `ray-pipeline replay` into an empty "
+        "database brings back what the archive has"
+    )
+    yield "rows", deleted, text, fix
+    foreign = max(epoch.identities - epoch.stored, 0)
+    text = f"the table has {foreign} rows that no consumer counted"
+    yield "rows", foreign, text, "another program than the consumers wrote to the table"
 
-
-def _rows(epoch: EpochFacts) -> Iterator[Problem]:
-    extra = epoch.identities - epoch.stored
-    if extra < 0:
-        yield Problem(
-            "rows",
-            -extra,
-            f"{epoch.place}: {-extra} records that were stored are no longer in the table",
-            "they were deleted, or a partition was dropped; `ray-pipeline replay` into an empty "
-            "database brings back what the archive has",
-        )
-    if extra > 0:
-        yield Problem(
-            "rows",
-            extra,
-            f"{epoch.place}: the table has {extra} rows that no consumer counted",
-            "something else than the consumers wrote to the table",
-        )
-
-
-def _counters(epoch: EpochFacts) -> Iterator[Problem]:
+    # Each number that arrived was counted in exactly one of three columns, in the transaction that
+    # also extended `seen`: a difference cannot come from a crash.
     counted = epoch.stored + epoch.parked + epoch.notices
-    if counted != epoch.seen:
-        yield Problem(
-            "counters",
-            abs(counted - epoch.seen),
-            f"{epoch.place}: {epoch.seen} numbers arrived, but {epoch.stored} stored, "
-            f"{epoch.parked} parked and {epoch.notices} notices make {counted}",
-            "stream_sequences was edited, or a consumer has a bug; please report it",
-        )
+    text = (
+        f"{epoch.seen} numbers arrived, but {epoch.stored} stored, {epoch.parked} parked and "
+        f"{epoch.notices} notices make {counted}"
+    )
+    fix = "stream_sequences was edited, or a consumer has a bug; please report it"
+    yield "counters", abs(counted - epoch.seen), text, fix
 
-
-def _unrecorded(epoch: EpochFacts) -> Iterator[Problem]:
-    if epoch.unrecorded:
-        yield Problem(
-            "gaps",
-            epoch.unrecorded,
-            f"{epoch.place}: {epoch.unrecorded} lost records have no row in gaps",
-            "rows of gaps were deleted; restore them",
-        )
+    text = f"{epoch.unrecorded} lost records have no row in gaps"
+    yield "gaps", epoch.unrecorded, text, "rows of gaps were deleted; restore them"
 
 
 def names(symbols: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    shown = ", ".join(symbols[:SHOWN])
-    more = len(symbols) - SHOWN
+    """Return the first few names, and how many follow."""
+    shown = ", ".join(symbols[:SHOWN_NAMES])
+    more = len(symbols) - SHOWN_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
 
 

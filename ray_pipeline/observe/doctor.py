@@ -1,4 +1,4 @@
-"""Judge what the pipeline depends on; every failure has a fix. `storage.doctor_facts` looks."""
+"""Judge every dependency from the facts of `storage.doctor_facts`; each failure has a fix. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ State = Literal["ok", "warning", "failed", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was found of one dependency; a fix where something should be done."""
+    """The result for one dependency, with a fix if something should be done."""
 
     name: str
     state: State
@@ -30,98 +30,95 @@ def as_json(checks: Sequence[Check]) -> dict[str, object]:
 
 
 def healthy(checks: Sequence[Check]) -> bool:
-    """Say whether nothing failed; warnings do not count."""
+    """Return whether no check failed; warnings do not count."""
     return not any(check.state == "failed" for check in checks)
+
+
+def _passed(name: str, ok: bool, *, detail: str, fix: str) -> Check:
+    return Check(name, "ok", detail) if ok else Check(name, "failed", detail, fix)
 
 
 def python(version: tuple[int, int]) -> Check:
     """Judge the interpreter."""
-    text = ".".join(map(str, version))
-    if (3, 11) <= version < (3, 14):
-        return Check("python", "ok", text)
-    return Check("python", "failed", text, "use Python 3.11, 3.12 or 3.13")
+    supported = (3, 11) <= version < (3, 14)
+    detail, fix = ".".join(map(str, version)), "use Python 3.11, 3.12 or 3.13"
+    return _passed("python", supported, detail=detail, fix=fix)
 
 
 def ray(version: str | None) -> Check:
-    """Judge Ray's version; None where it is not installed."""
+    """Judge Ray's version; None if it is not installed."""
     if version is None:
         return Check("ray", "failed", "not installed", "pip install ray-pipeline")
-    if version.startswith(RAY_VERSION):
-        return Check("ray", "ok", version)
-    return Check("ray", "failed", version, "pip install 'ray[default,serve]==2.60.*'")
+    fix = "pip install 'ray[default,serve]==2.60.*'"
+    return _passed("ray", version.startswith(RAY_VERSION), detail=version, fix=fix)
 
 
 def ray_auth(environ: Mapping[str, str]) -> Check:
     """
-    Judge RAY_AUTH_MODE, which counts for a cluster that is joined: the one that `up` starts always
-    needs a token. Without a token, whoever reaches Ray's ports can run programs.
+    Judge RAY_AUTH_MODE.
+
+    It applies to a cluster that is joined; a cluster that `up` starts always requires a token.
+    Without a token, any client that reaches Ray's ports can run programs.
     """
     mode = environ.get("RAY_AUTH_MODE")
     fix = "export RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
     if mode is not None and mode not in AUTH_MODES:
-        return Check("ray auth", "failed", f"RAY_AUTH_MODE={mode} is no mode", fix)
+        return Check("ray auth", "failed", f"RAY_AUTH_MODE={mode} is not a mode of Ray", fix)
     if mode == "token":
         return Check("ray auth", "ok", "RAY_AUTH_MODE=token")
     if "RAY_ADDRESS" not in environ:
-        return Check("ray auth", "info", "a Ray cluster that `up` starts needs a token of its own")
+        return Check("ray auth", "info", "a Ray cluster that `up` starts requires its own token")
     if mode is None:
         return Check("ray auth", "failed", "RAY_ADDRESS is set, RAY_AUTH_MODE is not", fix)
-    detail = (
-        "RAY_AUTH_MODE=disabled: whoever reaches the cluster of RAY_ADDRESS runs programs there"
-    )
+    detail = "RAY_AUTH_MODE=disabled: any client that reaches RAY_ADDRESS can run programs there"
     return Check("ray auth", "warning", detail, fix)
 
 
 def postgres_version(number: int) -> Check:
     """Judge `server_version_num`."""
-    text = f"{number // 10_000}.{number % 10_000}"
-    if number >= OLDEST_POSTGRES:
-        return Check("postgres version", "ok", text)
-    return Check("postgres version", "failed", text, "use PostgreSQL 14 or newer")
+    detail, fix = f"{number // 10_000}.{number % 10_000}", "use PostgreSQL 14 or newer"
+    return _passed("postgres version", number >= OLDEST_POSTGRES, detail=detail, fix=fix)
 
 
 def migrations(missing: Sequence[str]) -> Check:
-    """Judge the schema."""
-    if not missing:
-        return Check("migrations", "ok", "up to date")
-    return Check(
-        "migrations", "failed", f"not applied: {', '.join(missing)}", "run `ray-pipeline migrate`"
-    )
+    """Judge the schema by the migrations that were not applied."""
+    detail = f"not applied: {', '.join(missing)}" if missing else "up to date"
+    return _passed("migrations", not missing, detail=detail, fix="run `ray-pipeline migrate`")
 
 
 def partitions(missing: Sequence[str]) -> Check:
     """Judge the monthly partitions of this and the next month."""
-    if not missing:
-        return Check("partitions", "ok", "this month and the next are there")
-    return Check(
-        "partitions", "failed", f"missing: {', '.join(missing)}", "run `ray-pipeline migrate`"
-    )
+    detail = f"missing: {', '.join(missing)}" if missing else "this month and the next exist"
+    return _passed("partitions", not missing, detail=detail, fix="run `ray-pipeline migrate`")
 
 
 def clock(ahead_s: float) -> Check:
     """Judge how far this machine's clock is ahead of the database's."""
     detail = f"{abs(ahead_s):.2f} s {'ahead of' if ahead_s > 0 else 'behind'} Postgres"
-    if abs(ahead_s) <= CLOCK_TOLERANCE_S:
-        return Check("clock", "ok", detail)
-    return Check("clock", "failed", detail, "synchronise the clocks (NTP, chrony) of both machines")
+    fix = "synchronise the clocks (NTP, chrony) of both machines"
+    return _passed("clock", abs(ahead_s) <= CLOCK_TOLERANCE_S, detail=detail, fix=fix)
 
 
 def eviction(policy: str, limit_bytes: int) -> Check:
-    """Judge Redis' policy: one that evicts throws latest values away before their time."""
+    """Judge Redis' memory policy: with eviction, latest values vanish before they expire."""
     detail = f"maxmemory {limit_bytes:,} bytes, {policy}"
-    if policy == "noeviction" or limit_bytes == 0:
-        return Check("redis memory", "ok", detail)
-    return Check(
-        "redis memory", "failed", detail, "redis-cli CONFIG SET maxmemory-policy noeviction"
-    )
+    keeps = policy == "noeviction" or limit_bytes == 0
+    fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
+    return _passed("redis memory", keeps, detail=detail, fix=fix)
 
 
-def topics(found: Mapping[str, int], wanted: Mapping[str, int]) -> Check:
-    """Judge the topics: partitions by name, as found and as configured."""
-    absent = sorted(wanted.keys() - found.keys())
-    wrong = sorted(name for name in wanted.keys() & found.keys() if found[name] != wanted[name])
+def topics(existing: Mapping[str, int], configured: Mapping[str, int]) -> Check:
+    """
+    Judge the topics; both arguments hold the number of partitions by topic.
+
+    A wrong number is a failure: the partition of a symbol depends on it, and a symbol that moves
+    to another partition loses its order.
+    """
+    absent = sorted(configured.keys() - existing.keys())
+    common = sorted(configured.keys() & existing.keys())
+    wrong = [name for name in common if existing[name] != configured[name]]
     if wrong:
-        counts = ", ".join(f"{name} has {found[name]}, not {wanted[name]}" for name in wrong)
+        counts = ", ".join(f"{name} has {existing[name]}, not {configured[name]}" for name in wrong)
         return Check(
             "topics",
             "failed",
@@ -129,30 +126,28 @@ def topics(found: Mapping[str, int], wanted: Mapping[str, int]) -> Check:
             "set PIPELINE_KAFKA__*_PARTITIONS to what the topics have: a shard must not move",
         )
     if absent:
-        return Check(
-            "topics", "warning", f"absent: {', '.join(absent)}", "`ray-pipeline up` makes them"
-        )
-    return Check("topics", "ok", ", ".join(sorted(wanted)))
+        detail = f"absent: {', '.join(absent)}"
+        return Check("topics", "warning", detail, "`ray-pipeline up` makes them")
+    return Check("topics", "ok", ", ".join(sorted(configured)))
 
 
 def finnhub_keys(keys: int, *, distinct: int, shards: int) -> Check:
-    """Judge the keys: one connection each, for the S&P 500 shards and one for top gainers."""
-    wanted = shards + 1
-    fix = f'PIPELINE_API_KEYS=\'{{"finnhub": ["key 1", ... "key {wanted}"]}}\''
+    """Judge the keys: each S&P 500 shard needs one, and top gainers needs one."""
+    connections = shards + 1
+    fix = f'PIPELINE_API_KEYS=\'{{"finnhub": ["key 1", ... "key {connections}"]}}\''
     if distinct < keys:
         return Check("api keys", "failed", f"{keys - distinct} of {keys} keys are repeated", fix)
     if keys == 0:
-        return Check("api keys", "info", "none for Finnhub: the simulator stands in", fix)
-    if keys < wanted:
-        return Check(
-            "api keys", "warning", f"{keys} for Finnhub, {wanted} connections are wanted", fix
-        )
-    return Check("api keys", "ok", f"{keys} for Finnhub, {wanted} connections")
+        return Check("api keys", "info", "none for Finnhub: the simulator is used instead", fix)
+    if keys < connections:
+        detail = f"{keys} for Finnhub, {connections} connections are wanted"
+        return Check("api keys", "warning", detail, fix)
+    return Check("api keys", "ok", f"{keys} for Finnhub, {connections} connections")
 
 
-def disk(free_bytes: int, place: str) -> Check:
-    """Judge the free space where spool and archive are."""
-    detail = f"{free_bytes / 2**30:.1f} GiB free at {place}"
+def disk(free_bytes: int, folder: str) -> Check:
+    """Judge the free space of the folder of spool and archive."""
+    detail = f"{free_bytes / 2**30:.1f} GiB free at {folder}"
     fix = "free some space, or point PIPELINE_HOME at a larger disk"
     if free_bytes < LEAST_DISK_BYTES:
         return Check("disk", "failed", detail, fix)
@@ -162,12 +157,12 @@ def disk(free_bytes: int, place: str) -> Check:
 
 
 def program(name: str, path: str | None, *, needed_for: str) -> Check:
-    """Report a program that is only needed for something optional."""
+    """Report a program that only an optional function needs."""
     return Check(name, "info", path or f"not installed; only {needed_for} needs it")
 
 
 def embedded(name: str, package: str, *, installed: bool) -> Check:
-    """Judge a store that no setting names: `up` starts an embedded one, if it can."""
+    """Judge a store that no setting names: `up` starts an embedded server, if it is installed."""
     if installed:
         return Check(name, "info", "not configured: `ray-pipeline up` starts an embedded one")
     return Check(

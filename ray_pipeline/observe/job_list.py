@@ -1,4 +1,4 @@
-"""The batch datasets as a list: what each is, when it runs, and how its newest run went."""
+"""The batch datasets as rows: what each contains, when it runs, and its newest run."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Figures of the pipeline, as a monitoring system has them: names, values, labels."""
+"""The pipeline's metrics: their names, labels and values."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ Kind = Literal["counter", "gauge", "histogram"]
 @dataclass(frozen=True, slots=True)
 class Metric:
     """
-    What is measured.
+    The definition of a metric.
 
     Attributes:
         kind: A counter only grows; a histogram counts observations by size.
-        description: One line, for the page of the metrics.
+        description: One line, for the metrics endpoint.
         tags: The names of its labels.
-        boundaries: Of a histogram's buckets.
+        boundaries: The upper bounds of a histogram's buckets.
     """
 
     kind: Kind
@@ -27,7 +27,7 @@ class Metric:
     boundaries: tuple[float, ...] = ()
 
 
-# At the port each has `ray_` before it, and a counter `_total` behind it.
+# Ray exports each with the prefix `ray_`, and counters with the suffix `_total`.
 METRICS: Mapping[str, Metric] = {
     "pipeline_records_published": Metric(
         "counter", "Records that the broker confirmed.", ("feed", "shard")
@@ -55,7 +55,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "pipeline_symbols_wanted": Metric("gauge", "Symbols to collect.", ("feed",)),
     "pipeline_symbols_confirmed": Metric("gauge", "Symbols that a provider confirmed.", ("feed",)),
-    "pipeline_gaps": Metric("counter", "Gaps written down.", ("feed",)),
+    "pipeline_gaps": Metric("counter", "Gaps recorded.", ("feed",)),
     "pipeline_dead_letters": Metric("gauge", "Open dead letters.", ("feed", "reason")),
     "pipeline_quota_used_ratio": Metric(
         "gauge", "Share of a quota that is used: 0 to 1.", ("provider", "key", "window")
@@ -70,7 +70,7 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a metric; of a counter the total so far, of a histogram one observation."""
+    """One value of a metric: the total so far of a counter, one observation of a histogram."""
 
     metric: str
     value: float
@@ -78,7 +78,7 @@ class Sample:
 
 
 def producer_metrics(status: Mapping[str, object]) -> Iterator[Sample]:
-    """Yield what a producer's status says in numbers."""
+    """Yield the numbers in a producer's status."""
     if "published" not in status:
         return
     tags = {"feed": str(status["feed"]), "shard": str(status["shard"])}
@@ -90,7 +90,7 @@ def producer_metrics(status: Mapping[str, object]) -> Iterator[Sample]:
 def consumer_metrics(
     feed: str, number: str, *, stored: int, lag: Mapping[int, int], latencies_ms: Iterable[float]
 ) -> Iterator[Sample]:
-    """Yield a consumer's numbers; `number` tells it from the others of its feed."""
+    """Yield a consumer's numbers; `number` distinguishes the consumers of a feed."""
     tags = {"feed": feed, "shard": number}
     yield Sample("pipeline_records_stored", stored, tags)
     yield Sample("pipeline_lag_records", sum(lag.values()), tags)
@@ -99,16 +99,16 @@ def consumer_metrics(
 
 
 def status_metrics(page: Status) -> Iterator[Sample]:
-    """Yield what the status page says in numbers."""
+    """Yield the numbers on the status page."""
     for row in page.feeds:
         tags = {"feed": row.feed}
         yield Sample("pipeline_symbols_wanted", row.symbols_wanted, tags)
         yield Sample("pipeline_symbols_confirmed", row.symbols_confirmed, tags)
         if row.last_record_age_s is not None:
             yield Sample("pipeline_feed_age_s", row.last_record_age_s, tags)
-    for letters in page.dead_letters:
-        tags = {"feed": letters.feed, "reason": letters.reason}
-        yield Sample("pipeline_dead_letters", letters.count, tags)
+    for group in page.dead_letters:
+        tags = {"feed": group.feed, "reason": group.reason}
+        yield Sample("pipeline_dead_letters", group.count, tags)
 
 
 def _number(value: object) -> float:

@@ -1,4 +1,4 @@
-"""What runs, how far it is, and what is not covered and why: values for one page."""
+"""The rows of the status page, and which symbols no producer collects and why. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,18 +9,20 @@ SILENT_AFTER_S = 15.0  # heartbeats come about once a second; this is a lease's 
 @dataclass(frozen=True, slots=True)
 class FeedRow:
     """
-    One feed at a glance.
+    One feed.
 
     Attributes:
-        symbols_wanted, symbols_confirmed: Should be collected; have had data or an answer.
-        shards_running, shards_known: Producers.
+        symbols_wanted: Symbols to collect.
+        symbols_confirmed: Symbols that have had data or a confirmation.
+        shards_running, shards_known: Producers that are alive, and that ever ran.
         stored: Records, over all time.
         lag: Records in Kafka that are not stored yet.
-        last_record_age_s: Seconds since the newest stored record was received; None before any.
+        last_record_age_s: Seconds since the newest stored record was received; None before the
+            first one.
         gaps_24h: Gaps recorded in the last 24 hours.
-        redis_state: What the consumers say about Redis.
+        redis_state: What the consumers report about Redis.
         sampled_at_s: Database time of this row, seconds since the epoch.
-        records_per_s: Stored per second between two samples; None of a single one.
+        records_per_s: Records stored per second between two samples; None for a single sample.
     """
 
     feed: str
@@ -39,7 +41,7 @@ class FeedRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """What the newest producer of a shard says of itself."""
+    """What the newest producer of a shard reports."""
 
     feed: str
     shard: int
@@ -60,12 +62,12 @@ class ShardRow:
 
     @property
     def running(self) -> bool:
-        """Whether a producer is alive; it may still be without a connection."""
+        """Whether the producer is alive, connected or not."""
         return not self.stopped and self.heartbeat_age_s < SILENT_AFTER_S
 
     @property
     def trouble(self) -> str:
-        """Why it collects nothing, empty where it collects."""
+        """Explanation it collects nothing, empty where it collects."""
         if self.stopped:
             return self.cause or "stopped"
         if not self.running:
@@ -75,7 +77,7 @@ class ShardRow:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRow:
-    """What the consumer of a partition says of itself."""
+    """What the consumer of a partition reports."""
 
     topic: str
     partition: int
@@ -100,8 +102,8 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Uncovered:
-    """Symbols that nobody collects, and why."""
+class UncoveredSymbols:
+    """Symbols that no producer collects, and why."""
 
     feed: str
     why: str
@@ -109,8 +111,8 @@ class Uncovered:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What should be collected of one feed: symbols by shard, and those without a shard."""
+class Assignments:
+    """The symbols of one feed by shard, and those that no shard has room for."""
 
     feed: str
     by_shard: Mapping[int, tuple[str, ...]]
@@ -119,13 +121,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole page."""
+    """The status page."""
 
     feeds: tuple[FeedRow, ...]
     shards: tuple[ShardRow, ...]
     consumers: tuple[ConsumerRow, ...]
     dead_letters: tuple[DeadLetterRow, ...]
-    uncovered: tuple[Uncovered, ...]
+    uncovered: tuple[UncoveredSymbols, ...]
 
     def as_json(self) -> dict[str, object]:
         """Return the JSON form: the fields of the rows, by their names."""
@@ -148,31 +150,34 @@ def with_rates(earlier: Iterable[FeedRow], later: Iterable[FeedRow]) -> list[Fee
 
 
 def _rate(before: FeedRow, after: FeedRow) -> float | None:
+    # Both times come from the database: the clocks of two readers may differ.
     passed_s = after.sampled_at_s - before.sampled_at_s
     return (after.stored - before.stored) / passed_s if passed_s > 0 else None
 
 
 def uncovered(
-    wanted: Wanted, shards: Sequence[ShardRow], *, keys: int | None = None
-) -> Iterator[Uncovered]:
+    assignments: Assignments, shards: Sequence[ShardRow], *, keys: int | None = None
+) -> Iterator[UncoveredSymbols]:
     """
-    Yield the symbols of a feed that nobody collects, by reason.
+    Yield the symbols of a feed that no producer collects, by reason.
 
     Args:
-        wanted: What should be collected.
+        assignments: What to collect.
         shards: The feed's newest producers.
-        keys: How many API keys the feed has; None where it needs none.
+        keys: How many API keys the feed has; None if it needs no key.
     """
+    # By shard, because one cause affects all symbols of a shard; shards that work yield no row.
     rows = {row.shard: row for row in shards}
-    for shard, symbols in sorted(wanted.by_shard.items()):
+    for shard, symbols in sorted(assignments.by_shard.items()):
         why = rows[shard].trouble if shard in rows else _never_ran(shard, keys)
         if why and symbols:
-            yield Uncovered(wanted.feed, f"shard {shard}: {why}", symbols)
-    if wanted.unassigned:
-        yield Uncovered(wanted.feed, _no_shard(keys), wanted.unassigned)
+            yield UncoveredSymbols(assignments.feed, f"shard {shard}: {why}", symbols)
+    if assignments.unassigned:
+        yield UncoveredSymbols(assignments.feed, _no_shard(keys), assignments.unassigned)
 
 
 def _never_ran(shard: int, keys: int | None) -> str:
+    # Shards count from 0, and each needs a key of its own.
     if keys is not None and shard >= keys:
         return f"no API key: {keys} set, shard {shard} needs {shard + 1}"
     return "no producer has run yet"
@@ -182,15 +187,3 @@ def _no_shard(keys: int | None) -> str:
     return "no connection has room for them" + (
         "" if keys is None else f": {keys} API keys are set, one per connection"
     )
-
-
-def age(seconds: float | None) -> str:
-    """Return an age in the unit that fits: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`."""
-    if seconds is None:
-        return "never"
-    if seconds < 10:
-        return f"{max(seconds, 0.0):.1f} s"
-    for limit_s, unit_s, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"

@@ -1,26 +1,28 @@
-"""Why a dataset is not fresh, and what would change that: one sentence."""
+"""Why a batch dataset is fresh or not, and what would change that: one sentence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ray_pipeline.jobs.spec import JobSpec
+from ray_pipeline.observe.freshness import missed_slot
 
-GRACE = timedelta(minutes=15)  # a slot may be this late before anybody asks
+ENDED = frozenset({"succeeded", "nothing_new", "failed", "refused"})
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Explanation:
     """
     How fresh a dataset is.
 
     Attributes:
-        fresh: Whether the newest slot that was due has been collected.
+        name: The feed or job.
+        fresh: Whether it is as new as it should be.
         sentence: Why, and what would change it.
     """
 
-    job: str
+    name: str
     fresh: bool
     sentence: str
 
@@ -32,69 +34,64 @@ def explain(
     now: datetime,
     keys: Mapping[str, int],
     scheduled: bool = True,
-) -> Why:
+) -> Explanation:
     """
-    Say why a job's tables are fresh or not.
+    Explain why a job's tables are fresh or not.
 
     Args:
         spec: The job.
-        last: The row of its newest run; None where it never ran.
+        last: The row of its newest run; None if it never ran.
         now: The time.
         keys: How many keys each provider has.
-        scheduled: Whether a scheduler is at work for it.
+        scheduled: Whether a scheduler starts its runs.
     """
-    name = spec.name
+    next_run = "on request only" if spec.manual else _minute(spec.schedule.next(now))
+    # The order matters: without a key no run can happen, and an old success hides a missed slot.
+    fresh, text = False, ""
     if missing := _missing_key(spec, keys):
-        return Why(name, False, f"{name} is not collected: {missing}.")
-    due = None if spec.manual else spec.schedule.latest(now)
-    following = (
-        "on request only" if spec.manual else f"{spec.schedule.next(now):%Y-%m-%d %H:%M} UTC"
-    )
-    if last is None:
-        return Why(name, False, f"{name} has never run; {_how_to_run(spec, scheduled, following)}.")
-    if due is not None and last["slot"] < due and now - due > GRACE and _ended(last):
-        return Why(
-            name,
-            False,
-            f"{name} has not run for {due:%Y-%m-%d %H:%M} UTC; its last run was for "
-            f"{last['slot']:%Y-%m-%d %H:%M}; {_how_to_run(spec, scheduled, following)}.",
+        text = f"is not collected: {missing}"
+    elif last is None:
+        text = f"has never run; {_how_to_run(spec, scheduled, next_run)}"
+    elif due := missed_slot(
+        None if spec.manual else spec.schedule.latest(now),
+        last_slot=last["slot"],
+        ended=last["state"] in ENDED,
+        now=now,
+    ):
+        text = (
+            f"has not run for {_minute(due)}; its last run was for "
+            f"{last['slot']:%Y-%m-%d %H:%M}; {_how_to_run(spec, scheduled, next_run)}"
         )
-    return _by_state(spec, last, following)
+    else:
+        fresh = last["state"] in {"succeeded", "nothing_new"}
+        text = _by_state(spec.name, last, next_run)
+    return Explanation(spec.name, fresh, f"{spec.name} {text}.")
 
 
-def _by_state(spec: JobSpec, last: Mapping[str, Any], following: str) -> Why:
-    name, why = spec.name, last["why"] or "no reason was given"
-    state = last["state"]
-    if state in {"succeeded", "nothing_new"}:
-        found = "found nothing new" if state == "nothing_new" else "succeeded"
-        when = f"{last['finished_at']:%Y-%m-%d %H:%M} UTC" if last["finished_at"] else "just now"
-        rest = f" ({why})" if last["why"] else ""
-        return Why(name, True, f"{name} is fresh: it {found} at {when}{rest}; next: {following}.")
-    if state in {"claimed", "running"}:
-        done = f"{last['items_done']} of {last['items']} items" if last["items"] else "just begun"
-        return Why(name, False, f"{name} is running now: {done}.")
-    if state == "deferred":
-        until = f"{last['not_before']:%Y-%m-%d %H:%M} UTC" if last["not_before"] else "later"
-        return Why(
-            name, False, f"{name} goes on at {until}: {why}; another key would let it go on sooner."
-        )
-    if state == "refused":
-        return Why(
-            name,
-            False,
-            f"{name} was refused: {why}; check the key and the plan, then "
-            f"`ray-pipeline run {name}`.",
-        )
-    return Why(
-        name,
-        False,
-        f"{name} failed (attempt {last['attempt']}): {why}; it is tried again by itself, or now "
-        f"with `ray-pipeline run {name} --slot {last['slot'].isoformat()}`.",
+def _by_state(name: str, last: Mapping[str, Any], next_run: str) -> str:
+    why = last["why"] or "no reason was given"
+    match last["state"]:
+        case "succeeded" | "nothing_new" as state:
+            result = "found nothing new" if state == "nothing_new" else "succeeded"
+            when = _minute(last["finished_at"]) if last["finished_at"] else "just now"
+            note = f" ({why})" if last["why"] else ""
+            return f"is fresh: it {result} at {when}{note}; next: {next_run}"
+        case "claimed" | "running":
+            items = f"{last['items_done']} of {last['items']} items"
+            return f"is running now: {items if last['items'] else 'just begun'}"
+        case "deferred":
+            until = _minute(last["not_before"]) if last["not_before"] else "later"
+            return f"goes on at {until}: {why}; another key would let it go on sooner"
+        case "refused":
+            return f"was refused: {why}; check the key and the plan, then `ray-pipeline run {name}`"
+    return (
+        f"failed (attempt {last['attempt']}): {why}; it is tried again by itself, or now "
+        f"with `ray-pipeline run {name} --slot {last['slot'].isoformat()}`"
     )
 
 
-def _ended(last: Mapping[str, Any]) -> bool:
-    return last["state"] in {"succeeded", "nothing_new", "failed", "refused"}
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _missing_key(spec: JobSpec, keys: Mapping[str, int]) -> str:
@@ -108,11 +105,10 @@ def _missing_key(spec: JobSpec, keys: Mapping[str, int]) -> str:
     )
 
 
-def _how_to_run(spec: JobSpec, scheduled: bool, following: str) -> str:
+def _how_to_run(spec: JobSpec, scheduled: bool, next_run: str) -> str:
+    command = f"`ray-pipeline run {spec.name}`"
     if spec.manual:
-        return f"it runs on request: `ray-pipeline run {spec.name}`"
+        return f"it runs on request: {command}"
     if not scheduled:
-        return (
-            f"no scheduler is at work: start `ray-pipeline up`, or `ray-pipeline run {spec.name}`"
-        )
-    return f"next: {following}, or now with `ray-pipeline run {spec.name}`"
+        return f"no scheduler is at work: start `ray-pipeline up`, or {command}"
+    return f"next: {next_run}, or now with {command}"

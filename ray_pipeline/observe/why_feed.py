@@ -1,41 +1,37 @@
-"""Whether a feed collects, and if not why not: one sentence."""
+"""Why a feed is fresh or not: one sentence."""
 
 from collections.abc import Iterable
 
-from ray_pipeline.observe.status import FeedRow, ShardRow, age
-from ray_pipeline.observe.why import Why
+from ray_pipeline.observe.freshness import age, feed_state
+from ray_pipeline.observe.status import FeedRow, ShardRow
+from ray_pipeline.observe.why import Explanation
 
-QUIET_S = 60.0  # a market that is open is not silent for so long
-BEHIND = 10_000  # records
+SHOWN_CAUSES = 3
 
 
-def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Why:
-    """Say how a feed does; `shards` are the newest producers, of any feed."""
-    mine = [shard for shard in shards if shard.feed == row.feed]
-    troubles = sorted({shard.trouble for shard in mine if shard.trouble})
-    reason = "; ".join(troubles[:3])
-    if row.last_record_age_s is None:
-        cause = reason or "no producer has run; start `ray-pipeline up`"
-        return Why(row.feed, False, f"{row.feed} has never stored a record: {cause}.")
-    if row.lag > BEHIND:
-        return Why(
-            row.feed,
-            False,
-            f"{row.feed} is behind: {row.lag:,} records wait in Kafka; "
-            f"the newest that is stored came {age(row.last_record_age_s)} ago.",
-        )
-    if row.last_record_age_s > QUIET_S:
-        cause = reason or "its producers are connected; the market may be closed"
-        return Why(
-            row.feed,
-            False,
-            f"{row.feed} has stored nothing for {age(row.last_record_age_s)}: {cause}.",
-        )
-    covered = f"{row.symbols_confirmed} of {row.symbols_wanted} symbols"
-    rest = f"; {reason}" if reason else ""
-    return Why(
-        row.feed,
-        True,
-        f"{row.feed} is fresh: its newest record came {age(row.last_record_age_s)} ago, "
-        f"{covered}, {row.lag:,} records on their way{rest}.",
-    )
+def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
+    """Explain a feed's state; `shards` are the newest producers of any feed."""
+    causes = sorted({shard.trouble for shard in shards if shard.feed == row.feed} - {""})
+    cause = "; ".join(causes[:SHOWN_CAUSES])
+    newest = age(row.last_record_age_s)
+    match state := feed_state(newest_age_s=row.last_record_age_s, lag=row.lag):
+        case "empty":
+            text = (
+                "has never stored a record: "
+                f"{cause or 'no producer has run; start `ray-pipeline up`'}"
+            )
+        case "behind":
+            text = (
+                f"is behind: {row.lag:,} records wait in Kafka; the newest that is stored came "
+                f"{newest} ago"
+            )
+        case "quiet":
+            cause = cause or "its producers are connected; the market may be closed"
+            text = f"has stored nothing for {newest}: {cause}"
+        case "fresh":
+            text = (
+                f"is fresh: its newest record came {newest} ago, "
+                f"{row.symbols_confirmed} of {row.symbols_wanted} symbols, "
+                f"{row.lag:,} records on their way{cause and f'; {cause}'}"
+            )
+    return Explanation(row.feed, state == "fresh", f"{row.feed} {text}.")

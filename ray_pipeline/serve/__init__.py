@@ -1,1 +1,1 @@
-"""What runs on Ray Serve to keep the actors alive."""
+"""The supervisor as an application on Ray Serve."""

@@ -1,8 +1,8 @@
 """
 The supervisor on Ray Serve: `serve run ray_pipeline.serve.application:app --name supervisor`.
 
-It keeps this release's actors alive in this cluster, and holds no data: when its replica dies, the
-actors go on, and the next replica finds them by their names.
+It keeps the actors of this generation running in this cluster, and holds no data: when its replica
+dies, the actors continue, and the next replica finds them by name.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ NAME = "supervisor"
 RETRY_S = 3.0
 
 
-class Post:
-    """Starts the supervisor when what it needs is there, and starts it again when it fails."""
+class SupervisorRunner:
+    """Starts the supervisor once its dependencies are ready, and restarts it after a failure."""
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings."""
@@ -47,7 +47,7 @@ class Post:
         while True:
             try:
                 await self._prepare()
-                self._supervisor = self._make()
+                self._supervisor = self._create()
                 await self._supervisor.run()
             except PipelineError as error:
                 self._cause, self._fix = str(error.args[0]), error.fix
@@ -55,11 +55,12 @@ class Post:
             except Exception:
                 self._cause, self._fix = "the supervisor failed", "read the replica's log"
                 log.exception("the supervisor failed")
+            # Actors keep running meanwhile; `/ready` reports the cause.
             self._supervisor = None
             await asyncio.sleep(RETRY_S)
 
     async def _prepare(self) -> None:
-        # Migrations are not made here: during an upgrade an older release may still be writing.
+        # It does not migrate: during an upgrade an older release may still write.
         async with session(self._settings.postgres_dsn(), name=NAME) as connection:
             if names := await unapplied(connection):
                 raise MigrationError(
@@ -69,24 +70,25 @@ class Post:
         self._settings.redis_url()
         await ensure_topics(self._settings)
 
-    def _make(self) -> Supervisor:
+    def _create(self) -> Supervisor:
         submitter = ray_runtime.submitter(self._settings, ray_runtime.address())
         return Supervisor(self._settings, list(desired(self._settings, submitter=submitter)))
 
     def view(self) -> View:
-        """Return what the answers are made of."""
+        """Return the current state for the routes."""
         return View(
             read=self._read,
             limit_s=self._settings.api.ready_s,
+            generation=self._settings.ray.generation,
             supervisor=self._supervisor,
             cause=self._cause,
             fix=self._fix,
-            extra={"generation": self._settings.ray.generation},
         )
 
     async def _read(self) -> Status:
         keys = len(self._settings.stream_keys())
-        return await read_status(self._settings.postgres_dsn(), finnhub_keys=keys)
+        async with session(self._settings.postgres_dsn(), name="status") as connection:
+            return await read_status(connection, finnhub_keys=keys)
 
 
 def build() -> FastAPI:
@@ -96,19 +98,19 @@ def build() -> FastAPI:
     Raises:
         ConfigurationError: If a setting is wrong; all problems at once.
     """
-    post = Post(load())
+    runner = SupervisorRunner(load())
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        working = asyncio.create_task(post.run())
+        task = asyncio.create_task(runner.run())
         try:
             yield
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     app = FastAPI(title="ray-pipeline supervisor", version=__version__, lifespan=lifespan)
-    app.include_router(routes(post.view))
+    app.include_router(routes(runner.view))
     add_handlers(app)
     return app
 

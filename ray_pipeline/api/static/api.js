@@ -1,11 +1,11 @@
-// Requests, with the token of this tab.
+// HTTP requests with the token of this tab.
 
 const KEY = "token";
 
 export class Unauthorised extends Error {}
 export class Away extends Error {}
 
-/** Take the token out of the address, where it would stay in the history. */
+/** Move the token from the address, which stays in the history, to the session storage. */
 export function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {

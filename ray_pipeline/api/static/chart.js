@@ -1,4 +1,4 @@
-// Candles of one symbol; the last one moves with the trades, and is corrected from the store.
+// Candles of one symbol. Live trades update the last one; a reload corrects all from the store.
 
 import { get } from "./api.js";
 import { byId, clock, count } from "./dom.js";
@@ -40,6 +40,7 @@ export class Chart {
       byId("chart-text").textContent = error.message;
       return;
     }
+    // The user may have chosen another symbol or interval during the request.
     if (symbol !== this.symbol || interval !== byId("interval").value) return;
     const bars = rows.reverse().map((row) => ({
       time: Date.parse(row.start_at) / 1000,
@@ -80,11 +81,11 @@ export class Chart {
   #colour() {
     if (!this.#chart) return;
     const style = getComputedStyle(document.documentElement);
-    const of = (name) => style.getPropertyValue(name).trim();
-    const [up, down] = [of("--good"), of("--bad")];
+    const value = (name) => style.getPropertyValue(name).trim();
+    const [up, down] = [value("--good"), value("--bad")];
     this.#chart.applyOptions({
-      layout: { background: { color: of("--back") }, textColor: of("--front") },
-      grid: { vertLines: { color: of("--line") }, horzLines: { color: of("--line") } },
+      layout: { background: { color: value("--back") }, textColor: value("--front") },
+      grid: { vertLines: { color: value("--line") }, horzLines: { color: value("--line") } },
     });
     this.#candles.applyOptions({
       upColor: up, downColor: down, wickUpColor: up, wickDownColor: down,
@@ -97,6 +98,6 @@ export class Chart {
     byId("chart-text").textContent = last
       ? `${bars} bars; the last of ${clock(last.time * 1000)}: open ${count(last.open)}, high ` +
         `${count(last.high)}, low ${count(last.low)}, close ${count(last.close)}`
-      : "No bars yet: the first trade makes one.";
+      : "No bars yet: the first trade creates one.";
   }
 }

@@ -1,4 +1,4 @@
-// Elements and texts. Nothing here, and nothing else on the page, takes markup from data.
+// Elements and texts. No part of the page interprets data as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -21,7 +21,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-/** A table: heads are texts, or [text, class]; rows are lists of texts or elements. */
+/** A table: heads are texts or [text, class]; rows are lists of texts or elements. */
 export function table(heads, rows) {
   const classes = heads.map((head) => (Array.isArray(head) ? head[1] : null));
   const names = heads.map((head) => (Array.isArray(head) ? head[0] : head));
@@ -33,7 +33,7 @@ export function table(heads, rows) {
       el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells(row))))));
 }
 
-/** Names of tables and jobs are long: they may go on in the next line after an underscore. */
+/** Long names of tables and jobs may break after an underscore. */
 const breakable = (cell) => typeof cell !== "string" ? [cell]
   : cell.split(/(?<=_)/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
 

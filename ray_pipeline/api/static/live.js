@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { byId, clock, count, el } from "./dom.js";
 import { Push } from "./push.js";
 
-const MOST = 1000; // symbols that one client may follow
+const MAX_SYMBOLS = 1000; // the limit of the server for one client
 
 export class Live {
   #push = null;
@@ -14,8 +14,8 @@ export class Live {
   #symbols = [];
   #chart = new Chart();
 
-  constructor(changed) {
-    this.changed = changed;
+  constructor(onState) {
+    this.onState = onState;
     byId("feed").addEventListener("change", () => this.open(byId("feed").value));
     byId("filter").addEventListener("input", () => this.#show());
     byId("interval").addEventListener("change", () => this.#chart.reload());
@@ -34,31 +34,31 @@ export class Live {
     this.#symbols = [];
     byId("values").replaceChildren();
     this.#push = new Push(feed, {
-      heard: (values) => values.forEach((value) => this.#update(value)),
-      changed: this.changed,
+      onValues: (values) => values.forEach((value) => this.#update(value)),
+      onState: this.onState,
     });
     await this.refresh();
     this.#choose(this.#symbols[0]);
   }
 
-  /** Look for symbols that had no value before. */
+  /** Load symbols that had no value before. */
   async refresh() {
     const feed = this.#feed;
     const { symbols } = await get(`/v1/feeds/${feed}/symbols`);
     if (feed !== this.#feed || symbols.join() === this.#symbols.join()) return;
     this.#symbols = symbols;
-    const none = byId("no-values");
-    none.hidden = symbols.length > 0;
-    none.textContent = `Nothing of ${feed} has been collected yet; the first record will stand here.`;
+    const message = byId("no-values");
+    message.hidden = symbols.length > 0;
+    message.textContent = `No record of ${feed} has been collected yet; the first one will appear here.`;
     this.#show();
   }
 
   #show() {
     const text = byId("filter").value.trim().toUpperCase();
-    const shown = this.#symbols.filter((symbol) => symbol.includes(text)).slice(0, MOST);
+    const shown = this.#symbols.filter((symbol) => symbol.includes(text)).slice(0, MAX_SYMBOLS);
     byId("values").replaceChildren(...shown.map((symbol) => this.#row(symbol).node));
     byId("count").textContent = `${shown.length} of ${this.#symbols.length} symbols`;
-    this.#push.want(shown);
+    this.#push.subscribe(shown);
   }
 
   #row(symbol) {

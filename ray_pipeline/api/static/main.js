@@ -1,21 +1,21 @@
-// What is shown when: the token's form, the feeds, and one view of six.
+// Decides what is visible: the login form, or the feeds and one of six views.
 
 import { get, setToken, takeToken, Unauthorised } from "./api.js";
 import { byId } from "./dom.js";
 import { Live } from "./live.js";
 import * as views from "./views.js";
 
-const EVERY_MS = 2_000;
+const REFRESH_MS = 2_000;
 const TABS = [...document.querySelectorAll("[role=tab]")];
 let live = null;
 let shown = "live";
 
 function choose(tab, focus = true) {
-  for (const one of TABS) {
-    const selected = one === tab;
-    one.setAttribute("aria-selected", selected);
-    one.tabIndex = selected ? 0 : -1;
-    byId(one.getAttribute("aria-controls")).hidden = !selected;
+  for (const each of TABS) {
+    const selected = each === tab;
+    each.setAttribute("aria-selected", selected);
+    each.tabIndex = selected ? 0 : -1;
+    byId(each.getAttribute("aria-controls")).hidden = !selected;
   }
   shown = tab.getAttribute("aria-controls");
   if (focus) tab.focus();
@@ -32,12 +32,12 @@ function step(event) {
   choose(TABS[next]);
 }
 
-function say(state, why = "") {
-  if (state === "refused") return askForToken("That token is not the one.");
+function showState(state, why = "") {
+  if (state === "refused") return askForToken("The token is wrong.");
   byId("state").textContent = state === "live" ? "live" : `waiting: ${why}`;
 }
 
-function trouble(error) {
+function showError(error) {
   byId("banner").hidden = !error;
   byId("banner").textContent = error ? error.message : "";
 }
@@ -59,10 +59,10 @@ async function refresh() {
     await views.feeds();
     if (shown === "live") await live.refresh();
     else await views[shown](byId(shown));
-    trouble(null);
+    showError(null);
   } catch (error) {
-    if (error instanceof Unauthorised) askForToken("The token is not valid any more.");
-    else trouble(error);
+    if (error instanceof Unauthorised) askForToken("The token is no longer valid.");
+    else showError(error);
   } finally {
     refreshing = false;
   }
@@ -73,17 +73,17 @@ async function start() {
     await get("/v1/feeds");
   } catch (error) {
     if (error instanceof Unauthorised) return askForToken("");
-    trouble(error);
-    return setTimeout(start, EVERY_MS);
+    showError(error);
+    return setTimeout(start, REFRESH_MS);
   }
   byId("login").hidden = true;
   byId("main").hidden = false;
-  live ??= new Live(say);
+  live ??= new Live(showState);
   try {
     await live.start();
   } catch (error) {
-    trouble(error);
-    return setTimeout(start, EVERY_MS);
+    showError(error);
+    return setTimeout(start, REFRESH_MS);
   }
   refresh();
 }
@@ -108,5 +108,5 @@ TABS.forEach((tab) => {
 document.addEventListener("visibilitychange", refresh);
 takeToken();
 choose(TABS[0], false);
-setInterval(refresh, EVERY_MS);
+setInterval(refresh, REFRESH_MS);
 start();

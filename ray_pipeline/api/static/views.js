@@ -1,4 +1,4 @@
-// The views that are asked for while they are seen: throughput, gaps, jobs, quotas, tables.
+// The views that are refreshed while they are visible: throughput, gaps, jobs, quotas, tables.
 
 import { get } from "./api.js";
 import { age, byId, clock, count, el, empty, svg, table } from "./dom.js";
@@ -9,7 +9,7 @@ const TRACK = 400;
 
 export async function flow(root) {
   const { samples } = await get("/v1/throughput");
-  if (samples.length < 2) return root.replaceChildren(empty("The first samples come within ten seconds."));
+  if (samples.length < 2) return root.replaceChildren(empty("The first samples appear within ten seconds."));
   const feeds = Object.keys(samples.at(-1).feeds);
   root.replaceChildren(
     ...plot("Records stored per second", samples, feeds, (row) => row?.records_per_s),
@@ -20,12 +20,12 @@ export async function flow(root) {
 function plot(title, samples, feeds, value) {
   const from = samples[0].at_s;
   const span = Math.max(samples.at(-1).at_s - from, 1);
-  const highest = Math.max(1, ...samples.flatMap((one) => feeds.map((feed) => value(one.feeds[feed]) ?? 0)));
+  const highest = Math.max(1, ...samples.flatMap((sample) => feeds.map((feed) => value(sample.feeds[feed]) ?? 0)));
   const x = (at) => ((at - from) / span) * WIDTH;
   const y = (number) => HEIGHT - (number / highest) * (HEIGHT - 24);
   const path = (feed) => samples
-    .filter((one) => typeof value(one.feeds[feed]) === "number")
-    .map((one, at) => `${at ? "L" : "M"}${x(one.at_s).toFixed(1)} ${y(value(one.feeds[feed])).toFixed(1)}`)
+    .filter((sample) => typeof value(sample.feeds[feed]) === "number")
+    .map((sample, at) => `${at ? "L" : "M"}${x(sample.at_s).toFixed(1)} ${y(value(sample.feeds[feed])).toFixed(1)}`)
     .join("");
   const now = (feed) => count(Math.round(value(samples.at(-1).feeds[feed]) ?? 0));
   const words = feeds.map((feed) => `${feed} ${now(feed)}`).join(", ");
@@ -42,7 +42,7 @@ function plot(title, samples, feeds, value) {
 
 export async function gaps(root) {
   const { rows } = await get("/v1/gaps?limit=100");
-  if (!rows.length) return root.replaceChildren(empty("Nothing is missing. What cannot be collected will be listed here, with its cause."));
+  if (!rows.length) return root.replaceChildren(empty("No gaps. Data that cannot be collected will be listed here, with the cause."));
   root.replaceChildren(table(
     ["Feed", "Kind", "From", "To", ["Symbols", "optional"], ["Cause", "prose"]],
     rows.map((row) => [
@@ -54,17 +54,17 @@ export async function gaps(root) {
 const symbols = (names) => names.length > 4 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
 
 export async function jobs(root) {
-  const [{ jobs: known }, { runs }] = await Promise.all([get("/v1/jobs"), get("/v1/runs?limit=500")]);
-  if (!runs.length) return root.replaceChildren(empty("No job has run yet. `ray-pipeline jobs` says when each will."));
+  const [{ jobs: specs }, { runs }] = await Promise.all([get("/v1/jobs"), get("/v1/runs?limit=500")]);
+  if (!runs.length) return root.replaceChildren(empty("No job has run yet. `ray-pipeline jobs` lists when each runs."));
   const begun = (run) => Date.parse(run.started_at ?? run.claimed_at);
   const to = Date.now();
   const from = Math.min(...runs.map(begun));
-  const lanes = known.map((job) => ({ job, runs: runs.filter((run) => run.job === job.name) }));
+  const lanes = specs.map((job) => ({ job, runs: runs.filter((run) => run.job === job.name) }));
   lanes.sort((a, b) => b.runs.length - a.runs.length || a.job.name.localeCompare(b.job.name));
   root.replaceChildren(
-    el("p", { class: "soft" }, `From ${clock(from)} to ${clock(to)}; a mark is a run.`),
-    table(["Job", "Runs", "Last", ["Rows", "number optional"], ["Why", "prose"]], lanes.map(({ job, runs: mine }) => [
-      job.name, track(mine, begun, from, to), state(job.last?.state),
+    el("p", { class: "soft" }, `From ${clock(from)} to ${clock(to)}; each mark is a run.`),
+    table(["Job", "Runs", "Last", ["Rows", "number optional"], ["Why", "prose"]], lanes.map(({ job, runs: jobRuns }) => [
+      job.name, track(jobRuns, begun, from, to), state(job.last?.state),
       job.last ? count((job.last.rows_new ?? 0) + (job.last.rows_changed ?? 0)) : "", job.last?.why || (job.next ? `next ${clock(job.next)}` : "on request"),
     ])));
 }
@@ -91,7 +91,7 @@ function state(name) {
 
 export async function quotas(root) {
   const { quotas: rows } = await get("/v1/quotas");
-  if (!rows.length) return root.replaceChildren(empty("No provider has a key. Put keys into PIPELINE_API_KEYS."));
+  if (!rows.length) return root.replaceChildren(empty("No provider has a key. Add keys to PIPELINE_API_KEYS."));
   root.replaceChildren(table(["Provider", ["Key", "optional"], "Window", "Used", ["Left", "number"], "Room again"], rows.map((row) => {
     const all = row.used + row.left;
     const bar = el("meter", { min: 0, max: Math.max(all, 1), value: row.used, high: all * 0.8, "aria-label": `${row.used} of ${all} used` });

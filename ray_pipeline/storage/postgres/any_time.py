@@ -1,4 +1,4 @@
-"""Times that Postgres can hold and Python cannot: before the year 1, after 9999, and infinity."""
+"""Read times that Postgres can hold and Python cannot: before year 1, after 9999, infinity."""
 
 from datetime import date, datetime
 from functools import cache
@@ -16,15 +16,15 @@ DAY_CHARACTERS = len("9999-12-31")
 
 def read_any_time(context: AdaptContext) -> None:
     """
-    Make a connection return the nearest time that Python has, where psycopg would raise DataError.
+    Make a connection return the nearest time that Python has instead of raising DataError.
 
-    Postgres holds dates from 4713 BC to 5874897 and timestamps to 294276, and both infinities.
-    One such row would fail every query that returns it. What is too early, and -infinity, becomes
-    the first `datetime` (`moments.EARLIEST`), what is too late the last one (`moments.LATEST`);
-    a `timestamp` and a `date` become the same without a zone and without a time. This holds for
-    text and binary results and for the elements of arrays.
+    Postgres holds dates from 4713 BC to 5874897, timestamps to 294276, and both infinities. One
+    such row would fail every query that returns it. A time that is too early becomes the first
+    `datetime` (`timestamps.EARLIEST`), a time that is too late the last one (`timestamps.LATEST`);
+    a `timestamp` or a `date` becomes the same value without a zone or a time. This holds for text
+    and binary results and for the elements of arrays.
 
-    Arithmetic on the results can leave Python's range: `moments` has functions that do not.
+    Arithmetic on the results can leave Python's range: use the functions of `timestamps`.
     """
     for name, first, last in (
         ("timestamptz", EARLIEST, LATEST),
@@ -39,10 +39,11 @@ def read_any_time(context: AdaptContext) -> None:
 
 def age_s(column: LiteralString) -> sql.Composed:
     """
-    Return SQL for the seconds since a `timestamptz`, a finite float8; NULL where it is NULL.
+    Return SQL for the seconds since a `timestamptz`: a finite float8, NULL for NULL.
 
-    Before version 17, Postgres refuses to subtract an infinite time, and with it the whole query;
-    since then the difference is infinite, for which JSON has no word.
+    Before version 17, subtracting an infinite time is an error that fails the whole query. Since
+    then the difference is infinite, which JSON cannot represent. The infinities are therefore
+    replaced with the ends of Python's calendar.
     """
     return sql.SQL(
         "extract(epoch FROM now() - CASE {column} WHEN 'infinity' THEN '9999-12-31 00:00Z' "
@@ -65,10 +66,10 @@ def _loader(oid: int, wire_format: Format, ends: tuple[date, date]) -> type[Load
 
 class _NearestLoader(Loader):
     """
-    Reads a time with psycopg's own loader, and puts the nearest bound in place of its error.
+    Reads a time with psycopg's own loader, and returns the nearest bound instead of its error.
 
-    It does not inherit from that loader: that one is written in C, and psycopg's C code does not
-    call the `load` of a Python subclass.
+    It delegates instead of inheriting: the usual loader is written in C, and psycopg's C code does
+    not call the `load` of a Python subclass.
     """
 
     bounds: ClassVar[tuple[date, date]]
@@ -83,7 +84,7 @@ class _NearestLoader(Loader):
         Return the time.
 
         Raises:
-            DataError: If it cannot be read for any other reason than its size.
+            DataError: If the value cannot be read for another reason than its range.
         """
         try:
             return self._load(data)
@@ -95,12 +96,12 @@ class _NearestLoader(Loader):
 
 
 def _binary_side(data: bytes) -> int:
-    """Return 0 for a time that is too early, 1 for one that is too late; they count from 2000."""
+    """Return 0 for a time that is too early, 1 for too late. Binary times count from 2000."""
     return 0 if int.from_bytes(data, "big", signed=True) < 0 else 1
 
 
 def _text_side(data: bytes) -> int | None:
-    """Return 0 for a time that is too early, 1 for one that is too late, None for neither."""
+    """Return 0 for a time that is too early, 1 for too late, None for any other text."""
     if data == b"-infinity" or data.endswith(b" BC"):
         return 0
     if data == b"infinity" or len(data.split()[0]) > DAY_CHARACTERS:

@@ -1,4 +1,4 @@
-"""Connections to Postgres, and what its errors mean."""
+"""Connections to Postgres, and the classification of its errors."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,23 +14,26 @@ from ray_pipeline.storage.postgres.any_time import read_any_time
 Connection = AsyncConnection[TupleRow]
 
 CONNECT_TIMEOUT_S = 5
-# 08 connection, 40 rollback (deadlock, serialisation), 53 resources, 55 object in use, 57 operator
-# intervention, 58 system: the database's trouble, not the data's.
+# SQLSTATE classes of an outage: 08 connection, 40 rollback (deadlock, serialization), 53 resources,
+# 55 object in use, 57 operator intervention, 58 system.
 WAIT_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-# 22 data exception, 23 constraint: the data's trouble.
+# SQLSTATE classes of bad data: 22 data exception, 23 constraint.
 PARK_CLASSES = frozenset({"22", "23"})
 UNIQUE_VIOLATION = "23505"
 
 
 def disposition(error: psycopg.Error) -> Disposition:
     """
-    Say what to do about an error: RETRY an outage, PARK bad data, GIVE_UP on anything else.
+    Classify an error: RETRY for an outage, PARK for bad data, GIVE_UP for anything else.
 
-    An error without a code comes from the connection itself, which is an outage.
+    An error without a code comes from the client library: a lost connection is an outage.
     """
     code = error.sqlstate
     if code is None:
-        return Disposition.RETRY if isinstance(error, psycopg.OperationalError) else _no_code(error)
+        if isinstance(error, psycopg.OperationalError):
+            return Disposition.RETRY
+        # psycopg rejects a NUL in text, and a number out of range, before it sends the statement.
+        return Disposition.PARK if isinstance(error, psycopg.DataError) else Disposition.GIVE_UP
     if code[:2] in WAIT_CLASSES:
         return Disposition.RETRY
     if code[:2] in PARK_CLASSES:
@@ -38,20 +41,15 @@ def disposition(error: psycopg.Error) -> Disposition:
     return Disposition.GIVE_UP
 
 
-def _no_code(error: psycopg.Error) -> Disposition:
-    # psycopg refuses a NUL in text, and a number out of range, before the server sees it.
-    return Disposition.PARK if isinstance(error, psycopg.DataError) else Disposition.GIVE_UP
-
-
 async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection:
     """
-    Open a connection whose session is in UTC and that shows as `name` in pg_stat_activity.
+    Open a connection in UTC that appears as `name` in pg_stat_activity.
 
-    It reads every time that Postgres can hold; see `postgres_times.read_any_time`.
+    It reads every time that Postgres can hold; see `any_time.read_any_time`.
 
     Raises:
-        ConfigurationError: If `dsn` is no connection string.
-        DatabaseUnavailable: If the server cannot be reached or refuses; the text has no password.
+        ConfigurationError: If `dsn` is not a connection string.
+        DatabaseUnavailable: If the server cannot be reached or refuses; without the password.
     """
     try:
         connection = await AsyncConnection.connect(
@@ -60,16 +58,16 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=name[:63],
             options="-c timezone=UTC -c client_encoding=UTF8",
-            # Notice a dead server in seconds, not in hours.
+            # Detect a dead server in seconds; the defaults of TCP take hours.
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
             tcp_user_timeout=10_000,
         )
     except psycopg.ProgrammingError:
-        # The library quotes what it cannot read, which may be the password.
+        # The original text quotes what it cannot parse, which may be the password.
         raise ConfigurationError(
-            "PIPELINE_POSTGRES__DSN is no connection string",
+            "PIPELINE_POSTGRES__DSN is not a connection string",
             fix="write postgresql://user:password@host:5432/db; in the password, %40 stands for @",
         ) from None
     except (psycopg.OperationalError, OSError) as error:
@@ -83,7 +81,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
 
 @asynccontextmanager
 async def session(dsn: str, *, name: str) -> AsyncIterator[Connection]:
-    """Open an autocommit connection for the length of a block; see `connect`."""
+    """Open an autocommit connection for the duration of a block; see `connect`."""
     connection = await connect(dsn, name=name)
     try:
         with outages():
@@ -95,10 +93,10 @@ async def session(dsn: str, *, name: str) -> AsyncIterator[Connection]:
 @contextmanager
 def outages() -> Iterator[None]:
     """
-    Tell an outage of Postgres from other errors, for the length of a block.
+    Raise outages of Postgres as DatabaseUnavailable, for the duration of a block.
 
     Raises:
-        DatabaseUnavailable: Instead of the error that the outage was.
+        DatabaseUnavailable: For an outage; other errors pass unchanged.
     """
     try:
         yield
@@ -109,12 +107,12 @@ def outages() -> Iterator[None]:
 
 
 async def scalar(connection: Connection, query: LiteralString, *values: object) -> object:
-    """Return the first column of the first row, None where there is none."""
+    """Return the first column of the first row, None without a row."""
     cursor = await connection.execute(query, values)
     row = await cursor.fetchone()
     return row[0] if row else None
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text; the name of its type if it has no text."""
+    """Return the first line of an error's text; the others may quote data or passwords."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

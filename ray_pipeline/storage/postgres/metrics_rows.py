@@ -1,4 +1,4 @@
-"""The samples that only Postgres knows."""
+"""The metrics that come from Postgres rather than from an actor."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,10 @@ from ray_pipeline.observe.metrics import Sample, status_metrics
 from ray_pipeline.providers.configured import fingerprints
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.gap_rows import count_gaps
 from ray_pipeline.storage.postgres.quota_rows import QuotaRow, read_quotas
-from ray_pipeline.storage.postgres.status_rows import status_on
+from ray_pipeline.storage.postgres.status_rows import read_status
 
-GAPS = "SELECT feed, count(*) FROM gaps GROUP BY feed"
 RUNS = """
     SELECT job, state, count(*) FROM job_runs WHERE finished_at IS NOT NULL GROUP BY job, state
 """
@@ -17,20 +17,20 @@ RUNS = """
 
 async def read_metrics(settings: Settings) -> list[Sample]:
     """
-    Return what the stores say in numbers; keys are told by their fingerprints.
+    Return the current samples; keys are labelled by their fingerprints.
 
     Raises:
         DatabaseUnavailable: If Postgres cannot be reached.
     """
     async with session(settings.postgres_dsn(), name="samples") as connection:
-        page = await status_on(connection, finnhub_keys=len(settings.stream_keys()))
+        page = await read_status(connection, finnhub_keys=len(settings.stream_keys()))
         quotas = await read_quotas(connection, fingerprints(settings), speed=settings.jobs.speed)
-        gaps = await (await connection.execute(GAPS)).fetchall()
+        gaps = await count_gaps(connection)
         runs = await (await connection.execute(RUNS)).fetchall()
     return [
         *status_metrics(page),
         *(sample for row in quotas for sample in _quota(row)),
-        *(Sample("pipeline_gaps", count, {"feed": feed}) for feed, count in gaps),
+        *(Sample("pipeline_gaps", count, {"feed": feed}) for feed, count in gaps.items()),
         *(
             Sample("pipeline_runs", count, {"job": job, "state": state})
             for job, state, count in runs

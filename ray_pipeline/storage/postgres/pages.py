@@ -1,6 +1,13 @@
-"""History, bars, gaps, dead letters: a page at a time, each from behind a key, not an offset."""
+"""
+Pages of history, bars, gaps and dead letters.
 
-from collections.abc import Mapping, Sequence
+Each page begins after the key of the last row of the page before (keyset pagination). An OFFSET
+would read and discard all earlier rows, and rows that are inserted or deleted between two requests
+would shift it, so that a row is returned twice or never.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,14 +16,16 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
+from ray_pipeline.storage.postgres import gap_rows
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.symbol_scan import with_symbols
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 from ray_pipeline.timestamps import EARLIEST, LATEST, in_utc
 
 Row = dict[str, Any]
-Key = Sequence[object]
 
 LAYOUTS: Mapping[str, Layout[Any]] = {
     "sp500": SP500,
@@ -35,130 +44,141 @@ BARS = """
     WHERE feed = %(feed)s AND symbol = %(symbol)s AND interval_s = %(interval_s)s {after}
     ORDER BY start_at {direction} LIMIT %(limit)s
 """
-GAPS = """
-    SELECT id, feed, shard, epoch, seq, kind, symbols, from_at, to_at, first_seq, last_seq, cause,
-           recorded_at
-    FROM gaps
+GAPS = sql.SQL("""
+    SELECT {columns} FROM gaps
     WHERE (%(feed)s::text IS NULL OR feed = %(feed)s) AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
-"""
-# Without the payload: it is what somebody sent, and nobody knows what is in it.
-LETTERS = """
+""").format(columns=gap_rows.COLUMNS)
+# Without the payload, which is unchecked input from outside.
+DEAD_LETTERS = sql.SQL("""
     SELECT id, feed, topic, partition, "offset", shard, epoch, seq, reason, detail, parked_at,
            state, resolved_at, resolution, length(payload) AS size_bytes
     FROM dead_letters
     WHERE (%(feed)s::text IS NULL OR feed = %(feed)s) AND state = %(state)s AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
-"""
-# One probe of the index a symbol: the primary keys begin with symbol and event time.
+""")
+# LATERAL with LIMIT 1 makes this one index probe a symbol: the primary keys begin with the symbol
+# and the event time.
 NEWEST_OF = """
-    SELECT newest.* FROM unnest(%(symbols)s::text[]) AS wanted (symbol) CROSS JOIN LATERAL (
-        SELECT * FROM {table} WHERE {symbol} = wanted.symbol
+    SELECT newest.* FROM unnest(%(symbols)s::text[]) AS requested (symbol) CROSS JOIN LATERAL (
+        SELECT * FROM {table} WHERE {symbol} = requested.symbol
         ORDER BY {event} DESC, epoch DESC, seq DESC LIMIT 1
     ) AS newest
 """
-SYMBOLS = """
-    WITH RECURSIVE symbols AS (
-        (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
-        UNION ALL
-        SELECT (SELECT {symbol} FROM {table} WHERE {symbol} > symbols.symbol
-                ORDER BY {symbol} LIMIT 1)
-        FROM symbols WHERE symbols.symbol IS NOT NULL
-    )
-    SELECT symbol FROM symbols WHERE symbol IS NOT NULL
-"""
 LAST_ID = 2**63 - 1
+KEY_AFTER_EVENT = ("pod_index", "epoch", "seq", "created_at")
 
 
-def record_key(spec: FeedSpec, row: Row) -> tuple[object, ...]:
-    """Return the key of a row of history, without its symbol, as `history` takes it."""
-    event = _columns(spec)[1]
-    return row[event], row["pod_index"], row["epoch"], row["seq"], row["created_at"]
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """
+    A request for one page of a symbol's records or bars.
+
+    Attributes:
+        after: A time, or the `next` of an earlier page; rows begin after it. None: the first page.
+        limit: Maximum number of rows, at least 1.
+        newest_first: The order.
+    """
+
+    symbol: str
+    after: object | None
+    limit: int
+    newest_first: bool
 
 
-def time_key(event_ms: int, *, newest_first: bool) -> tuple[object, ...]:
-    """Return the key after which history goes on behind a moment."""
-    edge = -1 if newest_first else 2**31 - 1
-    return event_ms, edge, edge, edge, "-infinity" if newest_first else "infinity"
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, and the key of the last one if another page may follow; None after the last page."""
+
+    rows: Sequence[Mapping[str, Any]]
+    next: object | None
 
 
-async def history(
-    connection: Connection,
-    spec: FeedSpec,
-    symbol: str,
-    *,
-    after: Key | None,
-    limit: int,
-    newest_first: bool,
-) -> list[Row]:
-    """Return a symbol's records by event time, from behind the key `after`."""
-    names = _names(spec)
+async def history(connection: Connection, spec: FeedSpec, request: PageRequest) -> Page:
+    """Return a page of a symbol's records by event time."""
+    names, newest_first = _names(spec), request.newest_first
     condition: sql.Composable = sql.SQL("")
-    if after is not None:
-        *numbers, created_at = after
-        literals = map(sql.Literal, (*numbers, _passed(created_at, newest_first=newest_first)))
+    if request.after is not None:
+        *numbers, created_at = _history_key(request.after, newest_first=newest_first)
+        literals = map(sql.Literal, (*numbers, _page_start(created_at, newest_first=newest_first)))
         # Not `{}::bigint`: in -9223372036854775808::bigint the sign comes after the cast.
         key = sql.SQL(
             "CAST({} AS bigint), CAST({} AS integer), CAST({} AS bigint), CAST({} AS bigint), "
             "CAST({} AS timestamp)"
         ).format(*literals)
         condition = sql.SQL(AFTER_RECORD).format(
-            event=names["event"],
-            sign=_sign(newest_first),
-            key=key,
+            event=names["event"], sign=_sign(newest_first), key=key
         )
     query = sql.SQL(HISTORY).format(after=condition, direction=_direction(newest_first), **names)
-    return await _rows(connection, query, {"symbol": symbol, "limit": limit})
+    rows = await _rows(connection, query, {"symbol": request.symbol, "limit": request.limit})
+    event = _columns(spec)[1]
+    return _page(
+        rows, request.limit, key=lambda row: (row[event], *(row[name] for name in KEY_AFTER_EVENT))
+    )
+
+
+def _history_key(after: object, *, newest_first: bool) -> tuple[object, ...]:
+    """
+    Return the columns after the symbol in the sort order, as a page ends with them.
+
+    A time becomes the key between its own rows and the rows after it: the other columns get a value
+    that no row passes in this order.
+    """
+    if isinstance(after, datetime):
+        edge = -1 if newest_first else 2**31 - 1
+        end_of_time = "-infinity" if newest_first else "infinity"
+        return to_ms(after), edge, edge, edge, end_of_time
+    assert isinstance(after, tuple), "the `next` of a page of history"
+    return after
 
 
 async def bars(
-    connection: Connection,
-    spec: FeedSpec,
-    symbol: str,
-    *,
-    interval_s: int,
-    after: datetime | None,
-    limit: int,
-    newest_first: bool,
-) -> list[Row]:
-    """Return a symbol's bars by their start, from behind `after`."""
+    connection: Connection, spec: FeedSpec, request: PageRequest, *, interval_s: int
+) -> Page:
+    """Return a page of a symbol's bars by their start."""
+    newest_first = request.newest_first
     condition: sql.Composable = sql.SQL("")
-    if after is not None:
+    if request.after is not None:
         condition = sql.SQL("AND start_at {} %(after)s::timestamptz").format(_sign(newest_first))
-    return await _rows(
-        connection,
-        sql.SQL(BARS).format(after=condition, direction=_direction(newest_first)),
-        {
-            "feed": spec.name,
-            "symbol": symbol,
-            "interval_s": interval_s,
-            "after": _passed(after, newest_first=newest_first),
-            "limit": limit,
-        },
-    )
+    values = {
+        "feed": spec.name,
+        "symbol": request.symbol,
+        "interval_s": interval_s,
+        "after": _page_start(request.after, newest_first=newest_first),
+        "limit": request.limit,
+    }
+    query = sql.SQL(BARS).format(after=condition, direction=_direction(newest_first))
+    rows = await _rows(connection, query, values)
+    return _page(rows, request.limit, key=lambda row: row["start_at"])
 
 
 async def gaps(
     connection: Connection, *, feed_name: str | None, before: int | None, limit: int
-) -> list[Row]:
-    """Return gaps, the newest first, from behind the id `before`."""
-    values = {"feed": feed_name, "before": LAST_ID if before is None else before, "limit": limit}
-    return await _rows(connection, sql.SQL(GAPS), values)
+) -> Page:
+    """Return a page of gaps, newest first, those before the id `before`."""
+    last = LAST_ID if before is None else before
+    values = {"feed": feed_name, "before": last, "limit": limit}
+    return _page(await _rows(connection, GAPS, values), limit, key=lambda row: row["id"])
 
 
-async def letters(
+async def dead_letters(
     connection: Connection, *, feed_name: str | None, state: str, before: int | None, limit: int
-) -> list[Row]:
-    """Return dead letters without their payloads, the newest first, from behind `before`."""
+) -> Page:
+    """Return a page of dead letters, newest first, those before the id `before`."""
     last = LAST_ID if before is None else before
     values = {"feed": feed_name, "state": state, "before": last, "limit": limit}
-    return await _rows(connection, sql.SQL(LETTERS), values)
+    return _page(await _rows(connection, DEAD_LETTERS, values), limit, key=lambda row: row["id"])
+
+
+def _page(rows: list[Row], limit: int, *, key: Callable[[Row], object]) -> Page:
+    # A full page may be the last one: then the next page is empty.
+    return Page(rows, key(rows[-1]) if len(rows) == limit else None)
 
 
 async def newest_values(
     connection: Connection, spec: FeedSpec, symbols: Sequence[str]
 ) -> dict[str, str]:
-    """Return symbols' newest values as Redis would have them; symbols without one are left out."""
+    """Return the newest values in the form of Redis; symbols without a value are left out."""
     query = sql.SQL(NEWEST_OF).format(**_names(spec))
     rows = await _rows(connection, query, {"symbols": list(symbols)})
     entries = [_entry(row, LAYOUTS[spec.name]) for row in rows]
@@ -166,8 +186,8 @@ async def newest_values(
 
 
 async def symbols_of(connection: Connection, spec: FeedSpec) -> list[str]:
-    """Return every symbol of which there is history, in order."""
-    cursor = await connection.execute(sql.SQL(SYMBOLS).format(**_names(spec)))
+    """Return every symbol that has history, in order."""
+    cursor = await connection.execute(with_symbols("SELECT symbol FROM symbols", **_names(spec)))
     return [row[0] async for row in cursor]
 
 
@@ -184,20 +204,20 @@ async def _rows(connection: Connection, query: sql.SQL | sql.Composed, values: R
         await cursor.execute(query, values)
         rows = await cursor.fetchall()
     for row in rows:
-        # The naive timestamps of tables that other programs read hold UTC.
+        # Some tables have timestamps without a zone for other programs: they are in UTC.
         for name, value in row.items():
             if isinstance(value, datetime) and value.tzinfo is None:
                 row[name] = value.replace(tzinfo=UTC)
     return rows
 
 
-def _passed(moment: object, *, newest_first: bool) -> object:
+def _page_start(moment: object, *, newest_first: bool) -> object:
     """
-    Return the time behind which a page begins, as Postgres reads it.
+    Return the time after which a page begins, as a value for Postgres.
 
-    The first and the last time of Python stand for all that Postgres has beyond them. A page
-    begins behind all of these: it would begin with the last row of the page before otherwise, and
-    paging would not end.
+    Postgres holds times that Python cannot represent. They are read as the first or the last time
+    of Python, and a page ends with one of those. The next page must begin after all of them:
+    otherwise it would begin with the last row of this page, and paging would never end.
     """
     if not isinstance(moment, datetime):
         return moment

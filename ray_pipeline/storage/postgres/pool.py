@@ -1,14 +1,15 @@
-"""A few connections to Postgres for readers, which repeat a read that a restart cut off."""
+"""A small pool of read-only connections; a read that lost its connection is repeated once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition, MigrationError
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition
+from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, first_line
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 QUERY_TIMEOUT_S = 5.0
@@ -16,25 +17,32 @@ NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})  # no such table, column o
 
 
 class Pool:
-    """Read-only, autocommit connections, opened when they are needed."""
+    """Read-only autocommit connections, opened on demand."""
 
     def __init__(self, dsn: str, *, size: int, name: str) -> None:
         self._dsn = dsn
         self._name = name
         self._idle: list[Connection] = []
-        self._turns = asyncio.Semaphore(size)
+        self._permits = asyncio.Semaphore(size)
 
-    async def read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         """
-        Return what a query returns; it may be called twice, if a connection turned out to be dead.
+        Return the result of `query`, a function of a connection and these arguments.
+
+        It is called again if an idle connection was dead.
 
         Raises:
-            DatabaseUnavailable: If Postgres is away, busy, or did not answer in time.
-            MigrationError: If a table or a column is not there.
+            DatabaseUnavailable: If Postgres cannot be reached, or did not answer in time.
+            MigrationError: If a table or a column does not exist.
         """
         try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S), self._turns:
-                return await self._read(query)
+            async with asyncio.timeout(QUERY_TIMEOUT_S), self._permits:
+                return await self._read(lambda connection: query(connection, *args, **kwargs))
         except TimeoutError:
             raise DatabaseUnavailable(
                 f"Postgres did not answer within {QUERY_TIMEOUT_S:g} s", fix="ask again later"
@@ -44,41 +52,43 @@ class Pool:
 
     async def _read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
         if self._idle:
+            # A restart of Postgres is noticed only when a connection is used. The query is
+            # repeated on a new connection: it only reads, so a second execution is harmless.
             try:
                 return await self._use(self._idle.pop(), query)
             except psycopg.Error as error:
                 if disposition(error) is not Disposition.RETRY:
                     raise
-                await self.close()  # after a restart the others are as dead as this one
+                await self.close()  # a server that restarted closed every idle connection
         return await self._use(await self._open(), query)
 
     async def _use(self, connection: Connection, query: Callable[[Connection], Awaitable[T]]) -> T:
         try:
-            found = await query(connection)
+            result = await query(connection)
         except BaseException:
-            # Whatever state it is in, nobody shall find it.
+            # Also after a cancellation: a query may still run on this connection.
             await connection.close()
             raise
         self._idle.append(connection)
-        return found
+        return result
 
     async def _open(self) -> Connection:
         connection = await connect(self._dsn, name=self._name)
-        # The server gives up before we do, so that an abandoned query does not run on.
+        # The server must cancel the query too: a client that stops waiting does not end it.
         timeout_ms = int(QUERY_TIMEOUT_S * 1000)
         await connection.execute(f"SET statement_timeout = {timeout_ms}")
         await connection.execute("SET default_transaction_read_only = on")
         return connection
 
     async def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.close()
 
 
 def _meaning(error: psycopg.Error) -> Exception:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = first_line(error)
     if error.sqlstate in NOT_MIGRATED:
         return MigrationError(f"Postgres: {line}", fix="run `ray-pipeline migrate`")
     if disposition(error) is Disposition.RETRY:

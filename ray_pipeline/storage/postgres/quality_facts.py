@@ -7,9 +7,9 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ray_pipeline.batch.run_quality import RUNS, RunSize, few_rows, stale
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.jobs.table import Table, TableFinding
+from ray_pipeline.observe.run_quality import RUNS, RunSize, few_rows, stale
 from ray_pipeline.storage.postgres.connection import Connection
 
 RAN = "SELECT rows_seen, items_done FROM job_runs WHERE job = %s AND slot = %s"

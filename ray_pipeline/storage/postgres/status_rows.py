@@ -1,26 +1,35 @@
-"""Read what the status page shows. Nothing here counts history, so it may be asked every second."""
+"""Read the status page. No query here scans history, so a page may be read every second."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import TypeVar
 
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.observe.status import (
     SILENT_AFTER_S,
+    Assignments,
     ConsumerRow,
     DeadLetterRow,
     FeedRow,
     ShardRow,
     Status,
-    Uncovered,
-    Wanted,
     uncovered,
 )
 from ray_pipeline.storage.postgres.any_time import age_s
-from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
 
+T = TypeVar("T", FeedRow, ShardRow, ConsumerRow, DeadLetterRow)
+
+# Every part reads a table with one row per epoch, shard or partition; only `recent` reads `gaps`,
+# which has few rows. Some points need care:
+# - A restarted producer has a new epoch: only the newest epoch of a shard counts.
+# - Shard numbers from REPLAY_SHARDS on belong to replays and not to producers.
+# - Topics may have a prefix: they are compared by their end.
+# - Members of the S&P 500 are wanted even if no shard has room for them, or before the first
+#   assignment: producers report only the symbols that they were assigned.
 FEED_ROWS = sql.SQL("""
     WITH feeds AS (
         SELECT * FROM unnest(%(names)s::text[], %(topics)s::text[]) AS feeds (feed, topic)
@@ -96,21 +105,15 @@ UNASSIGNED = """
 """
 
 
-async def feed_rows(dsn: str) -> list[FeedRow]:
-    """
-    Return one row per feed, in the order of the catalogue; without rates, which take two samples.
-
-    Raises:
-        DatabaseUnavailable: If Postgres cannot be reached.
-    """
-    async with session(dsn, name="status") as connection:
-        return await read_feed_rows(connection)
-
-
 async def read_feed_rows(connection: Connection) -> list[FeedRow]:
-    """Do as `feed_rows`, on a connection that is open; for a table that lives for long."""
-    cursor = connection.cursor(row_factory=class_row(FeedRow))
-    await cursor.execute(
+    """
+    Return one row per feed, in the order of the catalogue.
+
+    The rows have no rates: `observe.status.with_rates` computes them from two samples.
+    """
+    rows = await _rows(
+        connection,
+        FeedRow,
         FEED_ROWS,
         {
             "names": [spec.name for spec in FEEDS],
@@ -119,62 +122,44 @@ async def read_feed_rows(connection: Connection) -> list[FeedRow]:
             "replay_shards": REPLAY_SHARDS,
         },
     )
-    rows = {row.feed: row for row in await cursor.fetchall()}
-    return [rows[spec.name] for spec in FEEDS]
+    by_feed = {row.feed: row for row in rows}
+    return [by_feed[spec.name] for spec in FEEDS]
 
 
-async def read_status(dsn: str, *, finnhub_keys: int) -> Status:
-    """
-    Return the whole page, without rates.
-
-    Raises:
-        DatabaseUnavailable: If Postgres cannot be reached.
-    """
-    async with session(dsn, name="status") as connection:
-        return await status_on(connection, finnhub_keys=finnhub_keys)
-
-
-async def status_on(connection: Connection, *, finnhub_keys: int) -> Status:
-    """Do as `read_status`, on a connection that is open."""
-    shards = await (
-        await connection.cursor(row_factory=class_row(ShardRow)).execute(SHARDS)
-    ).fetchall()
-    consumers = await (
-        await connection.cursor(row_factory=class_row(ConsumerRow)).execute(CONSUMERS)
-    ).fetchall()
-    letters = await (
-        await connection.cursor(row_factory=class_row(DeadLetterRow)).execute(DEAD_LETTERS)
-    ).fetchall()
+async def read_status(connection: Connection, *, finnhub_keys: int) -> Status:
+    """Return the status page, without rates."""
+    shards = await _rows(connection, ShardRow, SHARDS)
     return Status(
         feeds=tuple(await read_feed_rows(connection)),
         shards=tuple(shards),
-        consumers=tuple(consumers),
-        dead_letters=tuple(letters),
-        uncovered=tuple(await _uncovered(connection, shards, finnhub_keys=finnhub_keys)),
+        consumers=tuple(await _rows(connection, ConsumerRow, CONSUMERS)),
+        dead_letters=tuple(await _rows(connection, DeadLetterRow, DEAD_LETTERS)),
+        uncovered=tuple(
+            row
+            for assignments in await _assignments(connection)
+            for row in uncovered(
+                assignments,
+                [shard for shard in shards if shard.feed == assignments.feed],
+                keys=finnhub_keys if assignments.feed == "sp500" else None,
+            )
+        ),
     )
 
 
-async def _uncovered(
-    connection: Connection, shards: Iterable[ShardRow], *, finnhub_keys: int
-) -> list[Uncovered]:
-    found: list[Uncovered] = []
-    for wanted in await _wanted(connection):
-        mine = [row for row in shards if row.feed == wanted.feed]
-        keys = finnhub_keys if wanted.feed == "sp500" else None
-        found += uncovered(wanted, mine, keys=keys)
-    return found
+async def _rows(
+    connection: Connection, kind: type[T], query: sql.Composed, values: Mapping[str, object] = {}
+) -> list[T]:
+    async with connection.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchall()
 
 
-async def _wanted(connection: Connection) -> list[Wanted]:
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(ASSIGNMENTS)
+async def _assignments(connection: Connection) -> list[Assignments]:
     by_feed: dict[str, dict[int, tuple[str, ...]]] = {spec.name: {} for spec in FEEDS}
-    async for row in cursor:
-        by_feed.setdefault(row["feed"], {})[row["shard"]] = tuple(row["symbols"])
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(UNASSIGNED)
-    unassigned = tuple([row["symbol"] async for row in cursor])
+    async for feed, shard, symbols in await connection.execute(ASSIGNMENTS):
+        by_feed.setdefault(feed, {})[shard] = tuple(symbols)
+    unassigned = tuple([symbol async for (symbol,) in await connection.execute(UNASSIGNED)])
     return [
-        Wanted(feed, shards, unassigned if feed == "sp500" else ())
+        Assignments(feed, shards, unassigned if feed == "sp500" else ())
         for feed, shards in by_feed.items()
     ]

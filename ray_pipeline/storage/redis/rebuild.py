@@ -12,6 +12,7 @@ from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.feeds.records import Ticker, Trade
 from ray_pipeline.storage.postgres.connection import connect
+from ray_pipeline.storage.postgres.symbol_scan import with_symbols
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.consumer_ports import LatestStore, Rebuild
 from ray_pipeline.stream.rows import Layout
@@ -23,15 +24,7 @@ CHUNK = 2_000
 # after a long outage would delay the current values.
 LONGEST_S = 3600.0
 
-# The primary key begins with symbol and event time: one index probe a symbol.
 _NEWEST = """
-    WITH RECURSIVE symbols AS (
-        (SELECT {symbol} AS symbol FROM {table} ORDER BY {symbol} LIMIT 1)
-        UNION ALL
-        SELECT (SELECT {symbol} FROM {table} WHERE {symbol} > symbols.symbol
-                ORDER BY {symbol} LIMIT 1)
-        FROM symbols WHERE symbols.symbol IS NOT NULL
-    )
     SELECT newest.* FROM symbols CROSS JOIN LATERAL (
         SELECT * FROM {table} WHERE {symbol} = symbols.symbol
         ORDER BY {event_ms} DESC, epoch DESC, seq DESC LIMIT 1
@@ -62,7 +55,7 @@ def rebuilder(
             "since": sql.Literal(max(since_s - 2.0, floor_s)),
         }
         await _copy(dsn, sql.SQL(_MISSED).format(**names), layout, cache)
-        await _copy(dsn, sql.SQL(_NEWEST).format(**names), layout, cache)
+        await _copy(dsn, with_symbols(_NEWEST, **names), layout, cache)
 
     return rebuild
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from ray_pipeline.api.auth import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
-from ray_pipeline.api.connections import HEAD_LIMIT_BYTES, MOST_WAITING, REQUEST_S
-from ray_pipeline.api.parameters import MOST_SYMBOLS
+from ray_pipeline.api.connections import HEAD_LIMIT_BYTES, MAX_WAITING, REQUEST_S
+from ray_pipeline.api.parameters import MAX_SYMBOLS
 from tests.integration.api.serving import TOKEN, configure, serving, trade, writing
 from tests.integration.api.test_api import every_path
 
@@ -44,7 +44,7 @@ MALFORMED = [
     "bars/AAPL?after=eyJhIjoxfQ",
     "latest?symbols=AAPL,,MSFT",
     "latest?symbols=a%27b",
-    "latest?symbols=" + ",".join(f"S{number}" for number in range(MOST_SYMBOLS + 1)),
+    "latest?symbols=" + ",".join(f"S{number}" for number in range(MAX_SYMBOLS + 1)),
 ]
 
 
@@ -139,7 +139,7 @@ async def test_connections_without_a_request_keep_nobody_out(configured):
     async with serving(configured) as client, contextlib.AsyncExitStack() as stack:
         host, _, port = client.url.removeprefix("http://").partition(":")
         readers = []
-        for _ in range(MOST_WAITING + 5):
+        for _ in range(MAX_WAITING + 5):
             reader, writer = await asyncio.open_connection(host, int(port))
             stack.callback(writer.close)
             readers.append(reader)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ray_pipeline.cli.tables import render_status, render_table
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.status_rows import feed_rows, read_status
+from ray_pipeline.storage.postgres.status_rows import read_feed_rows, read_status
 
 
 @pytest.fixture
@@ -50,14 +50,15 @@ async def database(postgres_dsn) -> AsyncIterator[Connection]:
 
 
 async def test_a_fresh_database_has_a_row_for_every_feed(postgres_dsn):
-    rows = await feed_rows(postgres_dsn)
+    async with session(postgres_dsn, name="test") as connection:
+        rows = await read_feed_rows(connection)
 
     assert [row.feed for row in rows] == ["sp500", "bithumb", "top_gainers"]
     assert {row.stored for row in rows} == {0}
 
 
-async def test_a_feed_row_adds_up_the_newest_producers_only(postgres_dsn, database):
-    row = (await feed_rows(postgres_dsn))[0]
+async def test_a_feed_row_adds_up_the_newest_producers_only(database):
+    row = (await read_feed_rows(database))[0]
 
     assert (row.symbols_confirmed, row.symbols_wanted) == (48, 51)
     assert (row.shards_running, row.shards_known) == (2, 2)
@@ -66,8 +67,8 @@ async def test_a_feed_row_adds_up_the_newest_producers_only(postgres_dsn, databa
     assert row.last_record_age_s < 60
 
 
-async def test_the_page_says_which_symbols_are_not_covered_and_why(postgres_dsn, database):
-    status = await read_status(postgres_dsn, finnhub_keys=2)
+async def test_the_page_says_which_symbols_are_not_covered_and_why(database):
+    status = await read_status(database, finnhub_keys=2)
 
     assert [(row.why, row.symbols) for row in status.uncovered] == [
         ("shard 1: invalid key", ("MSFT",)),
@@ -75,8 +76,8 @@ async def test_the_page_says_which_symbols_are_not_covered_and_why(postgres_dsn,
     ]
 
 
-async def test_the_page_can_be_printed_and_written_as_json(postgres_dsn, database):
-    status = await read_status(postgres_dsn, finnhub_keys=2)
+async def test_the_page_can_be_printed_and_written_as_json(database):
+    status = await read_status(database, finnhub_keys=2)
 
     console = Console(record=True, width=200, file=None, quiet=False)
     with console.capture() as printed:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.api.client_queue import CONTROL_LIMIT, Full, Outbox, frame
-from ray_pipeline.api.limits import Allowance
+from ray_pipeline.api.client_queue import CONTROL_LIMIT, ClientQueue, QueueFull, frame
 
 
 def value(symbol: str, number: int) -> str:
@@ -23,7 +22,7 @@ def value(symbol: str, number: int) -> str:
 )
 def test_of_many_values_of_a_symbol_the_newest_waits(rounds, forgotten):
     """However long the client was away, it gets one value a symbol that it still wants."""
-    outbox, newest = Outbox("f"), {}
+    outbox, newest = ClientQueue("f"), {}
     for some in rounds:
         values = {symbol: value(symbol, number) for symbol, number in some.items()}
         outbox.offer(values, frame("f", values))
@@ -39,7 +38,7 @@ def test_of_many_values_of_a_symbol_the_newest_waits(rounds, forgotten):
 
 async def test_replies_come_before_values_and_values_not_before_their_time():
     """A client that unsubscribed hears that at once."""
-    outbox = Outbox("f")
+    outbox = ClientQueue("f")
     far_s = asyncio.get_running_loop().time() + 1_000_000
     outbox.offer({"A": value("A", 1)}, "x")
     outbox.say({"type": "subscribed"})
@@ -57,19 +56,8 @@ async def test_replies_come_before_values_and_values_not_before_their_time():
 
 def test_a_client_that_takes_no_reply_is_found_out():
     """Memory for its replies has an end."""
-    outbox = Outbox("f")
+    outbox = ClientQueue("f")
     for _ in range(CONTROL_LIMIT):
         outbox.say({"type": "error"})
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         outbox.say({"type": "error"})
-
-
-@given(pauses_s=st.lists(st.floats(0, 3), min_size=1, max_size=200))
-def test_an_allowance_is_never_more_than_its_burst_and_its_rate(pauses_s):
-    """Whatever the rhythm."""
-    allowance, now_s, taken = Allowance(per_s=2, burst=5), 100.0, 0
-    for pause_s in pauses_s:
-        now_s += pause_s
-        taken += allowance.take(now_s=now_s)
-
-    assert taken <= 5 + sum(pauses_s) * 2 + 1e-6

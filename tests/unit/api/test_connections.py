@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from ray_pipeline.api.connections import ANSWER_S, KEEP_ALIVE_S, REQUEST_S, BoundedProtocol
+from ray_pipeline.api.connections import KEEP_ALIVE_S, REQUEST_S, RESPONSE_S, BoundedProtocol
 
 
 class Timer:
@@ -102,7 +102,7 @@ async def test_a_request_has_to_come_and_to_end(connection, begun):
 async def test_an_answer_has_to_be_taken_and_followed_by_a_request(connection):
     """A client that reads nothing would keep its connection otherwise."""
     connection.protocol.data_received(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert connection.deadlines_s == [ANSWER_S]
+    assert connection.deadlines_s == [RESPONSE_S]
 
     connection.protocol.on_response_complete()
     assert connection.deadlines_s == [KEEP_ALIVE_S + REQUEST_S]

@@ -22,7 +22,7 @@ def test_a_key_survives_its_text(key):
 
     assert cursor.read(text, cursor.RECORDS) == key
     assert text.replace("-", "").replace("_", "").isalnum()
-    assert len(text) <= cursor.LONGEST
+    assert len(text) <= cursor.MAX_CHARACTERS
 
 
 @given(text=st.text(max_size=600))

@@ -9,7 +9,7 @@ import pytest
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.notebook import shapes
-from ray_pipeline.notebook.frames import Kind, Look, Shape, frame
+from ray_pipeline.notebook.frames import FrameOptions, Kind, Shape, frame
 
 SHAPE = Shape(
     {"at": Kind.TIME, "price": Kind.NUMBER, "trades": Kind.WHOLE, "name": Kind.TEXT,
@@ -22,7 +22,7 @@ ROW = {"at": "2026-01-05T14:30:00Z", "price": LONG, "trades": 3, "name": "x", "o
 
 
 def test_pandas_has_utc_times_and_room_for_what_is_missing():
-    found = frame([ROW, {"at": "2026-01-05T15:30:00+01:00"}], SHAPE, Look())
+    found = frame([ROW, {"at": "2026-01-05T15:30:00+01:00"}], SHAPE, FrameOptions())
     assert list(found.columns) == ["price", "trades", "name", "on", "tags"]
     assert list(found.index) == [pd.Timestamp("2026-01-05T14:30Z")] * 2
     assert found["price"].dtype == "float64"
@@ -31,29 +31,31 @@ def test_pandas_has_utc_times_and_room_for_what_is_missing():
 
 
 def test_no_rows_have_the_same_types():
-    empty, full = frame([], SHAPE, Look()), frame([ROW], SHAPE, Look())
+    empty, full = frame([], SHAPE, FrameOptions()), frame([ROW], SHAPE, FrameOptions())
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
     assert empty.index.dtype == full.index.dtype
-    arrow = frame([], SHAPE, Look("arrow"))
-    assert arrow.schema == frame([ROW], SHAPE, Look("arrow")).schema
+    arrow = frame([], SHAPE, FrameOptions("arrow"))
+    assert arrow.schema == frame([ROW], SHAPE, FrameOptions("arrow")).schema
 
 
 def test_decimals_keep_every_digit():
-    assert frame([ROW], SHAPE, Look(numbers="decimal"))["price"].iloc[0] == LONG
-    arrow = frame([ROW], SHAPE, Look("arrow", "decimal"))
+    assert frame([ROW], SHAPE, FrameOptions(numbers="decimal"))["price"].iloc[0] == LONG
+    arrow = frame([ROW], SHAPE, FrameOptions("arrow", "decimal"))
     assert arrow["price"][0].as_py() == LONG
-    assert pa.types.is_decimal(frame([], SHAPE, Look("arrow", "decimal")).schema.field(1).type)
+    assert pa.types.is_decimal(
+        frame([], SHAPE, FrameOptions("arrow", "decimal")).schema.field(1).type
+    )
 
 
 def test_naive_times_are_utc():
-    found = frame([{"at": datetime(2026, 1, 5)}], SHAPE, Look())
+    found = frame([{"at": datetime(2026, 1, 5)}], SHAPE, FrameOptions())
     assert found.index[0] == pd.Timestamp(datetime(2026, 1, 5, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("form", "numbers"), [("polars", "float"), ("pandas", "int")])
 def test_a_wish_that_nobody_can_grant_names_those_that_can_be(form, numbers):
     with pytest.raises(PipelineError, match=r"fix: .*="):
-        Look(form, numbers)
+        FrameOptions(form, numbers)
 
 
 def test_every_feed_has_a_history_whose_columns_are_known():
@@ -62,4 +64,4 @@ def test_every_feed_has_a_history_whose_columns_are_known():
     for spec in FEEDS:
         shape = shapes.history(spec)
         assert next(iter(shape.columns)) == "event_time"
-        assert frame([], shape, Look()).index.name == "event_time"
+        assert frame([], shape, FrameOptions()).index.name == "event_time"

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.notebook import paging
-from ray_pipeline.notebook.background import Background
-from ray_pipeline.notebook.labels import labels
 from ray_pipeline.notebook.paging import between, moment
-from ray_pipeline.notebook.row_source import Page
+from ray_pipeline.storage.postgres.pages import Page
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -67,24 +65,3 @@ def test_a_moment_is_utc_and_anything_else_is_refused_with_an_example():
     assert moment(None, "start") is None
     with pytest.raises(PipelineError, match=r"start: 'soon' is no time\n  fix: .*2026-01-05"):
         moment("soon", "start")
-
-
-def test_the_newer_release_has_the_short_name():
-    found = labels(["producer-sp500-01-g1", "producer-sp500-01-g2", "producer-bithumb-g1", "x"])
-    assert found == {
-        "bithumb": "producer-bithumb-g1",
-        "sp500-01": "producer-sp500-01-g2",
-        "sp500-01-g1": "producer-sp500-01-g1",
-    }
-
-
-async def test_it_waits_for_its_answer_inside_of_a_running_loop():
-    background = Background()
-
-    async def answer() -> str:
-        await asyncio.sleep(0)
-        return "yes"
-
-    assert background.run(answer()) == "yes"
-    background.close()
-    background.close()  # twice is once

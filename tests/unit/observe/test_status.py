@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from ray_pipeline.observe.status import (
+    Assignments,
     FeedRow,
     ShardRow,
-    Uncovered,
-    Wanted,
-    age,
+    UncoveredSymbols,
     uncovered,
     with_rates,
 )
@@ -45,7 +44,7 @@ SHARD = ShardRow(
     last_data_age_s=0.5,
     heartbeat_age_s=0.4,
 )
-WANTED = Wanted("sp500", {0: ("AAPL", "MSFT")})
+WANTED = Assignments("sp500", {0: ("AAPL", "MSFT")})
 
 
 def test_the_rate_is_what_was_stored_between_two_samples():
@@ -77,12 +76,12 @@ def test_symbols_of_a_connected_shard_are_covered():
 )
 def test_symbols_of_a_shard_in_trouble_are_named_with_its_cause(shard, why):
     assert list(uncovered(WANTED, [shard], keys=1)) == [
-        Uncovered("sp500", f"shard 0: {why}", ("AAPL", "MSFT"))
+        UncoveredSymbols("sp500", f"shard 0: {why}", ("AAPL", "MSFT"))
     ]
 
 
 def test_a_shard_past_the_keys_says_that_a_key_is_missing():
-    wanted = Wanted("sp500", {3: ("TSLA",)})
+    wanted = Assignments("sp500", {3: ("TSLA",)})
 
     (row,) = uncovered(wanted, [], keys=2)
 
@@ -90,23 +89,7 @@ def test_a_shard_past_the_keys_says_that_a_key_is_missing():
 
 
 def test_symbols_for_which_no_connection_has_room_are_named():
-    (row,) = uncovered(Wanted("sp500", {}, ("ZTS",)), [], keys=10)
+    (row,) = uncovered(Assignments("sp500", {}, ("ZTS",)), [], keys=10)
 
     assert row.symbols == ("ZTS",)
     assert "10 API keys" in row.why
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "never"),
-        (-0.2, "0.0 s"),
-        (0.44, "0.4 s"),
-        (59, "59 s"),
-        (180, "3 min"),
-        (18_000, "5 h"),
-        (200_000, "2 d"),
-    ],
-)
-def test_an_age_is_told_in_the_unit_that_fits(seconds, text):
-    assert age(seconds) == text

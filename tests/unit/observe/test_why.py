@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ray_pipeline.catalog import job
-from ray_pipeline.observe.why import GRACE, explain
+from ray_pipeline.observe.freshness import SLOT_GRACE
+from ray_pipeline.observe.why import explain
 
 SPEC = job("company_overview")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -112,7 +113,9 @@ def test_each_state_has_its_sentence(last, fresh, words):
     assert words in found.sentence
 
 
-@pytest.mark.parametrize(("late", "fresh"), [(-timedelta(seconds=1), True), (GRACE * 2, False)])
+@pytest.mark.parametrize(
+    ("late", "fresh"), [(-timedelta(seconds=1), True), (SLOT_GRACE * 2, False)]
+)
 def test_a_slot_that_nobody_ran_is_not_fresh(late, fresh):
     """The run of yesterday was good; today's is missing, and a quarter of an hour is given."""
     due = SPEC.schedule.latest(NOW)
@@ -120,7 +123,7 @@ def test_a_slot_that_nobody_ran_is_not_fresh(late, fresh):
     yesterday = SPEC.schedule.latest(due - timedelta(seconds=1))
     last = run("succeeded", slot=yesterday, finished_at=yesterday)
 
-    found = explain(SPEC, last, now=due + GRACE + late, keys=KEYS)
+    found = explain(SPEC, last, now=due + SLOT_GRACE + late, keys=KEYS)
 
     assert found.fresh is fresh
     assert (f"has not run for {due:%Y-%m-%d %H:%M} UTC" in found.sentence) is not fresh

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ray_pipeline.batch.run_quality import RunSize, few_rows, stale
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.jobs.table import Table
+from ray_pipeline.observe.run_quality import RunSize, few_rows, stale
 from ray_pipeline.providers.quota import DAY, HOUR
 from ray_pipeline.schedules.cron import Cron
 

@@ -4,17 +4,15 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.jobs.table import Table, TableFinding
+from ray_pipeline.observe.freshness import event_age_limit, longest_pause
 
 RUNS = 7  # the median of the last runs is the usual number of rows
 FEWEST_RUNS = 3  # fewer runs do not define what is usual
 FEWEST_ROWS = 20  # a job of a few rows often has an empty run
 LEAST_PART = 0.5
-FEWEST_EVENTS = 3
-LONGEST_PAUSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +60,7 @@ def stale(
     """
     Return a finding if a table's newest event is older than is usual for it.
 
-    The longest pause between its last events is usual, or the period of the job if that is longer.
-    Three times the usual pause is too long.
+    `observe.freshness` decides which pauses are usual and which are too long.
 
     Args:
         table: The table.
@@ -71,11 +68,11 @@ def stale(
         slot: The run's slot.
         period: From this slot to the next.
     """
-    if len(events) < FEWEST_EVENTS:
+    pause = longest_pause(events)
+    if pause is None:
         return None
-    pause = max(newer - older for newer, older in pairwise(events))
     age = slot - events[0]
-    if age <= LONGEST_PAUSES * max(pause, period):
+    if age <= event_age_limit(pause, period=period):
         return None
     return TableFinding(
         table.name,

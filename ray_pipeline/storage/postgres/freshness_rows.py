@@ -1,11 +1,12 @@
-"""How fresh each table is: when something was last collected for it, and whether that is enough."""
+"""One row a table: when data was last collected for it, and whether it is fresh."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ray_pipeline.catalog import FEEDS, all_jobs
-from ray_pipeline.observe.status import FeedRow, ShardRow
+from ray_pipeline.observe.freshness import table_is_fresh
+from ray_pipeline.observe.status import Status
 from ray_pipeline.observe.why import explain
 from ray_pipeline.observe.why_feed import explain_feed
 from ray_pipeline.storage.postgres.connection import Connection
@@ -27,8 +28,8 @@ class Freshness:
         table: Its name.
         source: The feed or the job that writes it.
         kind: feed or job.
-        fresh: Whether it is as new as it should be.
-        collected_at: When something was last collected for it; None: never.
+        fresh: Whether it is as new as it should be; `observe.freshness` decides.
+        collected_at: When data was last collected for it; None: never.
         age_s: Seconds since then.
         why: One sentence.
     """
@@ -42,16 +43,17 @@ class Freshness:
     why: str
 
 
-def of_feeds(feeds: Mapping[str, FeedRow], shards: tuple[ShardRow, ...]) -> list[Freshness]:
-    """Return the feeds' tables."""
-    found: list[Freshness] = []
+def of_feeds(status: Status) -> list[Freshness]:
+    """Return the feeds' tables, in the order of the catalogue."""
+    by_feed = {row.feed: row for row in status.feeds}
+    rows: list[Freshness] = []
     for spec in FEEDS:
-        row = feeds[spec.name]
-        why = explain_feed(row, shards)
-        age_s = row.last_record_age_s
-        at = None if age_s is None else nearest_of_unix(row.sampled_at_s - age_s)
-        found.append(Freshness(spec.table, spec.name, "feed", why.fresh, at, age_s, why.sentence))
-    return found
+        feed = by_feed[spec.name]
+        why = explain_feed(feed, status.shards)
+        age_s = feed.last_record_age_s
+        at = None if age_s is None else nearest_of_unix(feed.sampled_at_s - age_s)
+        rows.append(Freshness(spec.table, spec.name, "feed", why.fresh, at, age_s, why.sentence))
+    return rows
 
 
 async def of_jobs(
@@ -61,18 +63,13 @@ async def of_jobs(
     now = datetime.now(UTC)
     last = await last_runs(connection)
     cursor = await connection.execute(COLLECTED)
-    collected: dict[str, datetime] = {row[0]: row[1] async for row in cursor}
-    found: list[Freshness] = []
+    collected: dict[str, datetime] = {job: finished_at async for job, finished_at in cursor}
+    rows: list[Freshness] = []
     for spec in all_jobs():
         why = explain(spec, last.get(spec.name), now=now, keys=keys, scheduled=scheduled)
         at = collected.get(spec.name)
         age_s = None if at is None else (now - at).total_seconds()
         for table in spec.tables:
-            # A sweep collects a part a run: its tables say themselves how old they may be.
-            fresh = (
-                why.fresh
-                if table.fresh is None or age_s is None
-                else age_s <= table.fresh.total_seconds()
-            )
-            found.append(Freshness(table.name, spec.name, "job", fresh, at, age_s, why.sentence))
-    return found
+            fresh = table_is_fresh(job_is_fresh=why.fresh, age_s=age_s, limit=table.fresh)
+            rows.append(Freshness(table.name, spec.name, "job", fresh, at, age_s, why.sentence))
+    return rows

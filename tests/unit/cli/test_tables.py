@@ -1,0 +1,63 @@
+"""Tables of the command line, as text."""
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from ray_pipeline.cli.tables import render_job_summary, render_status, render_table, table
+from ray_pipeline.observe.status import Status, UncoveredSymbols
+from tests.unit.observe.test_status import ROW, SHARD
+
+
+def text(page) -> str:
+    out = io.StringIO()
+    Console(file=out, width=200, no_color=True).print(page)
+    return out.getvalue()
+
+
+def test_a_column_that_begins_with_an_arrow_is_aligned_to_the_right():
+    """The arrow itself is not shown."""
+    lines = text(table("T", "name", ">n", rows=[("a", "1"), ("b", "1,000")])).splitlines()
+
+    assert lines[1].split() == ["name", "n"]
+    assert lines[2].rstrip() == "a         1"
+
+
+def test_a_feed_without_a_rate_shows_a_dash():
+    """One sample has no rate."""
+    shown = text(render_table([ROW, replace(ROW, feed="bithumb", records_per_s=1234.56)]))
+
+    assert ["sp500", "2/2", "1/1", "-", "100", "0", "0.5", "s", "0", "writing"] in [
+        line.split() for line in shown.splitlines()
+    ]
+    assert "1,234.6" in shown
+
+
+def test_the_status_page_leaves_out_empty_tables():
+    """Symbols that no producer collects are named, with the reason."""
+    page = Status((ROW,), (SHARD,), (), (), ())
+
+    assert "Producers" in text(render_status(page))
+    for title in ("Not covered", "Consumers", "Open dead letters"):
+        assert title not in text(render_status(page))
+
+    uncovered = (UncoveredSymbols("sp500", "shard 0: no API key", ("AAPL", "MSFT")),)
+    assert "shard 0: no API key  AAPL, MSFT" in text(
+        render_status(replace(page, uncovered=uncovered))
+    )
+
+
+def test_the_summary_counts_jobs_by_state_and_names_the_failed():
+    """A job that never ran is counted too."""
+    last = {
+        "a": {"state": "succeeded"},
+        "b": {"state": "running", "items_done": 3, "items": 9},
+        "c": {"state": "refused"},
+    }
+
+    assert render_job_summary(["a", "b", "c", "d"], last).plain == (
+        "Jobs: 4  1 not run yet  1 refused  1 running  1 succeeded\n"
+        "running: b 3/9\n"
+        "see `ray-pipeline why`: c"
+    )

@@ -1,0 +1,94 @@
+"""What the supervisor says of itself, its actors and the feeds."""
+
+import json
+
+import pytest
+
+from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.observe.status import Status
+from ray_pipeline.serve.routes import View, routes
+from tests.unit.observe.test_status import ROW, SHARD
+
+PAGE = Status((ROW,), (SHARD,), (), (), ())
+
+
+class Supervisor:
+    """The states of two actors."""
+
+    names = ("consumer-sp500-0-g1", "producer-sp500-00-g1")
+    trouble = ""
+
+    def __init__(self, **states):
+        self.statuses = dict(zip(self.names, states.values(), strict=False))
+
+
+UP = Supervisor(first={"state": "storing"}, second={"state": "streaming", "cause": ""})
+
+
+async def ask(path, *, supervisor=UP, page=PAGE, cause="starting", fix=""):
+    async def read():
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+    view = View(read, limit_s=60.0, generation=3, supervisor=supervisor, cause=cause, fix=fix)
+    (route,) = [route for route in routes(lambda: view).routes if route.path == path]
+    response = await route.endpoint()
+    return response.status_code, json.loads(response.body)
+
+
+async def test_a_process_lives_without_anything_else():
+    """Kubernetes must not restart it because of a store."""
+    assert await ask("/live", supervisor=None, page=DatabaseUnavailable("down")) == (
+        200,
+        {"live": True},
+    )
+
+
+async def test_it_is_ready_while_actors_answer_and_data_progresses():
+    """The generation tells a rollout which release answered."""
+    assert await ask("/ready") == (200, {"ready": True, "reasons": [], "generation": 3})
+
+
+@pytest.mark.parametrize(
+    ("view", "reasons"),
+    [
+        ({"supervisor": None, "cause": "no schema", "fix": "migrate"}, ["no schema: migrate"]),
+        (
+            {"supervisor": Supervisor(first={"state": "unreachable"})},
+            [
+                "consumer-sp500-0-g1 does not answer",
+                "producer-sp500-00-g1 has not started yet",
+            ],
+        ),
+        ({"page": DatabaseUnavailable("Postgres is down")}, ["Postgres is down"]),
+        ({"page": Status((), (), (), (), ())}, ["no feed has ever stored a record"]),
+    ],
+)
+async def test_it_is_not_ready_for_named_reasons(view, reasons):
+    """Each missing actor is one."""
+    status, body = await ask("/ready", **view)
+
+    assert status == 503
+    assert body["reasons"] == reasons
+
+
+async def test_every_feed_and_actor_has_a_sentence():
+    """Also an actor that is not at work."""
+    waiting = Supervisor(first={"state": "waiting", "cause": "for the lease"})
+    _, body = await ask("/why", supervisor=waiting)
+
+    assert body["supervisor"] == "reconciling"
+    assert body["feeds"][0]["fresh"] is True
+    assert body["actors"] == [
+        {
+            "name": "consumer-sp500-0-g1",
+            "up": True,
+            "why": "consumer-sp500-0-g1 is waiting: for the lease.",
+        },
+        {
+            "name": "producer-sp500-00-g1",
+            "up": False,
+            "why": "producer-sp500-00-g1 has not started yet.",
+        },
+    ]
