@@ -22,7 +22,7 @@ from ray_pipeline.feeds.records import Trade
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.redis.latest_cache import LatestCache
-from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.rows import SP500
 
 TITLE = "API"
@@ -357,7 +357,7 @@ async def _update(cache: LatestCache, *, seconds: float) -> dict[int, float]:
     return sent_s
 
 
-def _entries(number: int) -> list[Entry]:
+def _entries(number: int) -> list[LatestValue]:
     """Return the values of every symbol; the volume is the number of the update."""
     at_ms = int(time.time() * 1000)
     entries = []
@@ -365,7 +365,7 @@ def _entries(number: int) -> list[Entry]:
         trade = Trade(symbol, Decimal("129.575"), Decimal(number), at_ms, epoch=1, seq=number)
         value = SP500.value(trade)
         assert value is not None
-        entries.append(Entry(symbol, at_ms, value))
+        entries.append(LatestValue(symbol, at_ms, value))
     return entries
 
 

@@ -18,13 +18,13 @@ import msgspec
 import uvloop
 
 from ray_pipeline import settings
-from ray_pipeline.actors import consumer
+from ray_pipeline.services import partition_consumer_wiring as wiring
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.kafka.reader import KafkaLog
-from ray_pipeline.storage.postgres.stream_store import Store
+from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import LatestCache
-from ray_pipeline.stream.batch import Item, Message, Prepared
-from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.batch import Message, RecordBatch, RecordRow
+from ray_pipeline.stream.cache import LatestValue
 
 
 class Sample(msgspec.Struct, array_like=True):
@@ -53,8 +53,8 @@ class Probe:
     """The recorded times in order; `written` has the begin and the end of each write."""
 
     polled: list[tuple[float, Sequence[Message]]] = field(default_factory=list)
-    committed: list[tuple[float, Sequence[Item[Any]]]] = field(default_factory=list)
-    written: list[tuple[float, float, Sequence[Entry]]] = field(default_factory=list)
+    committed: list[tuple[float, Sequence[RecordRow[Any]]]] = field(default_factory=list)
+    written: list[tuple[float, float, Sequence[LatestValue]]] = field(default_factory=list)
 
     def samples(self) -> Iterator[Sample]:
         """Yield every committed record's sample."""
@@ -99,21 +99,21 @@ def watch(probe: Probe) -> None:
             probe.polled.append((time.time(), messages))
             return messages
 
-    class WatchedStore(Store[Any]):
-        async def put(self, batch: Prepared[Any], epochs: Mapping[int, int]) -> None:
+    class WatchedStore(StreamStore[Any]):
+        async def put(self, batch: RecordBatch[Any], epochs: Mapping[int, int]) -> None:
             await super().put(batch, epochs)
-            probe.committed.append((time.time(), batch.items))
+            probe.committed.append((time.time(), batch.rows))
 
     class WatchedCache(LatestCache):
-        async def write(self, entries: Sequence[Entry]) -> bool:
+        async def write(self, entries: Sequence[LatestValue]) -> bool:
             began_s = time.time()
             complete = await super().write(entries)
             probe.written.append((began_s, time.time(), entries))
             return complete
 
-    for name, port in (("KafkaLog", WatchedLog), ("Store", WatchedStore),
+    for name, port in (("KafkaLog", WatchedLog), ("StreamStore", WatchedStore),
                        ("LatestCache", WatchedCache)):  # fmt: skip
-        setattr(consumer, name, port)
+        setattr(wiring, name, port)
 
 
 async def main(probe: Probe | None) -> None:
@@ -122,7 +122,8 @@ async def main(probe: Probe | None) -> None:
         watch(probe)
     configured = settings.load()
     await ensure_topics(configured)
-    service = consumer.build_consumer(configured, "sp500", partitions=[0, 1, 2])
+    wiring.tune_garbage_collector()
+    service = wiring.build_consumer(configured, "sp500", partitions=[0, 1, 2])
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
     running = asyncio.create_task(service.run())
@@ -131,7 +132,7 @@ async def main(probe: Probe | None) -> None:
     print("ready", flush=True)
     await ended.wait()
     asyncio.get_running_loop().remove_reader(sys.stdin)
-    await service.stop()
+    service.stop()
     await running
 
 

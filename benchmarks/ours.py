@@ -8,11 +8,12 @@ import time
 import uvloop
 
 from ray_pipeline import settings
-from ray_pipeline.actors.consumer import build_consumer
+from ray_pipeline.services.partition_consumer_wiring import build_consumer, tune_garbage_collector
 
 
 async def main(trades: int) -> None:
     """Store all trades, and print the times of the begin and the end."""
+    tune_garbage_collector()
     service = build_consumer(settings.load(), "sp500", partitions=[0, 1, 2])
     running = asyncio.create_task(service.run())
     while service.status.state != "storing":

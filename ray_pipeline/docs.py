@@ -1,15 +1,16 @@
-"""Write the page of settings, or check that it is up to date."""
+"""Write the pages that are generated from the code, or check that they are up to date."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ray_pipeline import settings
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.providers.registry import all_providers
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+DIRECTORY = Path(__file__).parent.parent / "docs"
 
-HEAD = """# Settings
+SETTINGS_HEAD = """# Settings
 
 Generated from `ray_pipeline/settings.py` by `make docs`; do not edit.
 
@@ -24,7 +25,7 @@ is an error that suggests the nearest known one. In YAML, sections nest:
 |---|---|---|---|
 """
 
-TAIL = """
+SETTINGS_TAIL = """
 Two more variables are no settings: `PIPELINE_CONFIG` names the YAML file, `PIPELINE_KAFKA_LIBS` the
 folder of Apache Kafka's jars. Ray reads variables of its own: `RAY_ADDRESS` names a cluster that
 `up` joins instead of starting one; for that cluster set `RAY_AUTH_MODE=token`, and `RAY_AUTH_TOKEN`
@@ -43,15 +44,46 @@ Every provider has `PIPELINE_<NAME>__REST_URL`, `PIPELINE_<NAME>__WS_URL` and
 """
 
 
-def page() -> str:
+DEAD_LETTERS_HEAD = """# Dead letters
+
+Generated from `ray_pipeline/dead_letter_reasons.py` by `make docs`; do not edit.
+
+A record that cannot be decoded, checked or stored is kept as a dead letter, with its bytes, its
+place in the topic and a reason. See [operations](operations.md#dead-letters) for the commands.
+
+| reason | meaning |
+|---|---|
+"""
+
+DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this error code |
+
+A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
+the error, such as `ValueError`, the error code of Postgres, or `unreadable` if reading the answer
+stopped early.
+"""
+
+
+def settings_page() -> str:
     """Return the page of settings."""
-    return "".join((HEAD, *_lines(), TAIL, PROVIDERS, *_provider_lines()))
+    return "".join((SETTINGS_HEAD, *_lines(), SETTINGS_TAIL, PROVIDERS, *_provider_lines()))
 
 
 def _provider_lines() -> Iterator[str]:
     for provider in all_providers():
         key_url = f"<{provider.key_url}>" if provider.needs_key else "needs no key"
         yield f"| `{provider.name}` | {provider.title} | {provider.free_plan} | {key_url} |\n"
+
+
+def dead_letters_page() -> str:
+    """Return the page of dead-letter reasons."""
+    rows = "".join(f"| `{reason}` | {reason.description} |\n" for reason in Reason)
+    return DEAD_LETTERS_HEAD + rows + DEAD_LETTERS_TAIL
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "dead-letters.md": dead_letters_page,
+}
 
 
 def _lines() -> Iterator[str]:
@@ -72,11 +104,13 @@ def _default(default: object) -> str:
 
 
 def main() -> None:
-    """Write the page; with --check compare it, and exit with 1 if it is outdated."""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.name} is outdated; run `make docs`")
+    """Write the pages; with --check only compare them, and exit with 1 if one is outdated."""
+    for name, page in PAGES.items():
+        path = DIRECTORY / name
+        if "--check" not in sys.argv[1:]:
+            path.write_text(page())
+        elif not path.exists() or path.read_text() != page():
+            sys.exit(f"{name} differs from the code; run `make docs`")
 
 
 if __name__ == "__main__":

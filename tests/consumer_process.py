@@ -5,7 +5,7 @@ import json
 import sys
 
 from ray_pipeline import settings
-from ray_pipeline.actors.consumer import build_consumer
+from ray_pipeline.services.partition_consumer_wiring import build_consumer
 
 if __name__ == "__main__":
     asyncio.run(

@@ -16,11 +16,11 @@ import psycopg
 from aiokafka import AIOKafkaProducer
 
 from ray_pipeline import settings
-from ray_pipeline.actors.consumer import build_consumer
 from ray_pipeline.catalog import feed
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.records import Trade
+from ray_pipeline.services.partition_consumer_wiring import build_consumer
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from tests.support import eventually
@@ -112,7 +112,7 @@ async def consuming(configured: Settings, name: str = "sp500", partitions=(0, 1,
     try:
         yield service
     finally:
-        await service.stop()
+        service.stop()
         await asyncio.wait_for(task, 30)
 
 

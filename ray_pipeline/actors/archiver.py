@@ -1,7 +1,6 @@
-"""The archive as an actor: it reads every topic on its own and writes Parquet files."""
+"""The archive as an actor: it reads every topic and writes Parquet files."""
 
 import asyncio
-import contextlib
 import os
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def archive_dir(settings: Settings) -> Path:
 
 
 class ArchiverActor:
-    """Gives the archive of all feeds a process and a mailbox."""
+    """Archives all feeds from its construction on."""
 
     def __init__(self, settings: Settings) -> None:
         self._stop = asyncio.Event()
@@ -35,15 +34,14 @@ class ArchiverActor:
                 group.create_task(archiver.run(self._stop))
 
     async def status(self) -> dict[str, object]:
-        """Return what each feed's archive waits for, empty where it does not."""
+        """Return why each feed's archive waits, by feed; empty while it writes."""
         causes = {
             spec.name: archiver.cause for spec, archiver in zip(FEEDS, self._archivers, strict=True)
         }
         return {"pid": os.getpid(), "causes": causes}
 
     async def stop(self, drain_s: float) -> bool:
-        """Write what has been read; False if that took too long."""
+        """Write what was read; return False if that took too long."""
         self._stop.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._task), drain_s)
-        return self._task.done()
+        done, _ = await asyncio.wait({self._task}, timeout=drain_s)
+        return bool(done)

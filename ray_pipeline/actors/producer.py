@@ -21,8 +21,8 @@ from ray_pipeline.feeds.records import (
     FINNHUB_SP500_SOURCE,
     FINNHUB_TOP_GAINERS_SOURCE,
 )
+from ray_pipeline.lease import Ownership
 from ray_pipeline.observe.metrics import Sample, producer_metrics
-from ray_pipeline.ownership import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings, StreamSettings
 from ray_pipeline.storage.bithumb_rest import BithumbRest
@@ -125,7 +125,7 @@ class _Workshop:
             generation=self._settings.ray.generation,
             ttl_s=self._streams.lease_ttl_s,
             random=self._random,
-            unfit=self._unfit,
+            obstacle=self._obstacle,
         )
         return Producer(
             Identity(feed, self._shard, holder),
@@ -145,7 +145,7 @@ class _Workshop:
             ),
         )
 
-    async def _unfit(self) -> str:
+    async def _obstacle(self) -> str:
         """A release without a key, or that cannot reach the broker, must not stop one that can."""
         if self._key is None:
             return self._missing()
@@ -209,7 +209,7 @@ class _Workshop:
             topic=self._topic,
             shard=self._shard,
             epoch=epoch,
-            gate=gate,
+            may_send=gate,
             clock=CLOCK,
         )
 

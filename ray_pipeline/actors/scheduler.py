@@ -9,7 +9,7 @@ import random
 from ray_pipeline.actors.producer import leave
 from ray_pipeline.batch.slot_scheduler import Submitter
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.ownership import Ownership
+from ray_pipeline.lease import Ownership
 from ray_pipeline.services.job_run import holder_name
 from ray_pipeline.services.scheduling import schedule
 from ray_pipeline.settings import Settings
@@ -50,7 +50,7 @@ class SchedulerActor:
             self._cause = "waiting for the lease"
             await own.take()
             try:
-                await first_of(own.hold(), own.wanted.wait(), self._tick_for_ever(own))
+                await first_of(own.hold(), own.requested.wait(), self._tick_for_ever(own))
             finally:
                 await own.release()
             log.warning("another scheduler has the lease")

@@ -1,4 +1,4 @@
-"""The command that feeds an archive back."""
+"""The command that replays an archive."""
 
 from datetime import date, datetime
 from pathlib import Path
@@ -31,10 +31,10 @@ async def replay(
     as_json: AsJson = False,
 ) -> int:
     """
-    Feed an archive of raw records back through Kafka.
+    Replay an archive of raw records through Kafka.
 
-    Records keep their epochs and numbers. A database that has them takes none again; an empty one
-    gets all of them back: replay into it before its producers start, with the consumers running.
+    Records keep their epochs and numbers. A database that has them stores nothing again; an empty
+    one gets all of them: replay into it before its producers start, with the consumers running.
     """
     selection = Selection(
         feed=check_feed(feed),

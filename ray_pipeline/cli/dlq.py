@@ -1,4 +1,4 @@
-"""Commands for dead letters: records that were parked with a reason."""
+"""Commands for dead letters: records that were set aside with a reason."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,10 +12,10 @@ from ray_pipeline.cli.tables import render_letters
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.settings import load
 from ray_pipeline.storage.dead_letter_store import (
-    drop_letters,
-    list_letters,
+    drop_dead_letters,
+    list_dead_letters,
     payload_of,
-    replay_letters,
+    replay_dead_letters,
     unknown,
 )
 from ray_pipeline.storage.postgres.connection import session
@@ -27,9 +27,9 @@ dlq_app = typer.Typer(
 )
 
 STATES = ("open", "replayed", "dropped", "all")
-Reason = Annotated[str | None, typer.Option(help="Only letters with this reason.")]
+Reason = Annotated[str | None, typer.Option(help="Only dead letters with this reason.")]
 Everything = Annotated[
-    bool, typer.Option("--all", help="All open letters, narrowed by --feed and --reason.")
+    bool, typer.Option("--all", help="All open dead letters, narrowed by --feed and --reason.")
 ]
 Ids = Annotated[list[int] | None, typer.Argument(help="Numbers from `dlq list`.")]
 
@@ -49,7 +49,7 @@ async def list_(
         raise PipelineError(f"no state {state!r}", fix=f"one of {', '.join(STATES)}")
     name = check_feed(feed)
     async with session(load().postgres_dsn(), name="dlq") as connection:
-        rows = await list_letters(
+        rows = await list_dead_letters(
             connection,
             feed_name=name,
             reason=reason,
@@ -65,17 +65,17 @@ async def list_(
 
 @dlq_app.command("show")
 @command
-async def show_letter(
-    letter: Annotated[int, typer.Argument(metavar="ID", help="Number from `dlq list`.")],
+async def show_dead_letter(
+    dead_letter: Annotated[int, typer.Argument(metavar="ID", help="Number from `dlq list`.")],
     *,
     as_json: AsJson = False,
 ) -> int:
-    """Show one dead letter whole: where it came from, why it was parked, and what it says."""
+    """Show one dead letter: where it came from, why it was parked, and its payload."""
     async with session(load().postgres_dsn(), name="dlq") as connection:
-        rows = await list_letters(connection, state=None, ids=[letter])
+        rows = await list_dead_letters(connection, state=None, ids=[dead_letter])
         if not rows:
-            raise unknown([letter])
-        key, payload = await payload_of(connection, letter)
+            raise unknown([dead_letter])
+        key, payload = await payload_of(connection, dead_letter)
     fields = asdict(rows[0]) | {"key": key, "payload": payload}
     if as_json:
         print_json(fields)
@@ -102,22 +102,22 @@ async def replay(
     """
     Send dead letters through Kafka again, or read a batch job's answers again, after a repair.
 
-    They get a new identity, so that they are stored once however often this is cut off and
-    repeated. What is still bad comes back as a new dead letter.
+    Each gets a new identity, so it is stored once even if a replay is interrupted and repeated. A
+    record that is still bad becomes a new dead letter.
     """
     settings = load()
     chosen = await _chosen(ids, everything=everything, feed=feed, reason=reason)
     if payload is not None and len(chosen) != 1:
-        raise PipelineError("--with takes one letter", fix="name exactly one ID")
+        raise PipelineError("--with takes one dead letter", fix="name exactly one ID")
     content = None if payload is None else _read(payload)
     async with session(settings.postgres_dsn(), name="dlq") as connection:
         of_jobs = await letters_of_jobs(connection, chosen)
     if of_jobs and content is not None:
         raise PipelineError(
-            "--with is for records of a feed", fix="mend the job, then replay without it"
+            "--with is for records of a feed", fix="repair the job, then replay without it"
         )
-    records = [letter for letter in chosen if letter not in of_jobs]
-    count = await replay_letters(settings, records, payload=content) if records else 0
+    records = [number for number in chosen if number not in of_jobs]
+    count = await replay_dead_letters(settings, records, payload=content) if records else 0
     if records or not of_jobs:
         typer.echo(f"replayed {count} dead letters")
     if of_jobs:
@@ -131,15 +131,15 @@ async def replay(
 async def drop(
     ids: Ids = None,
     *,
-    why: Annotated[str, typer.Option(help="The reason, kept with the letter.")],
+    why: Annotated[str, typer.Option(help="The reason, kept with the dead letter.")],
     everything: Everything = False,
     feed: Feed = None,
     reason: Reason = None,
 ) -> int:
-    """Give dead letters up, for a reason. They stay in the table and no longer count as open."""
+    """Drop dead letters for a reason. They stay in the table and no longer count as open."""
     chosen = await _chosen(ids, everything=everything, feed=feed, reason=reason)
     async with session(load().postgres_dsn(), name="dlq") as connection:
-        count = await drop_letters(connection, chosen, why=why)
+        count = await drop_dead_letters(connection, chosen, why=why)
     typer.echo(f"dropped {count} dead letters")
     return 0
 
@@ -153,7 +153,7 @@ async def _chosen(
         return list(dict.fromkeys(ids))
     name = check_feed(feed)
     async with session(load().postgres_dsn(), name="dlq") as connection:
-        rows = await list_letters(connection, feed_name=name, reason=reason)
+        rows = await list_dead_letters(connection, feed_name=name, reason=reason)
     return [row.id for row in rows]
 
 

@@ -14,7 +14,7 @@ from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.observe.audit import Audit, names
 from ray_pipeline.observe.freshness import age
 from ray_pipeline.observe.status import FeedRow, Status
-from ray_pipeline.storage.dead_letter_store import LetterRow
+from ray_pipeline.storage.dead_letter_store import ListedDeadLetter
 from ray_pipeline.storage.postgres.gap_rows import GapRow
 from ray_pipeline.storage.postgres.quota_rows import QuotaRow
 from ray_pipeline.timestamps import in_utc
@@ -96,7 +96,7 @@ def render_gaps(rows: Iterable[GapRow]) -> RenderableType:
     return gaps if gaps.row_count else "no gaps"
 
 
-def render_letters(rows: Iterable[LetterRow]) -> RenderableType:
+def render_letters(rows: Iterable[ListedDeadLetter]) -> RenderableType:
     """Return one line per dead letter."""
     letters = table(
         "Dead letters", ">id", "feed", "identity", "parked", "state", "reason", ">bytes", "detail",

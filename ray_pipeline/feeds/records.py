@@ -1,26 +1,29 @@
 """
-What travels through Kafka: trades, tickers, and the notices that producers send beside them.
+What travels through Kafka: trades, tickers, and the notices that producers send between them.
 
 The field names are the wire format. Numbers are Decimal, so that 129.575 stays 129.575.
 """
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Of every value; raise it when an older generation could not read the new values correctly.
+FORMAT_VERSION: Literal[1] = 1
 
 FINNHUB_SP500_SOURCE = "finnhub_sp500_websocket"
 FINNHUB_TOP_GAINERS_SOURCE = "finnhub_websocket"
 BITHUMB_SOURCE = "bithumb"
 
 
-class Identity(msgspec.Struct, frozen=True, gc=False):
+class RecordIdentity(msgspec.Struct, frozen=True, gc=False):
     """
-    Which record this is, for ever: the producer numbers what it publishes, from 1, per epoch.
+    Which record this is: the producer numbers what it publishes, from 1 in each epoch.
 
-    Nothing in a trade can serve instead: identical trades in one frame are distinct trades.
+    No field of a trade can replace it: identical trades in one frame are distinct trades.
     """
 
     shard: int
@@ -28,8 +31,10 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
-class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One trade of a stock."""
+class Trade(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
+    """One trade of a stock. The version is a tag: the decoder checks it at no cost."""
 
     symbol: str
     price: Decimal
@@ -45,8 +50,10 @@ class Trade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_at: datetime | None = None  # when it was received; None: the broker's time
 
 
-class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One market's ticker at Bithumb. Dates and stamps are already right: see feeds.bithumb."""
+class Ticker(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
+    """One market's ticker at Bithumb. Its dates and times are correct: see `feeds.bithumb`."""
 
     market: str
     timestamp_field: int  # event time, ms since the epoch
@@ -81,10 +88,14 @@ class Ticker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_at: datetime | None = None
 
 
+def _version() -> Literal[1]:
+    return FORMAT_VERSION
+
+
 class Gap(
     msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field="kind", omit_defaults=True
 ):
-    """A producer's word that it could not collect: from, to, which symbols, why."""
+    """A period for which a producer reports that it did not collect."""
 
     epoch: int
     seq: int
@@ -95,21 +106,24 @@ class Gap(
     from_at: datetime | None = None
     to_at: datetime | None = None
     created_at: datetime | None = None
+    # From a factory, because a default would be omitted. The tag of notices is `kind`.
+    v: Literal[1] = msgspec.field(default_factory=_version)
 
 
 class Reject(
     msgspec.Struct, frozen=True, kw_only=True, tag="reject", tag_field="kind", omit_defaults=True
 ):
-    """Something a provider sent that is no record. It is parked with its reason."""
+    """Data from a provider that is not a record. It is parked with its reason."""
 
     epoch: int
     seq: int
     pod_index: int
-    reason: str  # a short stable word
+    reason: str  # see `dead_letter_reasons.Reason`
     detail: str
-    payload: str  # what came, at most REJECT_LIMIT_BYTES of it
-    size_bytes: int  # how long it was
+    payload: str  # the data, at most REJECT_LIMIT_BYTES of it
+    size_bytes: int  # of the whole data
     created_at: datetime | None = None
+    v: Literal[1] = msgspec.field(default_factory=_version)
 
 
 # Kafka's default for a message is 1 MiB; a rejected frame must fit, whatever it was.

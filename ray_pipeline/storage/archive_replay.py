@@ -1,4 +1,4 @@
-"""Feed an archive back through Kafka: the same records, under the numbers that they had."""
+"""Replay an archive through Kafka: the same records with the same numbers."""
 
 import asyncio
 import heapq
@@ -7,35 +7,26 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 from aiokafka import AIOKafkaProducer
 
 from ray_pipeline.catalog import FEEDS
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
-from ray_pipeline.feeds.codec import UNDECODABLE
+from ray_pipeline.feeds.codec import UNDECODABLE, decode_shard_epoch
 from ray_pipeline.feeds.feed import FeedSpec, partition_of
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, client_options
+from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
 from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
 from ray_pipeline.storage.parquet import read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.stream.archive_layout import Part, in_order
+from ray_pipeline.stream.archive_layout import ArchivePart, in_order
 from ray_pipeline.stream.batch import Message
 
 CHUNK = 2_000
-# A producer that starts later in this database must not be given numbers that a replay brought.
+# A producer that starts later in this database must not reuse the numbers of replayed records.
 RAISE_EPOCH = """
     INSERT INTO leases AS held (resource, epoch) VALUES (%s, %s)
     ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch < excluded.epoch
 """
-
-
-class _Owner(msgspec.Struct, frozen=True):
-    pod_index: int
-    epoch: int
-
-
-_owners = msgspec.json.Decoder(_Owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,7 @@ class Selection:
 
 
 @dataclass(slots=True)
-class Pacer:
+class ReplayPacer:
     """Keeps the distances between records, divided by the speed."""
 
     speed: float | None
@@ -66,27 +57,29 @@ class Pacer:
         return max(0.0, at_s + self._offset_s - self.clock())
 
 
-def feeds_in(directory: Path, selection: Selection) -> dict[FeedSpec, list[Part]]:
+def feeds_in(directory: Path, selection: Selection) -> dict[FeedSpec, list[ArchivePart]]:
     """
     Return the parts of an archive by feed.
 
     Raises:
-        PipelineError: If there is no archive, or nothing of what was asked for.
+        PipelineError: If the directory holds no archive of the selected feeds.
     """
-    found = {
+    parts_by_feed = {
         spec: parts
         for spec in FEEDS
         if selection.feed in (None, spec.name) and (parts := read_manifest(directory / spec.name))
     }
-    if not found:
+    if not parts_by_feed:
         raise PipelineError(
             f"no archive of {selection.feed or 'any feed'} in {directory}",
             fix="name the folder that holds one folder per feed, each with its manifest.jsonl",
         )
-    return found
+    return parts_by_feed
 
 
-def records_of(directory: Path, parts: Sequence[Part], selection: Selection) -> Iterator[Message]:
+def records_of(
+    directory: Path, parts: Sequence[ArchivePart], selection: Selection
+) -> Iterator[Message]:
     """Yield a feed's records, each partition in its order, the partitions by Kafka's time."""
     partitions = in_order(parts, first_day=selection.first_day, last_day=selection.last_day)
     streams = [
@@ -100,18 +93,16 @@ async def replay_archive(
     settings: Settings,
     directory: Path,
     selection: Selection,
-    *,
-    on_progress: Callable[[str, int], None] = lambda *_: None,
 ) -> dict[str, int]:
     """
     Send an archive's records to their topics and return how many, by feed.
 
-    Epochs and numbers stay, so a database that has the records takes none of them again, and an
+    Epochs and numbers stay, so a database that has the records stores none of them again, and an
     empty one gets all. Replay into an empty one before its producers start: records of an epoch
     older than one that a shard has shown are parked as stale.
 
     Raises:
-        PipelineError: If there is no such archive.
+        PipelineError: If the directory holds no archive of the selected feeds.
         BrokerUnavailable: If Kafka did not acknowledge; replay again, repeats are recognised.
         DatabaseUnavailable: If Postgres cannot be reached.
     """
@@ -120,19 +111,12 @@ async def replay_archive(
     async with session(settings.postgres_dsn(), name="replay") as connection:
         try:
             counts = await partition_counts(settings)
-            producer = AIOKafkaProducer(
-                **client_options(settings.kafka, settings.bootstrap_servers()), acks="all"
-            )
-            await producer.start()
-            try:
+            async with replaying_producer(settings) as producer:
                 for spec, parts in feeds.items():
                     sender = Sender(settings, spec, producer, connection, counts=counts)
                     records = records_of(directory / spec.name, parts, selection)
-                    async for count in sender.send_all(records, Pacer(selection.speed)):
+                    async for count in sender.send_all(records, ReplayPacer(selection.speed)):
                         sent[spec.name] = count
-                        on_progress(spec.name, count)
-            finally:
-                await producer.stop()
         except FAILURES as error:
             raise BrokerUnavailable(
                 f"Kafka did not take the records: {error}",
@@ -164,7 +148,7 @@ class Sender:
             )
         self._partitions = counts[self._topic]
 
-    async def send_all(self, records: Iterator[Message], pacer: Pacer) -> AsyncIterator[int]:
+    async def send_all(self, records: Iterator[Message], pacer: ReplayPacer) -> AsyncIterator[int]:
         """Send records; yield how many are acknowledged so far, chunk by chunk."""
         waiting: list[asyncio.Future[object]] = []
         count = 0
@@ -192,7 +176,7 @@ class Sender:
 
     async def _partition(self, record: Message) -> int:
         try:
-            owner = _owners.decode(record.value or b"")
+            owner = decode_shard_epoch(record.value or b"")
         except UNDECODABLE:
             return record.partition % self._partitions
         if owner.epoch > self._epochs.get(owner.pod_index, 0):

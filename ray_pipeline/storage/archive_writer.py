@@ -1,8 +1,8 @@
 """
-Reads a topic into the archive, on its own and at its own pace.
+Read a topic into the archive, independently of the consumer and at its own pace.
 
-It does not ride on the consumer: what Postgres has and the archive has not yet written must come
-again after a crash, so the archive keeps its own position, in its manifest.
+After a crash, records that Postgres has and the archive lacks must be read again, so the archive
+keeps its own position, in its manifest.
 """
 
 import asyncio
@@ -10,15 +10,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 
 from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import client_options
 from ray_pipeline.storage.kafka.positions import topic_name
 from ray_pipeline.storage.kafka.reader import KafkaLog
 from ray_pipeline.storage.parquet import Archive
-from ray_pipeline.stream.archive_layout import Place
+from ray_pipeline.stream.consumer_ports import same_log
+from ray_pipeline.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +54,20 @@ class Archiver:
             rows_per_file=settings.archive.rows_per_file,
             seconds_per_file=settings.archive.seconds_per_file,
         )
-        self.cause = ""  # why it is not archiving, empty where it is
+        self.cause = ""  # why it is not archiving; empty while it is
 
     async def run(self, stop: asyncio.Event) -> None:
         """
-        Archive until `stop` is set, then what the topic held at that moment, and close the file.
+        Archive until `stop` is set, then archive what the topic holds at that moment, and close.
 
         Outages of the broker and a full disk are waited out. A crash loses nothing that Kafka still
-        has: the next run goes on where the manifest ends.
+        has: the next run continues where the manifest ends.
 
         Raises:
             OwnershipLost: If another process writes this archive.
         """
         self.archive.open()
-        pause_s = RETRY_FIRST_S
+        backoff = Backoff(base_s=RETRY_FIRST_S, cap_s=RETRY_LAST_S, random=Random())
         try:
             while True:
                 try:
@@ -73,8 +76,7 @@ class Archiver:
                     self._complain(str(error))
                     if stop.is_set():
                         return
-                    await _wait(stop, pause_s)
-                    pause_s = min(pause_s * 2, RETRY_LAST_S)
+                    await wait_for_event(stop, backoff.next_s())
                 else:
                     return
         finally:
@@ -105,38 +107,32 @@ class Archiver:
         ends = {number: end for number, (_, end) in (await topic.bounds(partitions)).items()}
         deadline_s = self._clock() + self._drain_s
         while self._clock() < deadline_s and any(
-            (self.archive.place(number).next_offset or 0) < end for number, end in ends.items()
+            (self.archive.position(number).next_offset or 0) < end for number, end in ends.items()
         ):
             await self._step(topic)
 
     async def _begin(self, topic: KafkaLog, partition: int) -> int:
-        """Return the offset at which a partition goes on; begin again where the log is another."""
-        place = self.archive.place(partition)
+        """Return the offset where a partition resumes; a replaced log is read from its start."""
+        position = self.archive.position(partition)
         first, end = (await topic.bounds([partition]))[partition]
-        if place.next_offset is None:
+        if position.next_offset is None:
             self.archive.restart(partition, offset=first, log=0)
             return first
-        if place.next_offset > end or not await self._same_log(
-            topic, partition, place, first=first
+        if not await same_log(
+            topic, partition, position.next_offset, crc=position.tail_crc, bounds=(first, end)
         ):
-            # What is in memory belongs to the old log and must be written under its name.
+            # Records in memory belong to the old log and must be written under its name.
             await self.archive.flush()
             log.warning("%s/%d: the broker began a new log", self._topic, partition)
-            self.archive.restart(partition, offset=first, log=place.log + 1)
+            self.archive.restart(partition, offset=first, log=position.log + 1)
             return first
-        if place.next_offset < first:
-            missing = first - place.next_offset
+        if position.next_offset < first:
+            missing = first - position.next_offset
             await self.archive.flush()
             log.warning("%s/%d: %d records are gone", self._topic, partition, missing)
-            self.archive.restart(partition, offset=first, log=place.log, missing=missing)
+            self.archive.restart(partition, offset=first, log=position.log, missing=missing)
             return first
-        return place.next_offset
-
-    @staticmethod
-    async def _same_log(topic: KafkaLog, partition: int, place: Place, *, first: int) -> bool:
-        if place.next_offset is None or place.tail_crc is None or place.next_offset <= first:
-            return True
-        return await topic.tail_matches(partition, place.next_offset, place.tail_crc)
+        return position.next_offset
 
     async def _close(self) -> None:
         try:
@@ -149,10 +145,3 @@ class Archiver:
         if cause != self.cause:
             log.warning("archive of %s waits: %s", self._topic, cause)
         self.cause = cause
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

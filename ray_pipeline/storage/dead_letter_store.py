@@ -1,4 +1,4 @@
-"""Dead letters: list them, send them again, or drop them with a reason."""
+"""Dead letters: list them, replay them, or drop them with a reason."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,18 @@ from psycopg.rows import class_row
 from ray_pipeline.catalog import feed
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
 from ray_pipeline.feeds.feed import FeedSpec, partition_of
-from ray_pipeline.feeds.records import Identity, Ticker, Trade
+from ray_pipeline.feeds.records import RecordIdentity, Ticker, Trade
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, client_options
+from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
 from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.stream.dead_letters import Letter, readdress, replay_shard, reservation, reserved
+from ray_pipeline.stream.dead_letters import (
+    DeadLetter,
+    readdress,
+    replay_shard,
+    reservation,
+    reserved,
+)
 
 CHUNK = 500
 LOCK_KEY = 0x7261795F646C7100  # "ray_dlq": one replay at a time, or epochs could cross
@@ -62,7 +68,7 @@ DROP = """
 
 
 @dataclass(frozen=True, slots=True)
-class LetterRow:
+class ListedDeadLetter:
     """A dead letter without its payload."""
 
     id: int
@@ -82,7 +88,7 @@ class LetterRow:
     size_bytes: int
 
 
-async def list_letters(
+async def list_dead_letters(
     connection: Connection,
     *,
     feed_name: str | None = None,
@@ -90,9 +96,9 @@ async def list_letters(
     state: str | None = "open",
     ids: Sequence[int] | None = None,
     limit: int | None = None,
-) -> list[LetterRow]:
+) -> list[ListedDeadLetter]:
     """Return the dead letters that fit, oldest first."""
-    cursor = connection.cursor(row_factory=class_row(LetterRow))
+    cursor = connection.cursor(row_factory=class_row(ListedDeadLetter))
     values = {"feed": feed_name, "reason": reason, "state": state, "limit": limit}
     await cursor.execute(LIST, values | {"ids": None if ids is None else list(ids)})
     return await cursor.fetchall()
@@ -103,7 +109,7 @@ async def payload_of(connection: Connection, letter_id: int) -> tuple[bytes | No
     Return the key and the payload of a dead letter.
 
     Raises:
-        PipelineError: If there is no such letter.
+        PipelineError: If the dead letter does not exist.
     """
     cursor = await connection.execute(
         "SELECT key, payload FROM dead_letters WHERE id = %s", (letter_id,)
@@ -115,16 +121,16 @@ async def payload_of(connection: Connection, letter_id: int) -> tuple[bytes | No
 
 
 def unknown(ids: Iterable[int]) -> PipelineError:
-    """Return the error for ids that name no open letter."""
+    """Return the error for ids without an open dead letter."""
     listed = ", ".join(map(str, ids))
     return PipelineError(
         f"no open dead letter {listed}", fix="`ray-pipeline dlq list` shows the open ones"
     )
 
 
-async def drop_letters(connection: Connection, ids: Sequence[int], *, why: str) -> int:
+async def drop_dead_letters(connection: Connection, ids: Sequence[int], *, why: str) -> int:
     """
-    Give letters up, with the reason; return how many. They stay in the table.
+    Drop dead letters with a reason; return how many. They stay in the table.
 
     Raises:
         PipelineError: If one is not open, or its replay has begun. Nothing is dropped then.
@@ -141,18 +147,19 @@ async def drop_letters(connection: Connection, ids: Sequence[int], *, why: str) 
     return len(dropped)
 
 
-async def replay_letters(
+async def replay_dead_letters(
     settings: Settings, ids: Sequence[int], *, payload: bytes | None = None
 ) -> int:
     """
-    Send letters through Kafka once more, as new records, and return how many.
+    Send dead letters through Kafka once more, as new records, and return how many.
 
-    Written down, sent, then marked as replayed: cut off anywhere, the letters stay open, and the
-    next replay, of whatever letters, sends them under the same identity, which is stored once.
+    The new identities are stored, the records sent, then marked as replayed. After an interruption
+    the dead letters stay open; the next replay of any dead letter sends these, too, under the same
+    identities, so each is stored once.
 
     Args:
         settings: Where Postgres and Kafka are.
-        ids: Which letters.
+        ids: Which dead letters.
         payload: Sent in place of the parked one.
 
     Raises:
@@ -165,48 +172,52 @@ async def replay_letters(
         addressed = await _reserve(connection, ids)
         if payload is not None:
             addressed = [
-                (replace(letter, payload=payload) if letter.id in ids else letter, who)
-                for letter, who in addressed
+                (replace(letter, payload=payload) if letter.id in ids else letter, identity)
+                for letter, identity in addressed
             ]
         await _send_all(connection, settings, addressed)
     return len(addressed)
 
 
-Addressed = Sequence[tuple[Letter, Identity]]
+Addressed = Sequence[tuple[DeadLetter, RecordIdentity]]
 
 
-async def _reserve(connection: Connection, ids: Sequence[int]) -> list[tuple[Letter, Identity]]:
-    """Give each letter its identity, those of an earlier replay first; all or none."""
+async def _reserve(
+    connection: Connection, ids: Sequence[int]
+) -> list[tuple[DeadLetter, RecordIdentity]]:
+    """Give each dead letter its identity, those of an earlier replay first; all or none."""
     async with connection.transaction():
-        cursor = connection.cursor(row_factory=class_row(Letter))
+        cursor = connection.cursor(row_factory=class_row(DeadLetter))
         await cursor.execute(LETTERS, (list(ids),))
         letters = await cursor.fetchall()
         if left := sorted(set(ids) - {letter.id for letter in letters}):
             raise unknown(left)
-        begun = [(letter, who) for letter in letters if (who := reserved(letter.resolution))]
+        begun = [
+            (letter, identity) for letter in letters if (identity := reserved(letter.resolution))
+        ]
         fresh = [letter for letter in letters if reserved(letter.resolution) is None]
         begun += [pair for group in _by_shard(fresh) for pair in await _number(connection, group)]
-    # An older epoch that came after a newer one would be refused as stale.
+    # An older epoch that arrives after a newer one would be parked as stale.
     return sorted(begun, key=lambda pair: (pair[1].epoch, pair[1].seq))
 
 
-def _by_shard(letters: Iterable[Letter]) -> list[list[Letter]]:
-    groups: dict[tuple[str, int], list[Letter]] = {}
+def _by_shard(letters: Iterable[DeadLetter]) -> list[list[DeadLetter]]:
+    groups: dict[tuple[str, int], list[DeadLetter]] = {}
     for letter in letters:
         groups.setdefault((letter.feed, replay_shard(letter.shard)), []).append(letter)
     return list(groups.values())
 
 
 async def _number(
-    connection: Connection, letters: Sequence[Letter]
-) -> list[tuple[Letter, Identity]]:
-    """Give letters of one feed and shard a new epoch, and numbers from 1 in it."""
+    connection: Connection, letters: Sequence[DeadLetter]
+) -> list[tuple[DeadLetter, RecordIdentity]]:
+    """Give dead letters of one feed and shard a new epoch, and numbers from 1 in it."""
     name, shard = letters[0].feed, replay_shard(letters[0].shard)
     cursor = await connection.execute(NEXT_EPOCH, (f"producer/{name}/{shard}",))
     (epoch,) = await cursor.fetchone() or (0,)
     await connection.execute(ANNOUNCE, (name, shard, epoch))
     addressed = [
-        (letter, Identity(shard, epoch, seq)) for seq, letter in enumerate(letters, start=1)
+        (letter, RecordIdentity(shard, epoch, seq)) for seq, letter in enumerate(letters, start=1)
     ]
     for letter, identity in addressed:
         await connection.execute(RESERVE, (reservation(identity), letter.id))
@@ -216,20 +227,14 @@ async def _number(
 async def _send_all(connection: Connection, settings: Settings, addressed: Addressed) -> None:
     try:
         counts = await partition_counts(settings)
-        producer = AIOKafkaProducer(
-            **client_options(settings.kafka, settings.bootstrap_servers()), acks="all"
-        )
-        await producer.start()
-        try:
+        async with replaying_producer(settings) as producer:
             for start in range(0, len(addressed), CHUNK):
                 chunk = addressed[start : start + CHUNK]
                 await _send(producer, settings, counts, chunk)
                 await _mark(connection, chunk)
-        finally:
-            await producer.stop()
     except FAILURES as error:
         raise BrokerUnavailable(
-            f"Kafka did not take the letters: {error}",
+            f"Kafka did not accept the dead letters: {error}",
             fix="check PIPELINE_KAFKA__BOOTSTRAP_SERVERS and replay again; nothing is lost",
         ) from error
 
@@ -256,8 +261,9 @@ async def _send(
 async def _mark(connection: Connection, chunk: Addressed) -> None:
     async with connection.transaction():
         await connection.execute(RESOLVE, ([letter.id for letter, _ in chunk],))
-        for letter, who in chunk:
-            await connection.execute(PUBLISHED, (who.seq, letter.feed, who.shard, who.epoch))
+        for letter, identity in chunk:
+            values = (identity.seq, letter.feed, identity.shard, identity.epoch)
+            await connection.execute(PUBLISHED, values)
 
 
 def _partitions(topic: str, counts: dict[str, int]) -> int:

@@ -1,9 +1,9 @@
 """
-Parquet files of raw records, and the manifest that says which of them count.
+Parquet files of raw records, and the manifest that lists the valid ones.
 
-A file is written beside its place, synced, opened again and compared, renamed, and only then
-listed. Cut off between the last two, it is found and listed at the next start; cut off before, it
-is removed and its records are read from Kafka again.
+A file is written under a temporary name, synced, read back and compared, renamed, and only then
+listed. After a crash between the last two steps, the next start lists it; after an earlier crash,
+the next start removes it, and its records are read from Kafka again.
 """
 
 import asyncio
@@ -21,11 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_pipeline.errors import OwnershipLost, PipelineError
-from ray_pipeline.stream.archive_layout import Part, Place, part_of, places, runs
+from ray_pipeline.stream.archive_layout import (
+    ArchivePart,
+    ArchivePosition,
+    part_of,
+    resume_positions,
+    runs,
+)
 from ray_pipeline.stream.batch import Message
 
-# Of keys and values: bounds the memory, whatever a record weighs. As objects they take two to three
-# times that, and once more while a file is made.
+# Of keys and values: bounds the memory for records of any size. As objects they take two to three
+# times that, and once more while a file is written.
 BYTES_PER_FILE = 8 * 2**20
 READ_ROWS = 5_000
 MANIFEST = "manifest.jsonl"
@@ -47,10 +53,10 @@ _NAME = re.compile(
 
 class Archive:
     """
-    One feed's archive, open for writing. One process at a time.
+    One feed's archive, open for writing by one process at a time.
 
-    `add` takes records, `flush` makes files of them; what was added and not flushed is not
-    archived, and `place` says so after a restart.
+    `add` takes records, `flush` writes them to files. Records that were added and not flushed are
+    not archived; after a restart, `position` is before them.
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class Archive:
         self._rows_per_file = rows_per_file
         self._seconds_per_file = seconds_per_file
         self._lock: int | None = None
-        self._places: dict[int, Place] = {}
+        self._positions: dict[int, ArchivePosition] = {}
         self._missing: dict[int, int] = {}
         self._buffers: dict[tuple[str, int], list[Message]] = {}
         self._rows = 0
@@ -69,7 +75,7 @@ class Archive:
 
     def open(self) -> None:
         """
-        Take the folder, mend what a crash left, and find where each partition goes on.
+        Lock the folder, repair it after a crash, and find where each partition continues.
 
         Raises:
             OwnershipLost: If another process writes this archive.
@@ -82,26 +88,26 @@ class Archive:
         except OSError:
             self.close()
             raise OwnershipLost(f"another process writes {self._directory}") from None
-        parts = mend(self._directory)
-        self._places = places(parts)
+        parts = repair(self._directory)
+        self._positions = resume_positions(parts)
 
     def close(self) -> None:
-        """Let the folder go. What was not flushed is forgotten."""
+        """Unlock the folder. Records that were not flushed are forgotten."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
 
-    def place(self, partition: int) -> Place:
-        """Return where a partition goes on, behind everything that was added."""
-        return self._places.get(partition, Place())
+    def position(self, partition: int) -> ArchivePosition:
+        """Return where a partition continues, after everything that was added."""
+        return self._positions.get(partition, ArchivePosition())
 
     def restart(self, partition: int, *, offset: int, log: int, missing: int = 0) -> None:
-        """Go on elsewhere: in a log that replaced the old one, or past what the broker dropped."""
-        self._places[partition] = Place(log, offset)
+        """Continue elsewhere: in a log that replaced the old one, or past records that are gone."""
+        self._positions[partition] = ArchivePosition(log, offset)
         self._missing[partition] = missing
 
     def add(self, topic: str, records: Sequence[Message], *, now_s: float) -> int:
-        """Take records, in order within each partition; return how many were not there yet."""
+        """Take records, in order within each partition; return how many were new."""
         groups: dict[int, list[Message]] = {}
         for record in records:
             groups.setdefault(record.partition, []).append(record)
@@ -112,19 +118,19 @@ class Archive:
 
     def _add(self, topic: str, records: Sequence[Message]) -> int:
         partition = records[0].partition
-        place = self.place(partition)
-        first = place.next_offset or 0
+        position = self.position(partition)
+        first = position.next_offset or 0
         fresh = [record for record in records if record.offset >= first]
         if fresh:
             self._buffers.setdefault((topic, partition), []).extend(fresh)
             crc = zlib.crc32(fresh[-1].value or b"")
-            self._places[partition] = Place(place.log, fresh[-1].offset + 1, crc)
+            self._positions[partition] = ArchivePosition(position.log, fresh[-1].offset + 1, crc)
             self._rows += len(fresh)
             self._bytes += sum(map(_weight, fresh))
         return len(fresh)
 
     def due(self, now_s: float) -> bool:
-        """Say whether it is time to flush: by rows, by bytes, or by age."""
+        """Return whether it is time to flush: by rows, by bytes, or by age."""
         if self._since_s is None:
             return False
         return (
@@ -133,18 +139,18 @@ class Archive:
             or now_s - self._since_s >= self._seconds_per_file
         )
 
-    async def flush(self) -> list[Part]:
+    async def flush(self) -> list[ArchivePart]:
         """
-        Write what was added, and return the new parts.
+        Write the records that were added, and return the new parts.
 
         Raises:
-            OSError: If the disk does not take it. It stays in memory; flush again.
+            OSError: If the disk refuses the write. The records stay in memory; flush again.
             PipelineError: If a file did not read back as it was written.
         """
-        written: list[Part] = []
+        written: list[ArchivePart] = []
         for topic, partition in list(self._buffers):
             records = self._buffers[topic, partition]
-            log = self.place(partition).log
+            log = self.position(partition).log
             missing = self._missing.get(partition, 0)
             for run in list(runs(records)):
                 part = part_of(topic, run, log=log, missing=missing)
@@ -159,27 +165,27 @@ class Archive:
         return written
 
     def _forget(self, topic: str, run: Sequence[Message]) -> None:
-        """Drop what is on disk, so that a flush that failed half way goes on behind it."""
-        place = (topic, run[0].partition)
-        self._buffers[place] = self._buffers[place][len(run) :]
-        if not self._buffers[place]:
-            del self._buffers[place]
+        """Drop records that are on disk, so that a repeated flush continues after them."""
+        position = (topic, run[0].partition)
+        self._buffers[position] = self._buffers[position][len(run) :]
+        if not self._buffers[position]:
+            del self._buffers[position]
         self._rows -= len(run)
         self._bytes -= sum(map(_weight, run))
 
 
 async def _to_the_end(
-    work: Callable[[Path, Part, Sequence[Message]], None],
+    write: Callable[[Path, ArchivePart, Sequence[Message]], None],
     directory: Path,
-    part: Part,
+    part: ArchivePart,
     run: Sequence[Message],
 ) -> bool:
     """
-    Work in a thread until it is done; return whether we were cancelled meanwhile.
+    Write a part in a thread until it is done; return whether this task was cancelled meanwhile.
 
-    A thread cannot be cancelled. Left alone it would list a file that the next flush lists again.
+    A thread cannot be cancelled. If it ran on, it would list a file that the next flush lists, too.
     """
-    working = asyncio.ensure_future(asyncio.to_thread(work, directory, part, run))
+    working = asyncio.ensure_future(asyncio.to_thread(write, directory, part, run))
     cancelled = False
     while not working.done():
         try:
@@ -190,12 +196,12 @@ async def _to_the_end(
     return cancelled
 
 
-def write_part(directory: Path, part: Part, records: Sequence[Message]) -> None:
+def write_part(directory: Path, part: ArchivePart, records: Sequence[Message]) -> None:
     """
-    Write one file and list it; after a crash either all of it counts or none.
+    Write one file and list it; after a crash either all of it is valid or nothing.
 
     Raises:
-        OSError: If the disk does not take it.
+        OSError: If the disk refuses the write.
         PipelineError: If it did not read back as it was written.
     """
     path = directory / part.path
@@ -209,7 +215,7 @@ def write_part(directory: Path, part: Part, records: Sequence[Message]) -> None:
     _append(directory, [part])
 
 
-def verify(path: Path, part: Part) -> None:
+def verify(path: Path, part: ArchivePart) -> None:
     """
     Compare a file with its description: rows, and the offsets in order.
 
@@ -226,29 +232,29 @@ def verify(path: Path, part: Part) -> None:
         raise PipelineError(f"{path} does not hold what was written", fix="check the disk")
 
 
-def mend(directory: Path) -> list[Part]:
+def repair(directory: Path) -> list[ArchivePart]:
     """
-    Put a folder in order after a crash and return its parts, in the order they were written.
+    Repair a folder after a crash and return its parts, in the order they were written.
 
-    Half a line at the manifest's end goes, as do temporary files; a whole file that is not listed
-    was renamed just before the crash and is listed now.
+    An incomplete line at the manifest's end is removed, as are temporary files. A complete file
+    that is not listed was renamed just before the crash, and is listed now.
     """
     parts = read_manifest(directory)
     for temporary in directory.glob(f"date=*/*{TEMPORARY}"):
         temporary.unlink()
     listed = {part.path for part in parts}
-    found = [
+    unlisted = [
         _describe(path)
         for path in directory.glob("date=*/part-*.parquet")
         if f"{path.parent.name}/{path.name}" not in listed
     ]
-    found.sort(key=lambda part: (part.partition, part.log, part.first_offset))
-    _append(directory, found)
-    return parts + found
+    unlisted.sort(key=lambda part: (part.partition, part.log, part.first_offset))
+    _append(directory, unlisted)
+    return parts + unlisted
 
 
-def read_manifest(directory: Path) -> list[Part]:
-    """Return the parts that a folder lists; a line that was cut off is not one, and is removed."""
+def read_manifest(directory: Path) -> list[ArchivePart]:
+    """Return the parts that a folder lists; an incomplete last line is removed."""
     path = directory / MANIFEST
     if not path.exists():
         return []
@@ -256,7 +262,7 @@ def read_manifest(directory: Path) -> list[Part]:
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content) and os.access(path, os.W_OK):
         os.truncate(path, len(whole))
-    return [Part(**json.loads(line)) for line in whole.splitlines()]
+    return [ArchivePart(**json.loads(line)) for line in whole.splitlines()]
 
 
 def read_part(path: Path) -> Iterator[Message]:
@@ -268,13 +274,13 @@ def read_part(path: Path) -> Iterator[Message]:
                 yield Message(*values)
 
 
-def _describe(path: Path) -> Part:
+def _describe(path: Path) -> ArchivePart:
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise PipelineError(f"{path} is not a part of an archive", fix="move it elsewhere")
     records = list(read_part(path))
     part = part_of(match["topic"], records, log=int(match["log"] or 0), missing=0)
-    return Part(**asdict(part) | {"date": path.parent.name.removeprefix("date=")})
+    return ArchivePart(**asdict(part) | {"date": path.parent.name.removeprefix("date=")})
 
 
 def _table(topic: str, records: Sequence[Message]) -> pa.Table:
@@ -291,7 +297,7 @@ def _table(topic: str, records: Sequence[Message]) -> pa.Table:
     )
 
 
-def _append(directory: Path, parts: Sequence[Part]) -> None:
+def _append(directory: Path, parts: Sequence[ArchivePart]) -> None:
     if not parts:
         return
     lines = "".join(json.dumps(asdict(part)) + "\n" for part in parts)
@@ -307,7 +313,7 @@ def _weight(record: Message) -> int:
 
 
 def _sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, survive a power cut."""
+    """Make a file's content, or a folder's names, survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

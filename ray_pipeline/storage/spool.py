@@ -1,9 +1,10 @@
 """
-A queue on disk, one directory a shard: records wait in it while the broker is away.
+A queue on disk, one directory per shard: records wait in it while the broker is away.
 
-Layout: segments `<number>.seg` of framed records, appended in order, and a file `cursor` that says
-how far they were acknowledged. A record counts when its frame is whole; what a kill tore is cut off
-when the queue is opened. A lost cursor only means that records are delivered again.
+Layout: segments `<number>.seg` of framed records, appended in order, and a file `cursor` with the
+position up to which they were acknowledged. A record is valid if its frame is complete; opening the
+queue truncates a frame that a crash left incomplete. If the cursor is lost, records are delivered
+again.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from ray_pipeline.errors import SpoolFull, Unavailable
 from ray_pipeline.feeds.feed import FeedName
-from ray_pipeline.stream.outbox import Entry
+from ray_pipeline.stream.outbox import OutboxRecord
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _CURSOR = struct.Struct(">QQI")  # segment, offset in it, crc32 of both
 
 @dataclass(slots=True)
 class _Segment:
-    """One file: its number, its whole length and how many records are not acknowledged."""
+    """One file: its number, its length in bytes and how many records are not acknowledged."""
 
     number: int
     size: int
@@ -40,7 +41,7 @@ class _Segment:
 
 def open_spool(root: Path, feed: FeedName, *, shard: int, limit_bytes: int) -> "Spool":
     """
-    Open the queue of a shard below `root`, with what an earlier process left in it.
+    Open the queue of a shard below `root`, with the records that an earlier process left in it.
 
     Raises:
         Unavailable: If another process has it open.
@@ -65,7 +66,7 @@ class Spool:
         except OSError as error:
             raise SpoolFull(f"the spool {directory} cannot be written: {error}") from error
         self._tail: int | None = None  # the last segment, open for appending
-        # Where each record of the last `read` ends, so that acknowledging needs no second look.
+        # Where each record of the last `read` ends, so that acknowledging reads nothing again.
         self._ends: list[tuple[int, int]] = []
         self._number, self._offset = self._read_cursor()
         self._segments = self._recover()
@@ -79,12 +80,12 @@ class Spool:
         """What the segments use on disk, in bytes."""
         return sum(segment.size for segment in self._segments)
 
-    def append(self, records: Sequence[Entry]) -> None:
+    def append(self, records: Sequence[OutboxRecord]) -> None:
         """
         Put records at the end; they survive a crash of the machine once this returns.
 
         Raises:
-            SpoolFull: If the limit or the disk does not allow all of them; none was kept then.
+            SpoolFull: If the limit or the disk does not allow all of them; nothing is kept then.
         """
         if not records:
             return
@@ -102,25 +103,25 @@ class Spool:
         segment.size += len(data)
         segment.waiting += len(records)
 
-    def read(self, limit: int) -> list[Entry]:
+    def read(self, limit: int) -> list[OutboxRecord]:
         """Return at most `limit` records from the cursor on, in order, without moving it."""
-        found: list[Entry] = []
+        records: list[OutboxRecord] = []
         self._ends = []
         for segment in self._segments:
             start = self._offset if segment.number == self._number else 0
-            for entry, end in self._entries(segment, start):
-                if len(found) == limit:
-                    return found
-                found.append(entry)
+            for record, end in self._entries(segment, start):
+                if len(records) == limit:
+                    return records
+                records.append(record)
                 self._ends.append((segment.number, end))
-        return found
+        return records
 
     def acknowledge(self, count: int) -> None:
         """
         Move the cursor past the next `count` records; delete the segments before it.
 
         Raises:
-            ValueError: If there are not so many.
+            ValueError: If the queue holds fewer records.
         """
         if count == 0:
             return
@@ -159,7 +160,7 @@ class Spool:
         return (number, offset) if crc == zlib.crc32(data[:16]) else (0, 0)
 
     def _recover(self) -> list[_Segment]:
-        """Count what is whole and not acknowledged, cut off the rest."""
+        """Count the valid records that are not acknowledged; truncate incomplete ones."""
         segments: list[_Segment] = []
         for path in sorted(self._dir.glob("*.seg")):
             number = int(path.stem)
@@ -168,11 +169,11 @@ class Spool:
                 continue
             segment = self._recover_segment(path, number)
             if number == self._number and segment.size < self._offset:
-                path.unlink()  # damaged before the cursor: what came next would be skipped
+                path.unlink()  # damaged before the cursor: appended records would be skipped
                 continue
             segments.append(segment)
-        # A number must not be used twice, or an old cursor would point into a new segment.
-        self._next_number = max([self._number, *(one.number for one in segments)]) + 1
+        # A number is never used twice: an old cursor would point into a new segment.
+        self._next_number = max([self._number, *(segment.number for segment in segments)]) + 1
         return self._contiguous(segments)
 
     def _recover_segment(self, path: Path, number: int) -> _Segment:
@@ -182,12 +183,12 @@ class Spool:
         for _, end in _parse(data, start):
             whole, waiting = end, waiting + 1
         if whole < len(data):
-            log.warning("%s: cut off %d torn bytes", path, len(data) - whole)
+            log.warning("%s: truncated %d incomplete bytes", path, len(data) - whole)
             os.truncate(path, whole)
         return _Segment(number, whole, waiting)
 
     def _contiguous(self, segments: list[_Segment]) -> list[_Segment]:
-        """Fill holes in the numbering (somebody deleted a file), so that numbers are indexes."""
+        """Add an empty segment for each deleted file, so that numbers are indexes."""
         if not segments:
             return []
         by_number = {segment.number: segment for segment in segments}
@@ -198,13 +199,13 @@ class Spool:
 
     # Reading
 
-    def _entries(self, segment: _Segment, start: int) -> Iterator[tuple[Entry, int]]:
+    def _entries(self, segment: _Segment, start: int) -> Iterator[tuple[OutboxRecord, int]]:
         if not segment.waiting:
             return iter(())
         with self._path(segment.number).open("rb") as file:
             file.seek(start)
             data = file.read(segment.size - start)
-        return ((entry, start + end) for entry, end in _parse(data, 0))
+        return ((record, start + end) for record, end in _parse(data, 0))
 
     # Writing
 
@@ -227,7 +228,7 @@ class Spool:
         os.fsync(self._tail)
 
     def _cut_tail(self, segment: _Segment) -> None:
-        """Take back what a failed append has written."""
+        """Remove the bytes that a failed append has written."""
         self._close_tail()
         with contextlib.suppress(FileNotFoundError):
             os.truncate(self._path(segment.number), segment.size)
@@ -243,14 +244,14 @@ class Spool:
                 self._close_tail()
             gone = self._segments.pop(0)
             self._path(gone.number).unlink(missing_ok=True)
-        # An empty queue points at a number that is not used yet.
+        # The cursor of an empty queue points at the next, unused number.
         if not self._segments:
             self._number, self._offset = self._next_number, 0
             self._next_number += 1
 
     def _write_cursor(self) -> None:
-        place = struct.pack(">QQ", self._number, self._offset)
-        data = place + struct.pack(">I", zlib.crc32(place))
+        position = struct.pack(">QQ", self._number, self._offset)
+        data = position + struct.pack(">I", zlib.crc32(position))
         new = self._dir / "cursor.new"
         try:
             new.write_bytes(data)
@@ -260,14 +261,14 @@ class Spool:
             log.warning("%s: the cursor was not written: %s", self._dir, error)
 
 
-def _framed(entry: Entry) -> bytes:
-    head = _BODY.pack(entry.epoch, entry.seq, entry.received_ms, len(entry.key))
-    body = b"".join((head, entry.key, entry.value))
+def _framed(record: OutboxRecord) -> bytes:
+    head = _BODY.pack(record.epoch, record.seq, record.received_ms, len(record.key))
+    body = b"".join((head, record.key, record.value))
     return _FRAME.pack(len(body), zlib.crc32(body)) + body
 
 
-def _parse(data: bytes, offset: int) -> Iterator[tuple[Entry, int]]:
-    """Yield records and where each ends, up to the first that is not whole."""
+def _parse(data: bytes, offset: int) -> Iterator[tuple[OutboxRecord, int]]:
+    """Yield records and the offset after each, up to the first incomplete one."""
     while offset + _FRAME.size <= len(data):
         length, crc = _FRAME.unpack_from(data, offset)
         start, end = offset + _FRAME.size, offset + _FRAME.size + length
@@ -278,7 +279,7 @@ def _parse(data: bytes, offset: int) -> Iterator[tuple[Entry, int]]:
             return
         epoch, seq, received_ms, key_length = _BODY.unpack_from(body)
         cut = _BODY.size + key_length
-        yield Entry(epoch, seq, received_ms, body[_BODY.size : cut], body[cut:]), end
+        yield OutboxRecord(epoch, seq, received_ms, body[_BODY.size : cut], body[cut:]), end
         offset = end
 
 

@@ -1,8 +1,8 @@
 """
-The archive of raw records: which files there are, what they are called, where to go on.
+The archive of raw records: its files, their names, and where it continues.
 
-One file is a run of one partition's records, in order, of one day. So the last line of the manifest
-says where the archive ends, and a crash at any point leaves a shorter archive, never a hole.
+One file holds consecutive records of one partition and one day. So a partition's last line in the
+manifest shows where its archive ends, and a crash leaves a shorter archive, never a missing range.
 """
 
 import zlib
@@ -17,15 +17,15 @@ UNKNOWN_DAY = "9999-12-31"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ArchivePart:
     """
     One file of the archive; the field names are those of the manifest.
 
     Attributes:
-        log: Counts how often the broker lost this partition's log and began again at offset 0.
+        log: How many times the broker lost this partition's log and began again at offset 0.
         date: Day, UTC, of the first record by Kafka's time.
-        tail_crc: CRC-32 of the last record's value: tells this log from one that replaced it.
-        missing: Offsets before the first one that the broker no longer had.
+        tail_crc: CRC-32 of the last record's value: distinguishes this log from its replacement.
+        missing: How many offsets before the first one the broker had already deleted.
     """
 
     topic: str
@@ -47,17 +47,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one partition's archive goes on."""
+class ArchivePosition:
+    """Where one partition's archive continues."""
 
     log: int = 0
-    next_offset: int | None = None  # None: from the first there is
+    next_offset: int | None = None  # None: at the beginning of the log
     tail_crc: int | None = None
 
 
-def places(parts: Iterable[Part]) -> dict[int, Place]:
-    """Return where to go on, by partition; parts come in the order in which they were written."""
-    return {part.partition: Place(part.log, part.last_offset + 1, part.tail_crc) for part in parts}
+def resume_positions(parts: Iterable[ArchivePart]) -> dict[int, ArchivePosition]:
+    """Return where to continue, by partition; `parts` are in the order of writing."""
+    return {
+        part.partition: ArchivePosition(part.log, part.last_offset + 1, part.tail_crc)
+        for part in parts
+    }
 
 
 def day(timestamp_ms: int) -> str:
@@ -72,8 +75,8 @@ def runs(records: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """
     Cut one partition's records, in order, into runs of one day.
 
-    Days only go forward within a call: a record that is milliseconds late at midnight does not
-    cut the run into crumbs.
+    Days only increase within a call: records that are milliseconds late at midnight do not split
+    the run into many small ones.
     """
     start = 0
     current = day(records[0].timestamp_ms) if records else ""
@@ -85,9 +88,9 @@ def runs(records: Sequence[Message]) -> Iterator[Sequence[Message]]:
         yield records[start:]
 
 
-def part_of(topic: str, records: Sequence[Message], *, log: int, missing: int) -> Part:
+def part_of(topic: str, records: Sequence[Message], *, log: int, missing: int) -> ArchivePart:
     """Return the description of a run."""
-    return Part(
+    return ArchivePart(
         topic=topic,
         partition=records[0].partition,
         log=log,
@@ -100,9 +103,11 @@ def part_of(topic: str, records: Sequence[Message], *, log: int, missing: int) -
     )
 
 
-def in_order(parts: Iterable[Part], *, first_day: str, last_day: str) -> dict[int, list[Part]]:
-    """Return the parts of the days asked for, by partition, in the order of their records."""
-    by_partition: dict[int, list[Part]] = {}
+def in_order(
+    parts: Iterable[ArchivePart], *, first_day: str, last_day: str
+) -> dict[int, list[ArchivePart]]:
+    """Return the parts of a range of days, by partition, in the order of their records."""
+    by_partition: dict[int, list[ArchivePart]] = {}
     for part in sorted(parts, key=lambda part: (part.log, part.first_offset)):
         if first_day <= part.date <= last_day:
             by_partition.setdefault(part.partition, []).append(part)

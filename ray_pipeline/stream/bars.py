@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Context, Decimal
 
-# Sums must be exact: Decimal's default of 28 digits is not enough for a price that has 26.
+# Sums must be exact: Decimal's default of 28 digits is too few for prices with 26.
 EXACT = Context(prec=200)
 INTERVALS = {"1s": 1, "1m": 60, "5m": 300, "1h": 3600}  # seconds, by name
 INTERVALS_S = tuple(INTERVALS.values())
 
 
 class Bar:
-    """One bar. Open and close go by event time; between equal times, by arrival."""
+    """One bar. Open and close are by event time; between equal times, by arrival."""
 
     __slots__ = ("close", "close_ms", "high", "low", "open", "open_ms", "trades", "volume")
 
@@ -21,7 +21,7 @@ class Bar:
         self.open_ms = self.close_ms = event_ms
 
     def add(self, price: Decimal, volume: Decimal, event_ms: int) -> None:
-        """Take in one more trade."""
+        """Add a trade."""
         if price > self.high:
             self.high = price
         elif price < self.low:
@@ -34,7 +34,7 @@ class Bar:
         self.trades += 1
 
     def merge(self, later: "Bar") -> None:
-        """Take in another bar whose trades arrived after this one's."""
+        """Add another bar, with trades that arrived after those of this one."""
         self.high = max(self.high, later.high)
         self.low = min(self.low, later.low)
         if later.close_ms >= self.close_ms:
@@ -45,11 +45,11 @@ class Bar:
         self.trades += later.trades
 
     def copy(self) -> "Bar":
-        """Return an equal bar that can be merged into without changing this one."""
-        twin = Bar(self.open, self.volume, self.open_ms)
-        twin.high, twin.low, twin.close = self.high, self.low, self.close
-        twin.close_ms, twin.trades = self.close_ms, self.trades
-        return twin
+        """Return an independent, equal bar."""
+        copy = Bar(self.open, self.volume, self.open_ms)
+        copy.high, copy.low, copy.close = self.high, self.low, self.close
+        copy.close_ms, copy.trades = self.close_ms, self.trades
+        return copy
 
 
 BarKey = tuple[str, int]  # symbol, start in seconds since the epoch
@@ -68,9 +68,9 @@ def _coarser(bars: Iterable[tuple[BarKey, Bar]], interval_s: int) -> dict[BarKey
     coarse: dict[BarKey, Bar] = {}
     for (symbol, start_s), bar in bars:
         key = (symbol, start_s - start_s % interval_s)
-        there = coarse.get(key)
-        if there is None:
+        merged = coarse.get(key)
+        if merged is None:
             coarse[key] = bar.copy()
         else:
-            there.merge(bar)
+            merged.merge(bar)
     return coarse

@@ -1,9 +1,9 @@
 """
-One batch: from Kafka's bytes to all that a transaction needs. Pure; the clock is an argument.
+One batch: from Kafka's bytes to all that a transaction writes. Pure; the clock is an argument.
 
-A record is data, a notice or rubbish. Data becomes a COPY line, a part of a bar and a latest value;
-a notice becomes a row of `gaps` or `dead_letters`; rubbish becomes a dead letter. Nothing else can
-happen to it, unless its number has arrived before: then it is a repeat, and counted as one.
+A record is data, a notice or undecodable. Data becomes a COPY line, a part of a bar and a latest
+value; a notice becomes a row of `gaps` or `dead_letters`; an undecodable value becomes a dead
+letter. If its number has arrived before, the record is a repeat, and is only counted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import Decoder
 from ray_pipeline.feeds.records import Gap, Reject, Ticker, Trade, from_ms
@@ -37,10 +38,10 @@ LARGEST = 2**62  # int8 in Postgres
 
 class Message(msgspec.Struct, gc=False):
     """
-    One record of Kafka as it came.
+    One record of Kafka as it was read.
 
-    A struct outside the garbage collector, as are items and records: one of each is made for every
-    record, and walking them took a third of the consumer's time.
+    Messages, rows and records are structs outside the garbage collector: one of each is made for
+    every record, and traversing them took a third of the consumer's time.
     """
 
     partition: int
@@ -60,12 +61,12 @@ class Parked:
     shard: int | None = None
     epoch: int | None = None
     seq: int | None = None
-    payload: bytes | None = None  # where it is not the message's value
+    payload: bytes | None = None  # if it differs from the message's value
 
 
 @dataclass(slots=True)
-class Tally:
-    """What one (shard, epoch) did in a batch."""
+class EpochCounts:
+    """How many records of one (shard, epoch) a batch holds, and which."""
 
     ranges: Sequence[Range] = ()
     stored: int = 0
@@ -76,7 +77,7 @@ class Tally:
     symbols: set[str] = field(default_factory=set)
 
 
-class Item(msgspec.Struct, Generic[T], gc=False):
+class RecordRow(msgspec.Struct, Generic[T], gc=False):
     """One data record with its row."""
 
     message: Message
@@ -86,21 +87,13 @@ class Item(msgspec.Struct, Generic[T], gc=False):
 
 
 @dataclass(slots=True)
-class Latest:
-    """The newest value of a symbol within one second."""
+class RecordBatch(Generic[T]):
+    """Everything that one transaction writes, and the newest values for Redis."""
 
-    event_ms: int
-    value: str
-
-
-@dataclass(slots=True)
-class Prepared(Generic[T]):
-    """Everything that one transaction writes, and what Redis gets of it."""
-
-    items: list[Item[T]]
+    rows: list[RecordRow[T]]
     parked: list[Parked]
     gaps: list[tuple[Message, Gap]]
-    tallies: dict[ShardEpoch, Tally]
+    counts: dict[ShardEpoch, EpochCounts]
     bars: dict[BarKey, Bar]
     newest: dict[BarKey, T]
     next_offsets: dict[int, int]
@@ -110,108 +103,90 @@ class Prepared(Generic[T]):
 
     @property
     def size(self) -> int:
-        """How many records of Kafka it accounts for."""
-        return len(self.items) + len(self.parked) + len(self.gaps) + sum(self.redelivered.values())
+        """How many records of Kafka the batch accounts for."""
+        return len(self.rows) + len(self.parked) + len(self.gaps) + sum(self.redelivered.values())
 
 
 @dataclass(slots=True)
-class _Shard:
-    """The newest epoch that a partition has shown of a shard."""
+class _NewestEpoch:
+    """The newest epoch of a shard that a partition has shown."""
 
-    newest: int
+    epoch: int
 
 
 @dataclass(slots=True)
-class _Lane:
+class _EpochStream:
     """
-    One epoch of one shard in one partition: what the next record of it is checked against.
+    One epoch of one shard in one partition: what its next record is checked against.
 
     Attributes:
-        tally: Of the batch at hand; None before its first record in it.
+        counts: Of the open batch; None before its first record in it.
     """
 
     epoch: int
     arrivals: Arrivals
-    shard: _Shard
-    tally: Tally | None = None
+    newest: _NewestEpoch
+    counts: EpochCounts | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the checks of a batch need to know."""
-
-    future_tolerance_ms: int
-
-
-class Preparer(Generic[T]):
-    """Turns messages into batches for one feed; holds which numbers have arrived."""
+class BatchBuilder(Generic[T]):
+    """Turns messages into batches for one feed, and remembers which numbers have arrived."""
 
     def __init__(
         self,
         layout: Layout[T],
-        rules: Rules,
         *,
+        future_tolerance_ms: int,
         arrivals: Mapping[ShardEpoch, Arrivals],
         newest: Mapping[tuple[int, int], int],
     ) -> None:
         """
         Args:
             layout: How this feed's records become rows.
-            rules: The checks' limits.
-            arrivals: What is stored already, by (shard, epoch).
+            future_tolerance_ms: How far an event time may lie ahead of the clock.
+            arrivals: The numbers that are stored already, by (shard, epoch).
             newest: The newest epoch that a partition has shown of a shard, by (partition, shard).
         """
         self._layout: Layout[T] = layout
-        self._rules = rules
+        self._future_tolerance_ms = future_tolerance_ms
         self._arrivals = dict(arrivals)
-        self._shards = {place: _Shard(epoch) for place, epoch in newest.items()}
-        self._lanes: dict[tuple[int, int, int], _Lane] = {}
+        self._newest = {key: _NewestEpoch(epoch) for key, epoch in newest.items()}
+        self._streams: dict[tuple[int, int, int], _EpochStream] = {}
         self._decoder: Decoder[T] = Decoder(layout.kind)
 
-    @property
-    def arrivals(self) -> Mapping[ShardEpoch, Arrivals]:
-        """Which numbers have arrived, by (shard, epoch)."""
-        return self._arrivals
-
-    def prepare(self, messages: Iterable[Message], *, now_ms: int) -> Prepared[T]:
-        """Return the batch of `messages`, which are in order within each partition."""
-        batch = self.begin()
-        self.extend(batch, messages, now_ms=now_ms)
-        return self.finish(batch)
-
-    def begin(self) -> Prepared[T]:
+    def begin(self) -> RecordBatch[T]:
         """Return an empty batch."""
-        for lane in self._lanes.values():
-            lane.tally = None
-        return Prepared([], [], [], {}, {}, {}, {}, {}, {}, {})
+        for stream in self._streams.values():
+            stream.counts = None
+        return RecordBatch([], [], [], {}, {}, {}, {}, {}, {}, {})
 
-    def finish(self, batch: Prepared[T]) -> Prepared[T]:
+    def finish(self, batch: RecordBatch[T]) -> RecordBatch[T]:
         """Return the batch with the numbers that arrived in it."""
-        for owner, tally in batch.tallies.items():
-            tally.ranges = self._arrivals[owner].cut()
+        for shard_epoch, counts in batch.counts.items():
+            counts.ranges = self._arrivals[shard_epoch].cut()
         self._mark_symbols(batch)
         return batch
 
     def extend(
-        self, batch: Prepared[T], messages: Iterable[Message], *, now_ms: int
+        self, batch: RecordBatch[T], messages: Iterable[Message], *, now_ms: int
     ) -> dict[BarKey, T]:
-        """Put messages into a batch; return the values that are newest in it since they came."""
-        before = len(batch.items)
+        """Put messages into a batch; return the records that are now the newest of their second."""
+        before = len(batch.rows)
         self._read(batch, messages, now_ms=now_ms)
-        return summarise(self._layout, batch.items[before:], batch.bars, batch.newest)
+        return summarise(self._layout, batch.rows[before:], bars=batch.bars, newest=batch.newest)
 
-    def _read(self, batch: Prepared[T], messages: Iterable[Message], *, now_ms: int) -> None:
+    def _read(self, batch: RecordBatch[T], messages: Iterable[Message], *, now_ms: int) -> None:
         decode, take = self._decoder.decode, self._take
         layout = self._layout
         event_ms_of, price_of, line_of = layout.event_ms, layout.price, layout.line
         volume_of, kind = layout.volume, layout.kind
-        items = batch.items
+        rows = batch.rows
         received_at: datetime | None = None
         received = ""
         last: Message | None = None
-        latest_ms = now_ms + self._rules.future_tolerance_ms
+        latest_ms = now_ms + self._future_tolerance_ms
         last_year = str(from_ms(now_ms).year + 1)
-        end_of_times = datetime(int(last_year), 12, 31, 23, 59, 59, tzinfo=UTC)
+        latest_gap = datetime(int(last_year), 12, 31, 23, 59, 59, tzinfo=UTC)
         for message in messages:
             if last is None or message.partition != last.partition:
                 self._mark_end(batch, last)
@@ -222,102 +197,109 @@ class Preparer(Generic[T]):
             except BadRecord as error:
                 batch.parked.append(Parked(message, error.reason, str(error)))
                 continue
-            tally = take(message, record, batch)
-            if tally is None:
+            counts = take(message, record, batch)
+            if counts is None:
                 continue
-            # The first test alone is enough, and ten times as fast as the second.
+            # The first test decides; the second, ten times slower, is for the type checker.
             if type(record) is not kind and isinstance(record, Gap | Reject):
-                self._note(message, record, tally, batch, latest=end_of_times)
+                self._add_notice(message, record, counts, batch, latest=latest_gap)
                 continue
             try:
                 if not OLDEST_MS <= (event_ms := event_ms_of(record)) <= latest_ms:
                     raise bad_event_time(event_ms, now_ms=now_ms)
-                # The records of a frame were received in one moment.
+                # The records of a frame share their time of receipt, so its text is made once.
                 if (created_at := record.created_at) is None or created_at != received_at:
                     received = received_text(created_at, message.timestamp_ms)
                     received_at = created_at
                 if not "2000" <= received[:4] <= last_year:
-                    raise BadRecord(f"received at {received}", reason="bad_time")
+                    raise BadRecord(f"received at {received}", reason=Reason.BAD_TIME)
                 if (price := price_of(record)) is not None:
                     check_number(price, "price")
                 if (volume := volume_of(record)) is not None:
                     check_number(volume, "volume")
                 line = line_of(record, received)
             except BadRecord as error:
-                tally.parked += 1
+                counts.parked += 1
                 batch.parked.append(
                     _parked(message, record, reason=error.reason, detail=str(error))
                 )
                 continue
-            tally.stored += 1
-            tally.last_received = received
-            items.append(Item(message, record, line, received))
+            counts.stored += 1
+            counts.last_received = received
+            rows.append(RecordRow(message, record, line, received))
         self._mark_end(batch, last)
 
     @staticmethod
-    def _mark_end(batch: Prepared[T], last: Message | None) -> None:
+    def _mark_end(batch: RecordBatch[T], last: Message | None) -> None:
         if last is None:
             return
         batch.next_offsets[last.partition] = last.offset + 1
         batch.tails[last.partition] = last.value or b""
 
-    def _take(self, message: Message, record: T | Gap | Reject, batch: Prepared[T]) -> Tally | None:
-        """Count the record's number; None if it came before or its owner was replaced."""
-        lane = self._lanes.get((message.partition, record.pod_index, record.epoch))
-        if lane is None or lane.tally is None or record.seq < 1:
-            lane = self._enter(message, record, batch)
-            if lane is None:
+    def _take(
+        self, message: Message, record: T | Gap | Reject, batch: RecordBatch[T]
+    ) -> EpochCounts | None:
+        """Count the record's number; None if it is a repeat, or from an owner that was replaced."""
+        stream = self._streams.get((message.partition, record.pod_index, record.epoch))
+        if stream is None or stream.counts is None or record.seq < 1:
+            stream = self._enter(message, record, batch)
+            if stream is None:
                 return None
-        if not lane.arrivals.take(record.seq):
+        if not stream.arrivals.take(record.seq):
             batch.redelivered[message.partition] = batch.redelivered.get(message.partition, 0) + 1
             return None
-        if lane.epoch < lane.shard.newest:
-            self._park_stale(message, record, lane, batch)
+        if stream.epoch < stream.newest.epoch:
+            self._park_stale(message, record, stream, batch)
             return None
-        return lane.tally
+        return stream.counts
 
     def _enter(
-        self, message: Message, record: T | Gap | Reject, batch: Prepared[T]
-    ) -> _Lane | None:
-        """Return the record's lane with a tally for this batch; None if its identity is no such."""
+        self, message: Message, record: T | Gap | Reject, batch: RecordBatch[T]
+    ) -> _EpochStream | None:
+        """Return the record's stream, counting in this batch; None if its identity is invalid."""
         shard, epoch, seq = record.pod_index, record.epoch, record.seq
         if not (1 <= seq < LARGEST and 0 <= epoch < LARGEST and abs(shard) < 2**31):
             detail = f"shard {shard}, epoch {epoch}, seq {seq}"
-            batch.parked.append(Parked(message, "bad_identity", detail))
+            batch.parked.append(Parked(message, Reason.BAD_IDENTITY, detail))
             return None
         partition = message.partition
-        newest = self._shards.setdefault((partition, shard), _Shard(-1))
-        newest.newest = max(newest.newest, epoch)
-        lane = self._lanes.get((partition, shard, epoch))
-        if lane is None:
+        newest = self._newest.setdefault((partition, shard), _NewestEpoch(-1))
+        newest.epoch = max(newest.epoch, epoch)
+        stream = self._streams.get((partition, shard, epoch))
+        if stream is None:
             arrivals = self._arrivals.setdefault((shard, epoch), Arrivals.empty())
-            lane = self._lanes[(partition, shard, epoch)] = _Lane(epoch, arrivals, newest)
-        lane.tally = batch.tallies.setdefault((shard, epoch), Tally())
-        return lane
+            stream = _EpochStream(epoch, arrivals, newest)
+            self._streams[(partition, shard, epoch)] = stream
+        stream.counts = batch.counts.setdefault((shard, epoch), EpochCounts())
+        return stream
 
     def _park_stale(
-        self, message: Message, record: T | Gap | Reject, lane: _Lane, batch: Prepared[T]
+        self,
+        message: Message,
+        record: T | Gap | Reject,
+        stream: _EpochStream,
+        batch: RecordBatch[T],
     ) -> None:
-        """An owner that was replaced may not write any more; what it sent is kept aside."""
-        assert lane.tally is not None
-        lane.tally.parked += 1
+        """Park a record of a replaced owner: the newer owner has reported this time as a gap."""
+        assert stream.counts is not None
+        stream.counts.parked += 1
         detail = f"shard {record.pod_index} already has an owner newer than epoch {record.epoch}"
-        batch.parked.append(_parked(message, record, reason="stale_epoch", detail=detail))
+        batch.parked.append(_parked(message, record, reason=Reason.STALE_EPOCH, detail=detail))
 
     @staticmethod
-    def _note(
+    def _add_notice(
         message: Message,
         notice: Gap | Reject,
-        tally: Tally,
-        batch: Prepared[T],
+        counts: EpochCounts,
+        batch: RecordBatch[T],
         *,
         latest: datetime,
     ) -> None:
         if isinstance(notice, Gap):
-            tally.notices += 1
+            counts.notices += 1
             batch.gaps.append((message, storable_gap(notice, latest=latest)))
             return
-        tally.parked += 1
+        counts.parked += 1
         batch.parked.append(
             _parked(
                 message,
@@ -328,30 +310,34 @@ class Preparer(Generic[T]):
             )
         )
 
-    def _mark_symbols(self, batch: Prepared[T]) -> None:
-        """Tell each tally which symbols it had, and how far their time went."""
+    def _mark_symbols(self, batch: RecordBatch[T]) -> None:
+        """Note in the counts which symbols the batch holds, and their newest event time."""
         for record in batch.newest.values():
-            tally = batch.tallies[(record.pod_index, record.epoch)]
-            tally.symbols.add(self._layout.symbol(record))
+            counts = batch.counts[(record.pod_index, record.epoch)]
+            counts.symbols.add(self._layout.symbol(record))
             event_ms = self._layout.event_ms(record)
-            if tally.last_event_ms is None or event_ms > tally.last_event_ms:
-                tally.last_event_ms = event_ms
+            if counts.last_event_ms is None or event_ms > counts.last_event_ms:
+                counts.last_event_ms = event_ms
 
 
 def summarise(
-    layout: Layout[T], items: Iterable[Item[T]], bars: dict[BarKey, Bar], newest: dict[BarKey, T]
+    layout: Layout[T],
+    rows: Iterable[RecordRow[T]],
+    *,
+    bars: dict[BarKey, Bar],
+    newest: dict[BarKey, T],
 ) -> dict[BarKey, T]:
     """
-    Add `items` to the bars of one second, and to the newest record of each symbol and second.
+    Add rows to the bars of one second, and to the newest record of each symbol and second.
 
     Returns:
-        What is newest because of them.
+        The records that became the newest by that.
     """
     fresh: dict[BarKey, T] = {}
     symbol_of, time_of = layout.symbol, layout.event_ms
     price_of, volume_of = layout.price, layout.volume
-    for item in items:
-        record = item.record
+    for row in rows:
+        record = row.record
         price = price_of(record)
         if price is None:
             continue

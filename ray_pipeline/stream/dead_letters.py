@@ -1,25 +1,20 @@
 """
 Give a dead letter a new identity, so that it can go through Kafka once more.
 
-A replayed letter gets a shard of its own beside the living ones, a fresh epoch and a number from 1.
-The identity is written down before anything is sent: a crash between Kafka's acknowledgement and
-our own note sends the same identity again, which the consumer recognises as a repeat.
+A replayed dead letter gets a shard that no producer uses, a new epoch and a number from 1. The
+identity is stored before anything is sent: if a crash follows Kafka's acknowledgement, the next
+replay sends the same identity again, which the consumer recognises as a repeat.
 """
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
-
-import msgspec
 
 from ray_pipeline.errors import BadRecord
-from ray_pipeline.feeds.codec import UNDECODABLE, Decoder, encode
-from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Identity, Reject, Ticker, Trade
+from ray_pipeline.feeds.codec import UNDECODABLE, Decoder, encode, renumber
+from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, RecordIdentity, Reject, Ticker, Trade
 
 REPLAY_SHARDS = 1000  # shards from here on carry dead letters that were replayed
 _RESERVATION = re.compile(r"replaying as shard (\d+), epoch (\d+), seq (\d+)")
-_fields = msgspec.json.Encoder(decimal_format="number")
-_objects = msgspec.json.Decoder(dict[str, object], float_hook=Decimal)
 _decoders: dict[str, Decoder[Trade] | Decoder[Ticker]] = {
     "Trade": Decoder(Trade),
     "Ticker": Decoder(Ticker),
@@ -27,7 +22,7 @@ _decoders: dict[str, Decoder[Trade] | Decoder[Ticker]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A parked record, as far as a replay needs it."""
 
     id: int
@@ -41,50 +36,48 @@ class Letter:
 
 
 def replay_shard(shard: int | None) -> int:
-    """Return the shard that carries the replayed letters of a shard; of none, those of shard 0."""
+    """Return the shard that carries the replayed dead letters of a shard (None: shard 0)."""
     number = shard or 0
     return number if number >= REPLAY_SHARDS else REPLAY_SHARDS + number
 
 
-def reservation(identity: Identity) -> str:
-    """Return the note that a letter carries while it is replayed."""
+def reservation(identity: RecordIdentity) -> str:
+    """Return the note that a dead letter carries while it is replayed."""
     return f"replaying as shard {identity.shard}, epoch {identity.epoch}, seq {identity.seq}"
 
 
-def reserved(resolution: str) -> Identity | None:
-    """Return the identity in a note, None where there is none."""
+def reserved(resolution: str) -> RecordIdentity | None:
+    """Return the identity in a note; None if it holds no identity."""
     match = _RESERVATION.fullmatch(resolution)
-    return Identity(*(int(number) for number in match.groups())) if match else None
+    return RecordIdentity(*(int(number) for number in match.groups())) if match else None
 
 
-def readdress(letter: Letter, identity: Identity, kind: type[Trade] | type[Ticker]) -> bytes:
+def readdress(
+    dead_letter: DeadLetter, identity: RecordIdentity, kind: type[Trade] | type[Ticker]
+) -> bytes:
     """
-    Return the letter's payload as a record with a new identity.
+    Return the dead letter's payload as a record with a new identity.
 
-    What still is no record leaves as a Reject, so that its number arrives and it is parked again.
+    A payload that is still not a record is sent as a Reject, so that its number arrives and it is
+    parked again.
     """
     try:
-        fields = _objects.decode(letter.payload)
-        if "kind" in fields:
-            raise BadRecord("a notice is no data", reason="notice")
-        value = _fields.encode(
-            fields | {"pod_index": identity.shard, "epoch": identity.epoch, "seq": identity.seq}
-        )
+        value = renumber(dead_letter.payload, identity)
         _decoders[kind.__name__].decode(value)
     except (*UNDECODABLE, BadRecord) as error:
-        return _still_bad(letter, identity, str(error))
+        return _still_bad(dead_letter, identity, str(error))
     return value
 
 
-def _still_bad(letter: Letter, identity: Identity, why: str) -> bytes:
+def _still_bad(dead_letter: DeadLetter, identity: RecordIdentity, why: str) -> bytes:
     return encode(
         Reject(
             epoch=identity.epoch,
             seq=identity.seq,
             pod_index=identity.shard,
-            reason=letter.reason,
-            detail=f"replayed dead letter {letter.id} is still no record: {why}",
-            payload=letter.payload[:REJECT_LIMIT_BYTES].decode("utf-8", "replace"),
-            size_bytes=len(letter.payload),
+            reason=dead_letter.reason,
+            detail=f"replayed dead letter {dead_letter.id} is still not a record: {why}",
+            payload=dead_letter.payload[:REJECT_LIMIT_BYTES].decode("utf-8", "replace"),
+            size_bytes=len(dead_letter.payload),
         )
     )

@@ -14,7 +14,7 @@ import msgspec
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds import bithumb, finnhub
 from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Gap, Reject, Ticker, Trade, to_ms
-from ray_pipeline.stream.outbox_port import Outbox
+from ray_pipeline.stream.outbox_port import OutboxPort
 
 DETAIL_LIMIT = 1_000  # characters
 NOTHING: Collection[str] = ()
@@ -49,7 +49,7 @@ class Counts:
 class Desk:
     """Numbers notices and puts them into the outbox, beside the data."""
 
-    def __init__(self, outbox: Outbox, origin: Origin) -> None:
+    def __init__(self, outbox: OutboxPort, origin: Origin) -> None:
         self.outbox = outbox
         self.origin = origin
         self.counts = Counts()

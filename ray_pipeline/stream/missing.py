@@ -1,4 +1,4 @@
-"""Which numbers will not come any more. A hole is a loss once it has outlived its grace."""
+"""Numbers that have not arrived. A missing range becomes a gap once it has outlived its grace."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ray_pipeline.stream.sequence import Range, RangeSet
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class MissingRange:
     """Numbers of one epoch that did not arrive: `first` up to and including `last`."""
 
     shard: int
@@ -17,36 +17,52 @@ class Hole:
     last: int
 
 
-def missing(
-    seen: Mapping[ShardEpoch, RangeSet],
-    *,
-    published: Mapping[ShardEpoch, int],
-    lost: Mapping[ShardEpoch, RangeSet],
-) -> list[Hole]:
+@dataclass(frozen=True, slots=True)
+class SequenceNumbers:
     """
-    Return what was numbered and did not arrive, without what is already known to be lost.
+    The numbers of a feed that the database holds, by (shard, epoch).
 
-    A number exists if a higher one arrived, or if its producer said that the broker has it.
+    Attributes:
+        seen: Numbers that arrived.
+        lost: Missing numbers that are already written as gaps.
+        published: The highest number that the producer had acknowledged by the broker.
     """
-    holes: list[Hole] = []
-    for owner in sorted(seen.keys() | published.keys()):
-        arrived = RangeSet([*seen.get(owner, RangeSet()), *lost.get(owner, RangeSet())])
-        end = published.get(owner, 0) + 1
-        gaps: list[Range] = list(arrived.holes())
+
+    seen: Mapping[ShardEpoch, RangeSet]
+    lost: Mapping[ShardEpoch, RangeSet]
+    published: Mapping[ShardEpoch, int]
+
+
+def missing(numbers: SequenceNumbers) -> list[MissingRange]:
+    """
+    Return the ranges that were numbered and did not arrive, without those already known as lost.
+
+    A number exists if a higher one arrived, or if its producer reports that the broker has it.
+    """
+    missing_ranges: list[MissingRange] = []
+    for shard_epoch in sorted(numbers.seen.keys() | numbers.published.keys()):
+        seen, lost = numbers.seen.get(shard_epoch, ()), numbers.lost.get(shard_epoch, ())
+        arrived = RangeSet([*seen, *lost])
+        end = numbers.published.get(shard_epoch, 0) + 1
+        ranges: list[Range] = list(arrived.missing())
         if end > arrived.upper:
-            gaps.append((arrived.upper, end))
-        holes += [Hole(*owner, start, stop - 1) for start, stop in gaps]
-    return holes
+            ranges.append((arrived.upper, end))
+        missing_ranges += [MissingRange(*shard_epoch, start, stop - 1) for start, stop in ranges]
+    return missing_ranges
 
 
-class HoleWatch:
-    """Holes that are waited for. One that changes, because some of it came, waits anew."""
+class MissingRangeWatch:
+    """
+    Missing ranges that are still waited for.
+
+    A range that shrinks, because some of its numbers arrived, is a new range with a new grace.
+    """
 
     def __init__(self, *, grace_s: float) -> None:
         self._grace_s = grace_s
-        self._since_s: dict[Hole, float] = {}
+        self._since_s: dict[MissingRange, float] = {}
 
-    def expired(self, holes: Iterable[Hole], *, now_s: float) -> list[Hole]:
-        """Return the holes that have been there for the whole grace."""
-        self._since_s = {hole: self._since_s.get(hole, now_s) for hole in holes}
-        return [hole for hole, since_s in self._since_s.items() if now_s - since_s >= self._grace_s]
+    def expired(self, ranges: Iterable[MissingRange], *, now_s: float) -> list[MissingRange]:
+        """Return the ranges that have been missing for the whole grace."""
+        self._since_s = {item: self._since_s.get(item, now_s) for item in ranges}
+        return [item for item, since_s in self._since_s.items() if now_s - since_s >= self._grace_s]

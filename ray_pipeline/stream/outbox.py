@@ -1,12 +1,12 @@
 """
-The outbox: every record that is put reaches the broker, in order, or waits on disk until it can.
+The outbox: every record reaches the broker, in order, or waits on disk until it can.
 
-Rounds: one is in flight at a time, and it takes all that waits, so that under little load a record
-leaves at once and under much load the rounds grow. A round that fails is sent again as it is; the
-numbers in the records let the reader drop what arrives twice.
+Records are sent in rounds. One round is in flight at a time, and takes all records that wait: under
+little load a record leaves at once, and under much load the rounds grow. A round that fails is sent
+again unchanged; the numbers in the records let the reader drop repeats.
 
-The spool, where it is not empty, is always ahead of what is in memory. While records come out of
-it faster than they come in it empties, and the last of them go directly again.
+Records in the spool are always older than those in memory and are sent first. While the broker
+takes records faster than they arrive, the spool empties, and new records bypass it again.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import PipelineError, RecordTooLarge, SpoolFull
 from ray_pipeline.feeds.codec import encode
 from ray_pipeline.feeds.feed import partition_of
@@ -29,21 +30,21 @@ log = logging.getLogger(__name__)
 
 ROUND_RECORDS = 5_000
 MEMORY_RECORDS = 50_000
-AWAY_S = 1.0  # how long the broker may be silent before records go to disk
+AWAY_S = 1.0  # how long the broker may be silent before records are spooled
 RETRY_S = 0.2
-GATE_POLL_S = 0.1
+LEASE_POLL_S = 0.1
 POLL_S = 0.02
 SPOOL_RECORDS = 10_000
-SPOOL_EVERY_S = 0.1  # each append waits for the disk, so they must not be many
+SPOOL_EVERY_S = 0.1  # each append waits for the disk, so appends must be few
 FULL_RETRY_S = 1.0
 KEY_LIMIT_BYTES = 256
 CLOSED = "the lease is not valid"
-LEAST_BYTES = 2_048  # a broker that refuses even this has a wrong setting
+LEAST_BYTES = 2_048  # a broker that refuses smaller records has a wrong setting
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One numbered record as it travels, and when it was received, in ms since the epoch."""
+class OutboxRecord:
+    """One numbered record as it is sent, and when it was received, in ms since 1970."""
 
     epoch: int
     seq: int
@@ -56,57 +57,57 @@ class Broker(Protocol):
     """Where records go."""
 
     async def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; BrokerUnavailable when it cannot be asked."""
+        """Return how many partitions a topic has; BrokerUnavailable if the broker is away."""
 
     async def send(self, topic: str, messages: Sequence[tuple[int, bytes, bytes]]) -> None:
         """
         Send (partition, key, value) in order and return when all are acknowledged.
 
         Raises:
-            RecordTooLarge: If the one at its index can never be sent.
+            RecordTooLarge: If the record at the error's index can never be sent.
             BrokerUnavailable: If any may be missing.
         """
 
 
-class Spool(Protocol):
-    """Where records wait: a queue that outlives the process."""
+class SpoolPort(Protocol):
+    """A queue of records on disk."""
 
     def __len__(self) -> int:
         """Return how many records are not acknowledged."""
 
-    def append(self, records: Sequence[Entry]) -> None:
-        """Put records at the end, all or, with SpoolFull, none."""
+    def append(self, records: Sequence[OutboxRecord]) -> None:
+        """Append all records; raise SpoolFull and append nothing if the limit forbids it."""
 
-    def read(self, limit: int) -> list[Entry]:
+    def read(self, limit: int) -> list[OutboxRecord]:
         """Return the oldest records, in order, without removing them."""
 
     def acknowledge(self, count: int) -> None:
         """Remove the oldest records."""
 
 
-class Clock(Protocol):
-    """The time, twice: what happened when, and how long it took."""
+class OutboxClock(Protocol):
+    """The time of day, and a clock for intervals."""
 
     @property
     def now(self) -> Callable[[], datetime]:
-        """Return the moment."""
+        """Return the current time in UTC."""
 
     @property
     def monotonic_s(self) -> Callable[[], float]:
-        """Return seconds since some beginning."""
+        """Return seconds since an arbitrary moment; they never go back."""
 
 
 @dataclass(slots=True)
 class _Round:
-    """What is being sent. Spooled: these are the first records of the spool."""
+    """The records that are being sent; `spooled` if they are the first records of the spool."""
 
-    entries: list[Entry]
+    records: list[OutboxRecord]
     spooled: bool
 
 
 @dataclass(slots=True)
-class _Loss:
-    """Records that were not kept because the disk was full."""
+class _UnkeptRecords:
+    """Records that were dropped because memory and disk were full."""
 
     from_at: datetime
     to_at: datetime
@@ -115,44 +116,44 @@ class _Loss:
 
 
 class Publisher:
-    """Implements `ports.Outbox`: numbers records from 1 in its epoch, brings them to a broker."""
+    """Implements `outbox_port.OutboxPort`: numbers records from 1 in its epoch and sends them."""
 
     def __init__(
         self,
         broker: Broker,
-        spool: Spool,
+        spool: SpoolPort,
         *,
         topic: str,
         shard: int,
         epoch: int,
-        gate: Callable[[], bool],
-        clock: Clock,
+        may_send: Callable[[], bool],
+        clock: OutboxClock,
         name: str = "",
     ) -> None:
         """
-        Make an outbox for one epoch of one shard.
+        Open the outbox of one epoch of one shard.
 
         Args:
-            gate: Whether anything may be sent now: the lease is valid.
-            name: Key of the notices it writes itself; by default the topic and the shard.
+            may_send: Returns whether records may be sent now: the lease is valid.
+            name: Key of its own notices; by default the topic and the shard.
         """
         self._broker = broker
         self._spool = spool
         self._topic = topic
         self._shard = shard
         self._epoch = epoch
-        self._gate = gate
+        self._may_send = may_send
         self._clock = clock
         self._name = name or f"{topic}-{shard}"
-        self._memory: deque[Entry] = deque()
+        self._memory: deque[OutboxRecord] = deque()
         self._round: _Round | None = None
         self._sending: asyncio.Task[bool] | None = None
-        self._loss: _Loss | None = None
+        self._unkept: _UnkeptRecords | None = None
         self._last_seq = 0
         self._published = 0
         self._cause = ""
         self._full = ""
-        # Since when nothing was acknowledged although something waits; None while all is well.
+        # Since when records wait without any acknowledgement; None after an acknowledgement.
         self._waiting_since_s: float | None = None
         self._retry_at_s = 0.0
         self._spool_at_s = 0.0
@@ -173,18 +174,18 @@ class Publisher:
         """
         Take one record that carries this epoch and `next_seq()`. It never blocks.
 
-        With the disk full and the memory too it is not kept, its number is used again, and a gap
-        record says so when there is room.
+        If both disk and memory are full, the record is dropped and its number used again. As soon
+        as there is room, a gap record reports the time of the dropped records.
         """
         full = bool(self._full) and len(self._memory) >= MEMORY_RECORDS
-        if full or self._loss is not None:
-            self._lose(received_at)
+        if full or self._unkept is not None:
+            self._drop(received_at)
             return
         self._take(key, record, received_at=received_at)
 
     def status(self) -> OutboxStatus:
-        """Return where it stands. Old epochs' records count as spooled, never as published."""
-        in_flight = len(self._round.entries) if self._round and not self._round.spooled else 0
+        """Return the status. Records of older epochs count as spooled, never as published."""
+        in_flight = len(self._round.records) if self._round and not self._round.spooled else 0
         return OutboxStatus(
             published=self._published,
             pending=len(self._memory) + in_flight,
@@ -195,9 +196,9 @@ class Publisher:
 
     async def run(self, stop: asyncio.Event) -> None:
         """
-        Bring records to the broker until `stop` is set; every outage is waited out.
+        Send records until `stop` is set; every outage is waited out.
 
-        What is not acknowledged when it ends, by `stop` or cancelled, is left in the spool.
+        When it ends, by `stop` or cancelled, records that are not acknowledged stay in the spool.
         """
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
@@ -209,14 +210,14 @@ class Publisher:
         finally:
             stopping.cancel()
             await self._abandon_round()
-            self._leave()
+            self._spool_all()
 
     async def drain(self, timeout_s: float) -> bool:
         """
         Wait until everything put is acknowledged, while `run` runs.
 
         Returns:
-            Whether it is. If not, what is left was written to the spool, as far as it has room.
+            Whether it is. If not, the remaining records were spooled as far as there is room.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -224,33 +225,33 @@ class Publisher:
                     self._progress.clear()
                     await self._progress.wait()
         if self._waits():
-            self._leave()
+            self._spool_all()
             return False
         return True
 
-    # Taking
+    # Accepting records
 
     def _take(self, key: str, record: Record, *, received_at: datetime) -> None:
         value = encode(record)
         self._last_seq += 1
         self._memory.append(
-            Entry(self._epoch, self._last_seq, to_ms(received_at), key.encode(), value)
+            OutboxRecord(self._epoch, self._last_seq, to_ms(received_at), key.encode(), value)
         )
-        # A round in flight wakes it by itself; records that come meanwhile go with the next one.
+        # The end of a round in flight wakes `run`; until then, records join the next round.
         if self._sending is None:
             self._wake.set()
 
-    def _lose(self, received_at: datetime) -> None:
-        if self._loss is None:
-            log.error("%s: records are lost: %s", self._name, self._full)
-            self._loss = _Loss(received_at, received_at, 0, self._full)
-        self._loss.to_at = max(self._loss.to_at, received_at)
-        self._loss.count += 1
+    def _drop(self, received_at: datetime) -> None:
+        if self._unkept is None:
+            log.error("%s: records are dropped: %s", self._name, self._full)
+            self._unkept = _UnkeptRecords(received_at, received_at, 0, self._full)
+        self._unkept.to_at = max(self._unkept.to_at, received_at)
+        self._unkept.count += 1
 
-    def _end_loss(self) -> None:
-        """Say what was not kept, in the place where it would have been."""
-        loss, self._loss = self._loss, None
-        if loss is None:
+    def _report_unkept(self) -> None:
+        """Put a gap record for the dropped records in the position where they would have been."""
+        unkept, self._unkept = self._unkept, None
+        if unkept is None:
             return
         now = self._clock.now()
         gap = Gap(
@@ -258,9 +259,9 @@ class Publisher:
             seq=self.next_seq(),
             pod_index=self._shard,
             gap_kind="spool_full",
-            cause=f"{loss.count} records were not kept: {loss.cause}",
-            from_at=loss.from_at,
-            to_at=loss.to_at,
+            cause=f"{unkept.count} records were not kept: {unkept.cause}",
+            from_at=unkept.from_at,
+            to_at=unkept.to_at,
             created_at=now,
         )
         self._take(self._name, gap, received_at=now)
@@ -268,7 +269,7 @@ class Publisher:
     # Sending
 
     def _step(self) -> None:
-        """Finish a round, start one, move to disk what must wait. Nothing here waits."""
+        """Finish a round, start the next, spool records that must wait. It does not block."""
         if self._sending is not None and self._sending.done():
             self._finish(self._sending)
         now_s = self._clock.monotonic_s()
@@ -276,15 +277,15 @@ class Publisher:
             self._start(now_s)
         if self._must_spool(now_s):
             self._spool_memory(now_s)
-        if self._loss is not None and not self._full and len(self._memory) < MEMORY_RECORDS // 2:
-            self._end_loss()
+        if self._unkept is not None and not self._full and len(self._memory) < MEMORY_RECORDS // 2:
+            self._report_unkept()
 
     def _start(self, now_s: float) -> None:
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-        if not self._gate():
+        if not self._may_send():
             self._note(CLOSED)
-            self._retry_at_s = now_s + GATE_POLL_S
+            self._retry_at_s = now_s + LEASE_POLL_S
             return
         if self._round is None:
             self._round = self._next_round()
@@ -298,38 +299,38 @@ class Publisher:
         return _Round([self._memory.popleft() for _ in range(count)], spooled=False)
 
     async def _send(self, round_: _Round) -> bool:
-        """Send a round and return True when it is acknowledged; False when the gate closed."""
+        """Send a round; return True when it is acknowledged, False if the lease became invalid."""
         partition = partition_of(self._shard, await self._broker.partitions(self._topic))
         while True:
-            messages = [(partition, entry.key, entry.value) for entry in round_.entries]
-            # Connecting may take long; the lease may have ended meanwhile.
-            if not self._gate():
+            messages = [(partition, record.key, record.value) for record in round_.records]
+            # Connecting takes long at times; the lease may have expired meanwhile.
+            if not self._may_send():
                 return False
             try:
                 await self._broker.send(self._topic, messages)
                 return True
             except RecordTooLarge as error:
-                entry = round_.entries[error.index]
-                if len(entry.value) + len(entry.key) < LEAST_BYTES:
+                record = round_.records[error.index]
+                if len(record.value) + len(record.key) < LEAST_BYTES:
                     raise
-                log.warning("%s/%d: %s", self._name, entry.seq, error)
-                round_.entries[error.index] = self._rejected(entry, str(error))
+                log.warning("%s/%d: %s", self._name, record.seq, error)
+                round_.records[error.index] = self._rejected(record, str(error))
 
-    def _rejected(self, entry: Entry, detail: str) -> Entry:
-        """Return what is sent in place of a record that is too large, with the same number."""
-        # JSON may need six bytes for one: an eighth is always smaller than what was refused.
-        limit = min(REJECT_LIMIT_BYTES // 4, len(entry.value) // 8)
+    def _rejected(self, record: OutboxRecord, detail: str) -> OutboxRecord:
+        """Return the reject that replaces a record that is too large, with the same number."""
+        # JSON may escape one byte as six: an eighth is always smaller than the refused record.
+        limit = min(REJECT_LIMIT_BYTES // 4, len(record.value) // 8)
         reject = Reject(
-            epoch=entry.epoch,
-            seq=entry.seq,
+            epoch=record.epoch,
+            seq=record.seq,
             pod_index=self._shard,
-            reason="too_large",
+            reason=Reason.TOO_LARGE,
             detail=detail,
-            payload=entry.value[:limit].decode(errors="ignore"),
-            size_bytes=len(entry.value),
-            created_at=from_ms(entry.received_ms),
+            payload=record.value[:limit].decode(errors="ignore"),
+            size_bytes=len(record.value),
+            created_at=from_ms(record.received_ms),
         )
-        return replace(entry, key=entry.key[:KEY_LIMIT_BYTES], value=encode(reject))
+        return replace(record, key=record.key[:KEY_LIMIT_BYTES], value=encode(reject))
 
     def _finish(self, sending: "asyncio.Task[bool]") -> None:
         self._sending = None
@@ -343,16 +344,16 @@ class Publisher:
         self._retry_at_s = self._clock.monotonic_s() + RETRY_S
 
     def _settle(self) -> None:
-        """The round in flight was acknowledged: forget it."""
+        """Forget the round in flight: it was acknowledged."""
         round_, self._round = self._round, None
         if round_ is None:
             return
         if round_.spooled:
-            self._spool.acknowledge(len(round_.entries))
-            self._spooled_from_ms = round_.entries[-1].received_ms if len(self._spool) else None
+            self._spool.acknowledge(len(round_.records))
+            self._spooled_from_ms = round_.records[-1].received_ms if len(self._spool) else None
             self._full, self._spool_at_s = "", 0.0
-        own = (entry.seq for entry in reversed(round_.entries) if entry.epoch == self._epoch)
-        self._published = max(self._published, next(own, 0))
+        seqs = (record.seq for record in reversed(round_.records) if record.epoch == self._epoch)
+        self._published = max(self._published, next(seqs, 0))
         self._waiting_since_s = None
         self._retry_at_s = 0.0
         self._cause = ""
@@ -364,7 +365,7 @@ class Publisher:
         self._cause = cause
 
     async def _abandon_round(self) -> None:
-        """Stop sending. Whether the broker has the round is known only if it was done before."""
+        """Stop sending. Unless the round was done already, the broker may or may not have it."""
         sending, self._sending = self._sending, None
         if sending is None:
             return
@@ -374,28 +375,29 @@ class Publisher:
             self._settle()
 
     async def _pause(self) -> None:
-        """Wait until there is something to do, or to look at again."""
+        """Wait until there is something to do, or a state to check again."""
         delayed = self._sending is not None or self._waits()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_S if delayed else None):
                 await self._wake.wait()
 
-    # Keeping on disk
+    # Spooling
 
     def _must_spool(self, now_s: float) -> bool:
         since_s = self._waiting_since_s
         away = since_s is not None and now_s - since_s > AWAY_S
         if away and not self._cause:
             self._note("the broker does not acknowledge")
-        # Only the last round of the spool may have records in memory behind it: otherwise the
-        # spool would never be empty under a steady load.
-        in_flight = len(self._round.entries) if self._round and self._round.spooled else 0
+        # While the spool holds more than the round in flight, records in memory are spooled, too,
+        # to keep the order. The last round is an exception: without it, the spool would never
+        # empty under a steady load.
+        in_flight = len(self._round.records) if self._round and self._round.spooled else 0
         behind = len(self._spool) > in_flight
         return (away or behind or len(self._memory) > MEMORY_RECORDS) and now_s >= self._spool_at_s
 
     def _spool_memory(self, now_s: float) -> None:
-        """Move records to disk, those in flight first; at most SPOOL_RECORDS, which takes ms."""
-        ahead = self._round.entries if self._round and not self._round.spooled else []
+        """Move at most SPOOL_RECORDS to disk, those in flight first; that takes milliseconds."""
+        ahead = self._round.records if self._round and not self._round.spooled else []
         behind = islice(self._memory, max(0, SPOOL_RECORDS - len(ahead)))
         records = [*ahead, *behind]
         if not records:
@@ -412,8 +414,8 @@ class Publisher:
             self._spooled_from_ms = records[0].received_ms
         self._progress.set()
 
-    def _append(self, records: list[Entry], *, least: int) -> int:
-        """Append as many as there is room for, halving; return how many, 0 where not `least`."""
+    def _append(self, records: list[OutboxRecord], *, least: int) -> int:
+        """Append as many records as fit, halving; return the count, 0 if it is below `least`."""
         self._full = ""
         size = len(records)
         while size >= least:
@@ -426,21 +428,21 @@ class Publisher:
                 size //= 2
         return 0
 
-    def _leave(self) -> None:
-        """Put all that is in memory on disk, as far as there is room."""
-        self._end_loss()
+    def _spool_all(self) -> None:
+        """Move all records in memory to disk, as far as there is room."""
+        self._report_unkept()
         while self._memory or (self._round and not self._round.spooled):
             self._spool_memory(self._clock.monotonic_s())
             if self._full:
                 break
         left = len(self._memory)
         if left:
-            log.error("%s: %d records found no room on disk: %s", self._name, left, self._full)
+            log.error("%s: %d records do not fit on the disk: %s", self._name, left, self._full)
 
-    # Standing
+    # Status
 
     def _waits(self) -> bool:
-        return bool(self._memory or self._round or len(self._spool) or self._loss)
+        return bool(self._memory or self._round or len(self._spool) or self._unkept)
 
     def _first_spooled_ms(self) -> int | None:
         first = self._spool.read(1)
@@ -448,12 +450,12 @@ class Publisher:
 
     def _safe_at(self) -> datetime | None:
         waiting = []
-        if self._loss is not None:
-            waiting.append(self._loss.from_at)
+        if self._unkept is not None:
+            waiting.append(self._unkept.from_at)
         if self._spooled_from_ms is not None:
             waiting.append(from_ms(self._spooled_from_ms))
         elif self._round is not None:
-            waiting.append(from_ms(self._round.entries[0].received_ms))
+            waiting.append(from_ms(self._round.records[0].received_ms))
         elif self._memory:
             waiting.append(from_ms(self._memory[0].received_ms))
         if waiting:

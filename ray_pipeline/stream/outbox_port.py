@@ -10,14 +10,14 @@ from ray_pipeline.feeds.records import Record
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
     """
-    Where an outbox stands.
+    The progress of an outbox.
 
     Attributes:
-        published: Highest number the broker has acknowledged, with all before it.
+        published: Highest number up to which the broker has acknowledged all records.
         pending: Records in memory, not yet acknowledged.
         spooled: Records on disk, not yet acknowledged.
         safe_at: Everything received before this moment is acknowledged; None before the first.
-        cause: Why records are waiting, empty where they are not.
+        cause: Why records wait; empty while they do not.
     """
 
     published: int
@@ -27,18 +27,18 @@ class OutboxStatus:
     cause: str = ""
 
 
-class Outbox(Protocol):
-    """Takes records in order and gets every one of them to the broker, whatever happens to it."""
+class OutboxPort(Protocol):
+    """Takes records in order and sends each of them to the broker, through outages of it."""
 
     @property
     def epoch(self) -> int:
         """The epoch of the lease under which the records are numbered."""
 
     def next_seq(self) -> int:
-        """Return the number that the next record must carry."""
+        """Return the number that the next record must have."""
 
     def put(self, key: str, record: Record, *, received_at: datetime) -> None:
-        """Take one record. It never blocks; it carries this outbox's epoch and `next_seq()`."""
+        """Take one record with this outbox's epoch and `next_seq()`. It never blocks."""
 
     def status(self) -> OutboxStatus:
-        """Return where it stands."""
+        """Return its progress."""

@@ -1,4 +1,4 @@
-"""Which numbers of an epoch have arrived. A hole in them is a loss; a number twice, a repeat."""
+"""Which numbers of an epoch have arrived: a number that arrives twice is a repeat."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -38,6 +38,7 @@ class RangeSet:
         if self._ends and start == self._ends[-1]:
             self._ends[-1] = end
             return
+        # The ranges low..high-1 overlap or touch the new one: it replaces them by their union.
         low = bisect_right(self._ends, start - 1)
         high = bisect_right(self._starts, end)
         if low < high:
@@ -46,8 +47,8 @@ class RangeSet:
         self._starts[low:high] = [start]
         self._ends[low:high] = [end]
 
-    def holes(self) -> Iterator[Range]:
-        """Yield what is missing between 1 and the highest number."""
+    def missing(self) -> Iterator[Range]:
+        """Yield the ranges that are missing between 1 and the highest number."""
         below = 1
         for start, end in self:
             if start > below:
@@ -71,14 +72,14 @@ class Arrivals:
 
     @classmethod
     def empty(cls) -> "Arrivals":
-        """Return the arrivals of an epoch of which nothing has come."""
+        """Return the arrivals of an epoch from which nothing has arrived."""
         return cls(RangeSet())
 
     def take(self, seq: int) -> bool:
         """Take a number into the batch. Return False if it has arrived before."""
         batch = self._batch
         if batch and batch[-1][1] == seq and seq >= self._before.upper:
-            batch[-1][1] = seq + 1  # what nearly every record does
+            batch[-1][1] = seq + 1  # nearly every record continues the last run
             return True
         if seq in self._before or any(start <= seq < end for start, end in batch):
             return False
@@ -94,7 +95,3 @@ class Arrivals:
             self._before.add(start, end)
         self._batch = []
         return list(runs)
-
-    def holes(self) -> list[Range]:
-        """Return what is missing below the highest number of the batches that ended."""
-        return list(self._before.holes())

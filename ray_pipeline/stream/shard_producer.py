@@ -14,12 +14,12 @@ from typing import Protocol
 
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.feeds.feed import FeedName
-from ray_pipeline.ownership import Ownership
+from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.connection import Clock, Collector
 from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
 from ray_pipeline.stream.ingest import Desk, Origin
-from ray_pipeline.stream.outbox_port import Outbox, OutboxStatus
+from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
 from ray_pipeline.tasks import first_of
 
@@ -32,7 +32,7 @@ Symbols = Mapping[str, str | None]
 """Symbols in order, with the category of each where the feed has categories."""
 
 
-class Courier(Outbox, Protocol):
+class Courier(OutboxPort, Protocol):
     """An outbox that can be run; see `stream.outbox.Publisher`."""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -178,7 +178,7 @@ class Producer:
         await self._stopping.wait()
 
     async def _wanted_sign(self) -> None:
-        await self._parts.ownership.wanted.wait()
+        await self._parts.ownership.requested.wait()
 
     async def _tenure(self) -> None:
         """Wait for the lease, use it until it is lost, wanted or not needed, and give it back."""

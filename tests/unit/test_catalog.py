@@ -26,7 +26,7 @@ def test_a_provider_is_one_module(modules, monkeypatch):
 
     assert configured.rest_urls() == {"weather": "http://127.0.0.1:1"}
     assert configured.key_counts()["weather"] == 1
-    assert "`PIPELINE_WEATHER__REST_URL`" in docs.page()
+    assert "`PIPELINE_WEATHER__REST_URL`" in docs.settings_page()
     assert "PIPELINE_WEATHER__REST_URL" in RestSimulator().variables
     assert catalog.job("temperatures").sources[0].provider.title == "Weather"
 

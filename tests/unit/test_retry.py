@@ -2,10 +2,11 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.retry import Backoff
+from ray_pipeline.retry import Backoff, retrying
 
 
 @given(
@@ -45,3 +46,69 @@ def test_two_shards_do_not_come_back_together():
 
     assert min(waits_s) < 1.0
     assert max(waits_s) > 7.0
+
+
+class Attempts:
+    """Fails with the given errors, then succeeds; records the pauses."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+        self.pauses_s: list[float] = []
+
+    async def attempt(self) -> str:
+        if self._errors:
+            raise self._errors.pop(0)
+        return "done"
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses_s.append(seconds)
+
+
+async def test_retrying_returns_the_first_success_and_reports_each_failure():
+    """The pauses are those of the backoff, which the success resets."""
+    first, second = OSError("first"), OSError("second")
+    attempts, failures = Attempts(first, second), []
+    backoff = Backoff(base_s=1.0, cap_s=60.0, random=Random(1))
+    expected = Backoff(base_s=1.0, cap_s=60.0, random=Random(1))
+
+    result = await retrying(
+        attempts.attempt, OSError, failed=failures.append, backoff=backoff, sleep=attempts.sleep
+    )
+
+    assert result == "done"
+    assert failures == [first, second]
+    assert attempts.pauses_s == [expected.next_s(), expected.next_s()]
+    assert backoff.next_s() <= 1.0
+
+
+async def test_retrying_ends_when_the_report_of_a_failure_raises():
+    """Some failures of a class are final."""
+    attempts = Attempts(OSError("final"), OSError("never seen"))
+
+    def failed(error: OSError) -> None:
+        raise error
+
+    with pytest.raises(OSError, match="final"):
+        await retrying(
+            attempts.attempt,
+            OSError,
+            failed=failed,
+            backoff=Backoff(base_s=1.0, cap_s=60.0, random=Random(1)),
+            sleep=attempts.sleep,
+        )
+
+    assert attempts.pauses_s == []
+
+
+async def test_retrying_raises_any_other_error_at_once():
+    """Only the named errors are worth another attempt."""
+    attempts = Attempts(KeyError("other"))
+
+    with pytest.raises(KeyError):
+        await retrying(
+            attempts.attempt,
+            OSError,
+            failed=lambda _: None,
+            backoff=Backoff(base_s=1.0, cap_s=60.0, random=Random(1)),
+            sleep=attempts.sleep,
+        )

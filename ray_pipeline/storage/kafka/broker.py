@@ -1,10 +1,10 @@
-"""Kafka: one way to connect, the topics, and a producer that can be thrown away and made anew."""
+"""Kafka: how to connect, the topics, and a producer that is replaced after a failure."""
 
 import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -37,16 +37,16 @@ log = logging.getLogger(__name__)
 
 BATCH_BYTES = 256 * 1024
 REQUEST_BYTES = 1_048_576
-# What a batch adds to its first record, at most: the batch's and the record's own fields.
+# The fields of a batch and of its first record, at most.
 OVERHEAD_BYTES = 100
 REQUEST_TIMEOUT_S = 5.0
-# An idempotent producer repeats a batch for ever; this ends it.
+# An idempotent producer repeats a batch without end; this limits it.
 SEND_TIMEOUT_S = 6.0
 CLOSE_TIMEOUT_S = 2.0
 TOPICS_TIMEOUT_S = 15.0
 POLL_S = 0.1
 
-Message = tuple[int, bytes, bytes]  # partition, key, value
+OutgoingMessage = tuple[int, bytes, bytes]  # partition, key, value
 
 REFUSED = (
     AuthenticationFailedError,
@@ -68,7 +68,7 @@ FAILURES = (KafkaError, OSError, TimeoutError, asyncio.TimeoutError)
 
 
 class ClientOptions(TypedDict, total=False):
-    """What every client of aiokafka is given to connect."""
+    """The options with which every client of aiokafka connects."""
 
     bootstrap_servers: str
     security_protocol: str
@@ -108,7 +108,7 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         if settings.ssl_certfile is not None:
             context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
     except (OSError, ssl.SSLError) as error:
-        # The library does not say which file it was.
+        # The library does not name the file.
         files = (settings.ssl_cafile, settings.ssl_certfile, settings.ssl_keyfile)
         names = ", ".join(str(file) for file in files if file is not None)
         raise ConfigurationError(
@@ -119,7 +119,7 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
 
 
 class _Causes(logging.Handler):
-    """Collects why this task's connections failed: aiokafka logs it and raises something vague."""
+    """Collects why this task's connections failed: aiokafka only logs the cause."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -129,7 +129,7 @@ class _Causes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the errors in a record's arguments."""
         if isinstance(record.args, tuple) and asyncio.current_task() is self._task:
-            self.errors += [one for one in record.args if isinstance(one, BaseException)]
+            self.errors += [item for item in record.args if isinstance(item, BaseException)]
 
 
 @contextlib.contextmanager
@@ -143,7 +143,7 @@ def _causes() -> Iterator[_Causes]:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what really happened: the connection wraps it in KafkaConnectionError."""
+    """Return the original error: the connection wraps it in KafkaConnectionError."""
     inner = error.__cause__ or error.__context__
     return _root(inner) if isinstance(inner, (*REFUSED, OSError)) else error
 
@@ -159,39 +159,51 @@ async def start_client(
     timeout_s: float,
 ) -> None:
     """
-    Connect a client that was made with these options.
+    Connect a client that was created with these options.
 
     Raises:
         ConfigurationError: If the broker refuses the credentials, or its certificate is wrong.
         BrokerUnavailable: If it cannot be reached.
     """
-    where = options["bootstrap_servers"]
+    servers = options["bootstrap_servers"]
     with _causes() as causes:
         try:
             async with asyncio.timeout(timeout_s):
                 await client.start()
         except FAILURES as error:
-            found = [_root(one) for one in (*causes.errors, error)]
-            refused = next((one for one in found if isinstance(one, REFUSED)), None)
+            errors = [_root(item) for item in (*causes.errors, error)]
+            refused = next((item for item in errors if isinstance(item, REFUSED)), None)
             if refused is not None:
                 raise ConfigurationError(
-                    f"Kafka at {where} refuses the connection: {_clean(_text(refused), options)}",
+                    f"Kafka at {servers} refuses the connection: {_clean(_text(refused), options)}",
                     fix="check PIPELINE_KAFKA__SASL_* and PIPELINE_KAFKA__SSL_*",
                 ) from None
             raise BrokerUnavailable(
-                f"Kafka at {where} cannot be reached: {_clean(_text(found[0]), options)}",
+                f"Kafka at {servers} cannot be reached: {_clean(_text(errors[0]), options)}",
                 fix="start it, or correct PIPELINE_KAFKA__BOOTSTRAP_SERVERS",
             ) from None
 
 
 def _clean(text: str, options: Mapping[str, object]) -> str:
-    """Return the text without the password, whoever wrote it there."""
+    """Return the text without the password."""
     return redact(text, [str(options.get("sasl_plain_password", ""))])
+
+
+@contextlib.asynccontextmanager
+async def replaying_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a plain producer for a command that replays records; raises one of `FAILURES`."""
+    options = client_options(settings.kafka, settings.bootstrap_servers())
+    producer = AIOKafkaProducer(**options, acks="all")
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
 
 
 async def ensure_topics(settings: Settings) -> None:
     """
-    Make the topics of all feeds where they are missing, and wait until the broker shows them.
+    Create the missing topics of all feeds, and wait until the broker shows them.
 
     Raises:
         ConfigurationError: If the broker refuses the credentials or the topics.
@@ -203,10 +215,10 @@ async def ensure_topics(settings: Settings) -> None:
         await start_client(admin, options, timeout_s=2 * REQUEST_TIMEOUT_S)
         try:
             async with asyncio.timeout(TOPICS_TIMEOUT_S):
-                await _make(admin, topics(settings), settings.kafka.replication_factor)
+                await _create(admin, topics(settings), settings.kafka.replication_factor)
         except FAILURES as error:
             raise BrokerUnavailable(
-                f"Kafka's topics could not be made: {_clean(_text(_root(error)), options)}"
+                f"Kafka's topics could not be created: {_clean(_text(_root(error)), options)}"
             ) from error
     finally:
         await admin.close()
@@ -220,20 +232,20 @@ def topics(settings: Settings) -> dict[str, int]:
     }
 
 
-async def _make(
-    admin: AIOKafkaAdminClient, wanted: dict[str, int], replication_factor: int
+async def _create(
+    admin: AIOKafkaAdminClient, partition_counts: dict[str, int], replication_factor: int
 ) -> None:
-    known = set(await admin.list_topics())
+    existing = set(await admin.list_topics())
     missing = [
         _new_topic(name, partitions, replication_factor)
-        for name, partitions in wanted.items()
-        if name not in known
+        for name, partitions in partition_counts.items()
+        if name not in existing
     ]
     if missing:
         response = await admin.create_topics(missing, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
         for name, code, *text in response.topic_errors:
             _check(name, code, str(text[0] or "") if text else "")
-    while not await _visible(admin, list(wanted)):  # noqa: ASYNC110 - no event tells it
+    while not await _visible(admin, list(partition_counts)):  # noqa: ASYNC110 - aiokafka has only polling
         await asyncio.sleep(POLL_S)
 
 
@@ -254,19 +266,19 @@ def _check(name: str, code: int, text: str) -> None:
         return
     if issubclass(kind, WRONG):
         raise ConfigurationError(f"Kafka refuses topic {name}: {kind.__name__} {text}".rstrip())
-    raise BrokerUnavailable(f"Kafka did not make topic {name}: {kind.__name__} {text}".rstrip())
+    raise BrokerUnavailable(f"Kafka did not create topic {name}: {kind.__name__} {text}".rstrip())
 
 
 class KafkaBroker:
     """
-    Sends records and waits for all acknowledgements. May be shared by outboxes of one event loop.
+    Sends records and waits for all acknowledgements. Outboxes of one event loop may share it.
 
-    A producer that failed once is thrown away: an idempotent one has numbers in flight that the
-    broker may or may not have, and only a new producer is sure to be taken.
+    A producer that failed once is replaced: an idempotent one has sequence numbers in flight that
+    the broker may or may not have, and only a new producer is certain to be accepted.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Remember how to connect; ConfigurationError where the settings do not say it."""
+        """Prepare to connect; ConfigurationError if the settings lack an option."""
         self._options = client_options(settings.kafka, settings.bootstrap_servers())
         self._idempotence = settings.kafka.idempotence
         self._producer: AIOKafkaProducer | None = None
@@ -287,7 +299,7 @@ class KafkaBroker:
         except FAILURES as error:
             raise self._failed(producer, f"{topic} has no partitions", error) from error
 
-    async def send(self, topic: str, messages: Sequence[Message]) -> None:
+    async def send(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
         """
         Send messages, in order within a partition, and return when all are acknowledged.
 
@@ -300,11 +312,11 @@ class KafkaBroker:
             if len(key) + len(value) + OVERHEAD_BYTES > REQUEST_BYTES:
                 raise _too_large(index, len(value), REQUEST_BYTES)
             by_partition.setdefault(partition, []).append(index)
-        work = [self._send_all(topic, messages, order) for order in by_partition.values()]
-        if len(work) == 1:
-            await work[0]
+        sends = [self._send_all(topic, messages, order) for order in by_partition.values()]
+        if len(sends) == 1:
+            await sends[0]
             return
-        results = await asyncio.gather(*work, return_exceptions=True)
+        results = await asyncio.gather(*sends, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -317,15 +329,17 @@ class KafkaBroker:
             await _dispose(producer)
         await asyncio.gather(*self._closing)
 
-    async def _send_all(self, topic: str, messages: Sequence[Message], order: list[int]) -> None:
+    async def _send_all(
+        self, topic: str, messages: Sequence[OutgoingMessage], order: list[int]
+    ) -> None:
         position = 0
         while position < len(order):
             position += await self._send_batch(topic, messages, order[position:])
 
     async def _send_batch(
-        self, topic: str, messages: Sequence[Message], order: Sequence[int]
+        self, topic: str, messages: Sequence[OutgoingMessage], order: Sequence[int]
     ) -> int:
-        """Send as many as one batch holds and return how many those were."""
+        """Send as many messages as one batch holds and return their count."""
         # One batch after the other: a batch that fails must not be overtaken by the next one.
         producer = await self._connected()
         partition = messages[order[0]][0]
@@ -343,7 +357,7 @@ class KafkaBroker:
                 # Cancelling the future itself would break the producer for its other users.
                 await asyncio.shield(future)
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-            # Its numbers are spent, so this producer is too.
+            # The batch used sequence numbers that the broker will never see: replace the producer.
             self._discard(producer)
             if count == 1:
                 size = len(messages[order[0]][2])
@@ -370,7 +384,7 @@ class KafkaBroker:
             try:
                 await start_client(producer, self._options, timeout_s=SEND_TIMEOUT_S)
             except ConfigurationError as error:
-                # The records wait all the same: a password may be changed on either side.
+                # Records wait as in an outage: the password may be corrected on either side.
                 self._dispose_later(producer)
                 raise BrokerUnavailable(error.args[0], fix=error.fix) from None
             except BaseException:
@@ -380,10 +394,10 @@ class KafkaBroker:
             return producer
 
     def _failed(
-        self, producer: AIOKafkaProducer, what: str, error: BaseException
+        self, producer: AIOKafkaProducer, problem: str, error: BaseException
     ) -> BrokerUnavailable:
         self._discard(producer)
-        return BrokerUnavailable(f"Kafka: {what}: {_clean(_text(_root(error)), self._options)}")
+        return BrokerUnavailable(f"Kafka: {problem}: {_clean(_text(_root(error)), self._options)}")
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
@@ -403,8 +417,8 @@ def _too_large(index: int, size: int, limit: int) -> RecordTooLarge:
 
 async def _dispose(producer: AIOKafkaProducer) -> None:
     """Stop a producer without waiting for what it still wants to send. It raises nothing."""
-    # `stop` alone would wait for every batch, which an idempotent producer repeats for ever. The
-    # sender ends before the batches are failed: it cannot bear a failed batch in its hands.
+    # `stop` alone would wait for every batch, which an idempotent producer repeats without end. The
+    # sender ends before the batches are failed: it raises if a batch fails that it is sending.
     sender = producer._sender.sender_task if producer._sender is not None else None
     if sender is not None:
         sender.cancel()
@@ -420,13 +434,13 @@ async def _dispose(producer: AIOKafkaProducer) -> None:
 
 
 async def _end(task: "asyncio.Task[None]") -> None:
-    """Wait for a task a little; how it ends, even by a cancellation of its own, is its affair."""
+    """Wait for a task for a short time, then cancel it; ignore its result."""
     await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
     task.cancel()
     task.add_done_callback(_forget)
 
 
 def _forget(future: "asyncio.Future[Any]") -> None:
-    """Take note of a failure that nobody waits for any more, or asyncio would complain."""
+    """Retrieve an exception that is no longer awaited; asyncio would log it otherwise."""
     if not future.cancelled():
         future.exception()

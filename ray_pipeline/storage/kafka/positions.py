@@ -1,4 +1,4 @@
-"""Where the topics begin and end in Kafka."""
+"""The offsets at which the topics begin and end in Kafka."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -60,7 +60,7 @@ async def read_positions(settings: Settings, feeds: Iterable[FeedSpec]) -> Posit
 
 async def partition_counts(settings: Settings) -> dict[str, int]:
     """
-    Return how many partitions each topic of the broker has. It makes no topic.
+    Return how many partitions each topic of the broker has. It creates no topic.
 
     Raises:
         BrokerUnavailable: If the broker cannot be reached, or refuses the credentials.
@@ -69,7 +69,7 @@ async def partition_counts(settings: Settings) -> dict[str, int]:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await admin.start()
-            # Without names: to ask for a topic by name can make it.
+            # Without names: a request for a topic by name can create it.
             topics = await admin.describe_topics()
     except FAILURES as error:
         raise await _explain(settings, error) from error
@@ -79,12 +79,12 @@ async def partition_counts(settings: Settings) -> dict[str, int]:
 
 
 async def _explain(settings: Settings, error: BaseException) -> BrokerUnavailable:
-    """Return what really happened: aiokafka says the same of wrong credentials and of silence."""
+    """Return the cause: aiokafka reports wrong credentials and an outage alike."""
     broker = KafkaBroker(settings)
     try:
         await broker.partitions(topic_name(settings, FEEDS[0]))
-    except BrokerUnavailable as better:
-        return BrokerUnavailable(better.args[0], fix=better.fix or FIX)
+    except BrokerUnavailable as cause:
+        return BrokerUnavailable(cause.args[0], fix=cause.fix or FIX)
     finally:
         await broker.close()
     return BrokerUnavailable(f"Kafka did not answer: {error}", fix=FIX)
@@ -100,6 +100,4 @@ async def _offsets(options: Mapping[str, object], partitions: list[TopicPartitio
         end = await consumer.end_offsets(partitions)
     finally:
         await consumer.stop()
-    return {
-        (place.topic, place.partition): Position(first[place], end[place]) for place in partitions
-    }
+    return {(item.topic, item.partition): Position(first[item], end[item]) for item in partitions}

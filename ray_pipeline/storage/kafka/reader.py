@@ -1,4 +1,4 @@
-"""The partitions that a consumer owns, read from Kafka by position, not by group."""
+"""Partitions of a topic, read from Kafka by offset, without a consumer group."""
 
 import logging
 import time
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 * 2**20
 START_TIMEOUT_S = 15.0
-HOLE_PATIENCE_S = 2.0
+MISSING_PATIENCE_S = 2.0
 
 
 class KafkaLog:
-    """Reads partitions of one topic from given offsets, without a consumer group."""
+    """Reads partitions of one topic; implements `stream.consumer_ports.TopicReader`."""
 
     def __init__(self, options: Mapping[str, object], topic: str) -> None:
         self._topic = topic
@@ -38,7 +38,7 @@ class KafkaLog:
             request_timeout_ms=10_000,
             retry_backoff_ms=100,
         )
-        self._offsets = Offsets(patience_s=HOLE_PATIENCE_S, clock=time.monotonic)
+        self._offsets = Offsets(patience_s=MISSING_PATIENCE_S, clock=time.monotonic)
 
     async def open(self) -> None:
         """
@@ -50,7 +50,7 @@ class KafkaLog:
         try:
             await start_client(self._consumer, self._options, timeout_s=START_TIMEOUT_S)
         except ConfigurationError as error:
-            # The reader waits all the same: a password may be changed on either side.
+            # The reader waits as in an outage: the password may be corrected on either side.
             await self._consumer.stop()
             raise BrokerUnavailable(error.args[0], fix=error.fix) from None
         except BrokerUnavailable:
@@ -66,14 +66,14 @@ class KafkaLog:
         Return the topic's partitions.
 
         Raises:
-            BrokerUnavailable: If the topic is not there yet.
+            BrokerUnavailable: If the topic does not exist yet.
         """
-        # No public call asks the broker about a topic that is not subscribed to.
+        # No public method queries the broker about a topic without a subscription.
         await self._consumer._client.add_topic(self._topic)
-        found = self._consumer.partitions_for_topic(self._topic)
-        if not found:
+        partitions = self._consumer.partitions_for_topic(self._topic)
+        if not partitions:
             raise BrokerUnavailable(f"topic {self._topic} does not exist yet")
-        return sorted(found)
+        return sorted(partitions)
 
     async def bounds(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """
@@ -82,13 +82,13 @@ class KafkaLog:
         Raises:
             BrokerUnavailable: If the broker does not answer.
         """
-        places = [TopicPartition(self._topic, partition) for partition in partitions]
+        numbered = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
-            first = await self._consumer.beginning_offsets(places)
-            end = await self._consumer.end_offsets(places)
+            first = await self._consumer.beginning_offsets(numbered)
+            end = await self._consumer.end_offsets(numbered)
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
-        return {place.partition: (first[place], end[place]) for place in places}
+        return {item.partition: (first[item], end[item]) for item in numbered}
 
     async def start_at(self, offsets: Mapping[int, int]) -> None:
         """Begin reading at these offsets."""
@@ -101,21 +101,21 @@ class KafkaLog:
         """
         Return whether the record before `next_offset` is still the one that was stored.
 
-        A broker that lost its log begins again at offset 0 and soon has other records under the
-        old numbers; going on behind them would skip them in silence.
+        A broker that lost its log begins again at offset 0 and soon has other records at the old
+        offsets; resuming after them would skip them silently.
 
         Raises:
             BrokerUnavailable: If the broker does not answer.
         """
-        place = TopicPartition(self._topic, partition)
-        self._consumer.assign([place])
-        self._consumer.seek(place, next_offset - 1)
+        assigned = TopicPartition(self._topic, partition)
+        self._consumer.assign([assigned])
+        self._consumer.seek(assigned, next_offset - 1)
         deadline_s = time.monotonic() + 10
         try:
             while time.monotonic() < deadline_s:
-                found = await self._consumer.getmany(place, timeout_ms=500, max_records=1)
-                for record in found.get(place, []):
-                    # A compacted or transactional log may skip the very offset.
+                records = await self._consumer.getmany(assigned, timeout_ms=500, max_records=1)
+                for record in records.get(assigned, []):
+                    # A compacted or transactional log may have no record at this offset.
                     if record.offset != next_offset - 1:
                         return True
                     return zlib.crc32(record.value or b"") == crc
@@ -123,51 +123,52 @@ class KafkaLog:
             return False
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
-        raise BrokerUnavailable(f"Kafka does not return offset {next_offset - 1} of {place}")
+        raise BrokerUnavailable(f"Kafka does not return offset {next_offset - 1} of {assigned}")
 
     async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[Message]:
         """
-        Return what is there, in order within a partition; wait for the first record.
+        Return the available records, in order within a partition; wait for the first.
 
         Raises:
-            LogReplaced: If a position is no longer in the log.
+            LogReplaced: If the log lost the next offset of a partition.
             BrokerUnavailable: If the broker is away.
         """
         try:
-            found = await self._consumer.getmany(
+            batches = await self._consumer.getmany(
                 timeout_ms=int(timeout_s * 1000), max_records=max_records
             )
         except OffsetOutOfRangeError as error:
-            raise LogReplaced(f"{self._topic}: the broker's log is not the one we read") from error
+            raise LogReplaced(f"{self._topic}: the broker replaced its log") from error
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"Kafka does not answer: {error}") from error
         messages: list[Message] = []
-        for place, records in found.items():
-            taken = self._offsets.take(place.partition, records)
+        for source, records in batches.items():
+            taken = self._offsets.take(source.partition, records)
             if taken < len(records):
-                self._consumer.seek(place, self._offsets.next_offset(place.partition))
+                self._consumer.seek(source, self._offsets.next_offset(source.partition))
             messages += [
-                Message(place.partition, record.offset, record.timestamp, record.key, record.value)
+                Message(source.partition, record.offset, record.timestamp, record.key, record.value)
                 for record in records[:taken]
             ]
         return messages
 
     def lag(self) -> dict[int, int]:
-        """Return how many records each partition still holds for us, as far as known."""
+        """Return how many unread records each partition holds, as far as known."""
         lags = {}
-        for place in self._consumer.assignment():
-            end = self._consumer.highwater(place)
+        for assigned in self._consumer.assignment():
+            end = self._consumer.highwater(assigned)
             if end is not None:
-                lags[place.partition] = max(0, end - self._offsets.next_offset(place.partition))
+                offset = self._offsets.next_offset(assigned.partition)
+                lags[assigned.partition] = max(0, end - offset)
         return lags
 
 
 class LagReporter:
     """
-    Commits offsets to Kafka, for tools that show a group's lag. Nothing else depends on them.
+    Commits offsets to Kafka for tools that show a group's lag. Nothing else depends on them.
 
-    It has a connection of its own that reads nothing: a consumer with a group id coordinates even
-    partitions that were assigned by hand, and its trouble must not become the reader's.
+    It has its own connection, which reads nothing: a consumer with a group id needs the group's
+    coordinator even for manually assigned partitions, and its outage must not stop the reader.
     """
 
     def __init__(self, options: Mapping[str, object], topic: str, *, group: str) -> None:
@@ -177,16 +178,19 @@ class LagReporter:
         self._consumer: AIOKafkaConsumer | None = None
 
     async def report(self, offsets: Mapping[int, int]) -> None:
-        """Commit offsets; a failure is forgotten, the next report carries newer ones anyway."""
+        """Commit offsets. A failure is only logged: the next report carries newer offsets."""
         if not offsets:
             return
-        places = {
-            TopicPartition(self._topic, partition): offset for partition, offset in offsets.items()
+        partitions = {
+            TopicPartition(self._topic, number): offset for number, offset in offsets.items()
         }
         try:
-            consumer = await self._open(list(places))
+            consumer = await self._open(list(partitions))
             await consumer.commit(
-                {place: OffsetAndMetadata(offset, "") for place, offset in places.items()}
+                {
+                    partition: OffsetAndMetadata(offset, "")
+                    for partition, offset in partitions.items()
+                }
             )
         except (KafkaError, OSError, AssertionError) as error:
             log.debug("offsets of %s were not committed: %s", self._topic, error)
@@ -198,13 +202,13 @@ class LagReporter:
         if consumer is not None:
             await consumer.stop()
 
-    async def _open(self, places: list[TopicPartition]) -> AIOKafkaConsumer:
+    async def _open(self, partitions: list[TopicPartition]) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
                 **self._options, group_id=self._group, enable_auto_commit=False
             )
             self._consumer = consumer
-            consumer.assign(places)
-            consumer.pause(*places)
+            consumer.assign(partitions)
+            consumer.pause(*partitions)
             await consumer.start()
         return self._consumer

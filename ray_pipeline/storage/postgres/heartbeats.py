@@ -1,17 +1,11 @@
 """Producers' heartbeats in `producer_epochs`."""
 
-import asyncio
 from dataclasses import asdict
 from datetime import datetime
 from typing import LiteralString
 
-import psycopg
-
-from ray_pipeline.errors import DatabaseUnavailable, Disposition
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition
+from ray_pipeline.storage.postgres.database_session import DatabaseSession
 from ray_pipeline.stream.heartbeat import Beat
-
-QUERY_TIMEOUT_S = 5.0
 
 WRITE: LiteralString = """
 INSERT INTO producer_epochs (
@@ -29,8 +23,8 @@ SET (published, spooled, connected, state, cause, wanted, confirmed, received, r
      excluded.last_data_at, excluded.safe_at, excluded.heartbeat_at, excluded.stopped_at)
 """
 
-# One that was killed before its first record was acknowledged has only its heartbeat to show: what
-# it received later is lost. One that stopped cleanly without a record has lost nothing.
+# A producer that was killed before its first record was acknowledged is known by its heartbeat:
+# everything it received after that is lost. One that stopped cleanly without a record lost nothing.
 LAST_SAFE_AT: LiteralString = """
 SELECT coalesce(
     (SELECT safe_at FROM producer_epochs
@@ -44,12 +38,10 @@ SELECT coalesce(
 
 
 class Heartbeats:
-    """Writes and reads heartbeats over one connection, reopened when it breaks."""
+    """Writes and reads heartbeats."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: Connection | None = None
-        self._turn = asyncio.Lock()
+        self._session = DatabaseSession(dsn, name="ray-pipeline heartbeats")
 
     async def write(self, beat: Beat) -> None:
         """
@@ -58,43 +50,22 @@ class Heartbeats:
         Raises:
             DatabaseUnavailable: If Postgres did not answer.
         """
-        await self._execute(WRITE, asdict(beat))
+        async with self._session.connection() as connection:
+            await connection.execute(WRITE, asdict(beat))
 
     async def last_safe_at(self, feed: str, shard: int, *, before_epoch: int) -> datetime | None:
         """
-        Return up to when the newest earlier epoch is complete, None where there is none.
+        Return up to when the newest earlier epoch is complete; None without an earlier epoch.
 
         Raises:
             DatabaseUnavailable: If Postgres did not answer.
         """
         values = {"feed": feed, "shard": shard, "before_epoch": before_epoch}
-        moment = await self._execute(LAST_SAFE_AT, values)
-        return moment if isinstance(moment, datetime) else None
+        async with self._session.connection() as connection:
+            cursor = await connection.execute(LAST_SAFE_AT, values)
+            row = await cursor.fetchone()
+        return row[0] if row else None
 
     async def close(self) -> None:
         """Close the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-
-    async def _execute(self, query: LiteralString, values: dict[str, object]) -> object:
-        async with self._turn:
-            try:
-                async with asyncio.timeout(QUERY_TIMEOUT_S):
-                    return await self._run(query, values)
-            except (psycopg.Error, TimeoutError) as error:
-                await self.close()
-                if isinstance(error, psycopg.Error) and disposition(error) is not Disposition.RETRY:
-                    raise
-                raise DatabaseUnavailable(f"heartbeats cannot be written: {error}") from error
-            except asyncio.CancelledError:
-                # A statement was cut off: what the connection would answer next is unknown.
-                await self.close()
-                raise
-
-    async def _run(self, query: LiteralString, values: dict[str, object]) -> object:
-        if self._connection is None:
-            self._connection = await connect(self._dsn, name="ray-pipeline heartbeats")
-        cursor = await self._connection.execute(query, values)
-        row = await cursor.fetchone() if cursor.description else None
-        return row[0] if row else None
+        await self._session.close()

@@ -1,21 +1,16 @@
 """Leases in Postgres: one row a resource, and the database's clock decides."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import LiteralString
 
-import psycopg
-
-from ray_pipeline.errors import DatabaseUnavailable, Disposition, OwnershipLost
+from ray_pipeline.errors import OwnershipLost
 from ray_pipeline.lease import Lease, deadline_s
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition
+from ray_pipeline.storage.postgres.database_session import DatabaseSession
 
-QUERY_TIMEOUT_S = 5.0
-
-# A newer release that asked recently goes first: without the second condition the older one could
-# take back at once what it has just handed over.
+# A newer generation with a recent request goes first: without the second condition the older one
+# could take the lease back at once after it has handed it over.
 ACQUIRE: LiteralString = """
 INSERT INTO leases AS held (resource, holder, generation, epoch, expires_at)
 VALUES (%(resource)s, %(holder)s, %(generation)s, 1,
@@ -56,7 +51,7 @@ WHERE held.generation < excluded.wanted_generation
 RETURNING epoch
 """
 
-WANTED: LiteralString = """
+REQUESTED: LiteralString = """
 SELECT epoch FROM leases
 WHERE resource = %(resource)s AND wanted_generation > %(generation)s
   AND wanted_until > clock_timestamp()
@@ -64,34 +59,32 @@ WHERE resource = %(resource)s AND wanted_generation > %(generation)s
 
 
 class Leases:
-    """Takes, renews and gives back leases over one connection, reopened when it breaks."""
+    """Takes, renews and releases leases; implements `lease.LeaseStore`."""
 
     def __init__(self, dsn: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._dsn = dsn
         self._clock = clock
-        self._connection: Connection | None = None
-        self._turn = asyncio.Lock()
+        self._session = DatabaseSession(dsn, name="ray-pipeline leases")
 
     async def acquire(
         self, resource: str, *, holder: str, generation: int, ttl_s: float
     ) -> Lease | None:
         """
-        Take a lease that is free, expired or released; None while somebody else has a right to it.
+        Take a lease that is free, expired or released; None while another holder has a right to it.
 
-        Every success has a higher epoch than the one before, whoever held it.
+        Every success has a higher epoch than all before it, for any holder.
 
         Raises:
-            DatabaseUnavailable: If Postgres did not answer. The lease may be taken all the same:
+            DatabaseUnavailable: If Postgres did not answer. The lease may be taken nevertheless:
                 it is free again after `ttl_s`.
         """
-        asked_at_s = self._clock()
+        requested_at_s = self._clock()
         epoch = await self._epoch(
             ACQUIRE,
             {"resource": resource, "holder": holder, "generation": generation, "ttl_s": ttl_s},
         )
         if epoch is None:
             return None
-        deadline = deadline_s(asked_at_s=asked_at_s, ttl_s=ttl_s)
+        deadline = deadline_s(requested_at_s=requested_at_s, ttl_s=ttl_s)
         return Lease(resource, holder, generation, epoch, deadline)
 
     async def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
@@ -99,70 +92,52 @@ class Leases:
         Return the lease with a later deadline and the same epoch, also when it had expired.
 
         Raises:
-            OwnershipLost: If somebody else took it, or it was released.
+            OwnershipLost: If another holder took it, or it was released.
             DatabaseUnavailable: If Postgres did not answer; the old deadline holds.
         """
-        asked_at_s = self._clock()
+        requested_at_s = self._clock()
         if await self._epoch(RENEW, _named(lease) | {"ttl_s": ttl_s}) is None:
             raise OwnershipLost(
                 f"{lease.resource}: epoch {lease.epoch} is over, another holder took the lease"
             )
-        return replace(lease, deadline_s=deadline_s(asked_at_s=asked_at_s, ttl_s=ttl_s))
+        return replace(lease, deadline_s=deadline_s(requested_at_s=requested_at_s, ttl_s=ttl_s))
 
     async def release(self, lease: Lease) -> None:
         """
-        Give a lease back; nothing happens where it is held by somebody else by now.
+        Release a lease; nothing happens if another holder has taken it.
 
         Raises:
-            DatabaseUnavailable: If Postgres did not answer; the lease expires by itself.
+            DatabaseUnavailable: If Postgres did not answer; the lease will expire.
         """
         await self._epoch(RELEASE, _named(lease))
 
     async def request(self, resource: str, *, generation: int, for_s: float) -> None:
         """
-        Ask an older generation to hand over. The request counts for `for_s` seconds.
+        Request a handover from an older generation. The request is valid for `for_s` seconds.
 
         Raises:
             DatabaseUnavailable: If Postgres did not answer.
         """
         await self._epoch(REQUEST, {"resource": resource, "generation": generation, "for_s": for_s})
 
-    async def wanted(self, lease: Lease) -> bool:
+    async def requested(self, lease: Lease) -> bool:
         """
-        Say whether a newer generation asks for the lease.
+        Return whether a newer generation requests the lease.
 
         Raises:
             DatabaseUnavailable: If Postgres did not answer.
         """
-        return await self._epoch(WANTED, _named(lease)) is not None
+        return await self._epoch(REQUESTED, _named(lease)) is not None
 
     async def close(self) -> None:
         """Close the connection. Leases that are held stay held until they expire."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        await self._session.close()
 
     async def _epoch(self, query: LiteralString, values: dict[str, object]) -> int | None:
-        """Run one statement and return its epoch, None where no row fits."""
-        async with self._turn:
-            try:
-                async with asyncio.timeout(QUERY_TIMEOUT_S):
-                    return await self._run(query, values)
-            except (psycopg.Error, TimeoutError) as error:
-                await self.close()
-                if isinstance(error, psycopg.Error) and disposition(error) is not Disposition.RETRY:
-                    raise
-                raise DatabaseUnavailable(f"the leases cannot be reached: {error}") from error
-            except asyncio.CancelledError:
-                # A statement was cut off: what the connection would answer next is unknown.
-                await self.close()
-                raise
-
-    async def _run(self, query: LiteralString, values: dict[str, object]) -> int | None:
-        if self._connection is None:
-            self._connection = await connect(self._dsn, name="ray-pipeline leases")
-        cursor = await self._connection.execute(query, values)
-        row = await cursor.fetchone()
+        """Run a statement and return its epoch, None if no row matched."""
+        async with self._session.connection() as connection:
+            cursor = await connection.execute(query, values)
+            row = await cursor.fetchone()
         return int(row[0]) if row else None
 
 
@@ -173,6 +148,3 @@ def _named(lease: Lease) -> dict[str, object]:
         "generation": lease.generation,
         "epoch": lease.epoch,
     }
-
-
-__all__ = ["Lease", "Leases"]

@@ -21,7 +21,7 @@ from ray_pipeline.storage.newest import COLUMNS, USUAL_COLUMNS
 from ray_pipeline.storage.postgres import gap_rows
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.symbol_scan import with_symbols
-from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
 from ray_pipeline.timestamps import EARLIEST, LATEST, in_utc
 
@@ -191,12 +191,12 @@ async def symbols_of(connection: Connection, spec: FeedSpec) -> list[str]:
     return [row[0] async for row in cursor]
 
 
-def _entry(row: Row, layout: Layout[Any]) -> Entry | None:
+def _entry(row: Row, layout: Layout[Any]) -> LatestValue | None:
     record = msgspec.convert(row, layout.kind, strict=False)
     value = layout.value(record)
     if value is None:
         return None
-    return Entry(layout.symbol(record), layout.event_ms(record), value)
+    return LatestValue(layout.symbol(record), layout.event_ms(record), value)
 
 
 async def _rows(connection: Connection, query: sql.SQL | sql.Composed, values: Row) -> list[Row]:

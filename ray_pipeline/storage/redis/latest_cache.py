@@ -1,9 +1,9 @@
 """
 Redis: the latest values, forward in time only.
 
-One script writes a chunk of entries. It compares event times with the companion hash
-`pipeline:latest_ms:<feed>`, so that an old record, a zombie consumer and a rebuild can never move a
-value back, and it reports when that hash is gone, which means that Redis lost its data.
+One script writes a chunk of values. It compares event times with the companion hash
+`pipeline:latest_ms:<feed>`, so that an old record, an outdated consumer or a rebuild never moves a
+value back. It reports if that hash is missing, which means that Redis lost its data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from redis.exceptions import RedisError
 
 from ray_pipeline.errors import CacheUnavailable, ConfigurationError
 from ray_pipeline.feeds.feed import FeedSpec
-from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.cache import LatestValue
 
 CHUNK = 1_000
 TIMEOUT_S = 5.0
 
-# ARGV: latest prefix, realtime prefix, hash or '', life in seconds, then per entry symbol, second,
-# event time, value; entries of one symbol stand together, oldest first.
-# Returns {1 when the companion hash was there, number of symbols that moved forward}.
+# ARGV: latest prefix, realtime prefix, hash or '', time to live in seconds; then symbol, second,
+# event time and JSON of each value, sorted by symbol and time.
+# Returns {1 if the companion hash existed, number of symbols that moved forward}.
 _WRITE = """
 local versions = KEYS[1]
 local there = redis.call('EXISTS', versions)
@@ -71,7 +71,7 @@ return 0
 
 def client(url: str) -> redis.asyncio.Redis:
     """
-    Return a client that fails fast; retrying is the caller's business.
+    Return a client that fails fast; the caller retries.
 
     Raises:
         ConfigurationError: If `url` cannot be read.
@@ -94,13 +94,13 @@ def readable_url() -> Iterator[None]:
 
     Raises:
         ConfigurationError: Instead of the library's error, which quotes a part of the password
-            where a slash in it is not escaped.
+            if a slash in it is not escaped.
     """
     try:
         yield
     except ValueError:
         raise ConfigurationError(
-            "PIPELINE_REDIS__URL is no URL of a Redis",
+            "PIPELINE_REDIS__URL is not a URL of Redis",
             fix="write redis://:password@host:6379/0; in the password, %2F stands for /",
         ) from None
 
@@ -130,9 +130,9 @@ class LatestCache:
         """Close the connections."""
         await self._client.aclose()
 
-    async def write(self, entries: Sequence[Entry]) -> bool:
+    async def write(self, values: Sequence[LatestValue]) -> bool:
         """
-        Write entries, sorted by symbol and time. Return False if Redis had lost its data before.
+        Write values, sorted by symbol and time. Return False if Redis had lost its data before.
 
         Repeating it is harmless.
 
@@ -140,22 +140,22 @@ class LatestCache:
             CacheUnavailable: If Redis is away, full or read-only.
         """
         complete = True
-        for start in range(0, len(entries), CHUNK):
+        for start in range(0, len(values), CHUNK):
             arguments = list(self._fixed)
-            for entry in entries[start : start + CHUNK]:
+            for value in values[start : start + CHUNK]:
                 arguments += (
-                    entry.symbol, str(entry.event_ms // 1000), str(entry.event_ms), entry.value,
+                    value.symbol, str(value.event_ms // 1000), str(value.event_ms), value.value,
                 )  # fmt: skip
             try:
-                there, _ = await self._write(keys=[versions_key(self._spec.name)], args=arguments)
+                existed, _ = await self._write(keys=[versions_key(self._spec.name)], args=arguments)
             except (RedisError, OSError) as error:
                 raise _unavailable(error) from error
-            complete = complete and bool(there)
+            complete = complete and bool(existed)
         return complete
 
     async def publish(self, text: str) -> bool:
         """
-        Wake the feed's clients, unless someone did a moment ago; return whether it was published.
+        Notify the feed's clients; return False if they were notified a moment ago.
 
         Raises:
             CacheUnavailable: If Redis is away.
@@ -170,21 +170,6 @@ class LatestCache:
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
         return bool(sent)
-
-    async def held_ms(self) -> dict[str, int]:
-        """
-        Return the event time that Redis holds of each symbol, ms.
-
-        Raises:
-            CacheUnavailable: If Redis is away.
-        """
-        try:
-            pipe = self._client.pipeline(transaction=False)
-            pipe.hgetall(versions_key(self._spec.name))
-            (held,) = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
-        return {symbol: int(event_ms) for symbol, event_ms in held.items()}
 
 
 def _unavailable(error: Exception) -> CacheUnavailable:

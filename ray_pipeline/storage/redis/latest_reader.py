@@ -1,4 +1,4 @@
-"""Latest values for many readers: Redis, asked once for all that is wanted at a moment."""
+"""Latest values for many readers: reads of the same moment share one command to Redis."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.storage.redis.latest_cache import readable_url, versions_key
 
 TIMEOUT_S = 1.0
-REST_S = 0.5  # after a failure nobody asks for so long
+COOLDOWN_S = 0.5  # after a failure, Redis is not queried for this time
 CONNECTIONS = 8
 CHUNK = 1_000
 
@@ -41,7 +41,7 @@ class LatestReader:
             )
         self._client = Redis(connection_pool=pool)
         self._pool = pool
-        self._wanted: dict[str, asyncio.Future[str | None]] = {}
+        self._pending: dict[str, asyncio.Future[str | None]] = {}
         self._flushes: set[asyncio.Task[None]] = set()
         self._away_until_s = 0.0
 
@@ -52,18 +52,18 @@ class LatestReader:
 
     async def one(self, spec: FeedSpec, symbol: str) -> str | None:
         """
-        Return a symbol's latest value, JSON; None where Redis has none.
+        Return a symbol's latest value, JSON; None if Redis lacks it.
 
         Raises:
             CacheUnavailable: If Redis is away.
         """
         key = latest_key(spec, symbol)
-        future = self._wanted.get(key)
+        future = self._pending.get(key)
         if future is None:
             loop = asyncio.get_running_loop()
-            if not self._wanted:
+            if not self._pending:
                 loop.call_soon(self._flush)
-            future = self._wanted[key] = loop.create_future()
+            future = self._pending[key] = loop.create_future()
         return await asyncio.shield(future)
 
     async def many(self, spec: FeedSpec, symbols: Sequence[str]) -> list[str | None]:
@@ -73,11 +73,11 @@ class LatestReader:
         Raises:
             CacheUnavailable: If Redis is away.
         """
-        found: list[str | None] = []
+        values: list[str | None] = []
         for start in range(0, len(symbols), CHUNK):
             chunk = symbols[start : start + CHUNK]
-            found += await self._mget([latest_key(spec, symbol) for symbol in chunk])
-        return found
+            values += await self._mget([latest_key(spec, symbol) for symbol in chunk])
+        return values
 
     async def symbols(self, spec: FeedSpec) -> list[str]:
         """
@@ -94,20 +94,20 @@ class LatestReader:
         return sorted(map(str, names))
 
     def _flush(self) -> None:
-        wanted, self._wanted = self._wanted, {}
-        task = asyncio.get_running_loop().create_task(self._answer(wanted))
+        pending, self._pending = self._pending, {}
+        task = asyncio.get_running_loop().create_task(self._answer(pending))
         self._flushes.add(task)
         task.add_done_callback(self._flushes.discard)
 
-    async def _answer(self, wanted: dict[str, asyncio.Future[str | None]]) -> None:
+    async def _answer(self, pending: dict[str, asyncio.Future[str | None]]) -> None:
         try:
-            values = await self._mget(list(wanted))
+            values = await self._mget(list(pending))
         except CacheUnavailable as error:
-            for future in wanted.values():
+            for future in pending.values():
                 future.set_exception(error)
-                future.exception()  # who asked may have left
+                future.exception()  # the reader may be gone; asyncio would log it
         else:
-            for future, value in zip(wanted.values(), values, strict=True):
+            for future, value in zip(pending.values(), values, strict=True):
                 future.set_result(value)
 
     async def _mget(self, keys: list[str]) -> list[str | None]:
@@ -120,16 +120,16 @@ class LatestReader:
 
     def _check(self) -> None:
         if time.monotonic() < self._away_until_s:
-            raise CacheUnavailable("Redis is away; it was asked a moment ago", fix=FIX)
+            raise CacheUnavailable("Redis is away; it failed a moment ago", fix=FIX)
 
     def _away(self, error: Exception) -> CacheUnavailable:
-        self._away_until_s = time.monotonic() + REST_S
+        self._away_until_s = time.monotonic() + COOLDOWN_S
         return CacheUnavailable(f"Redis is away: {type(error).__name__}", fix=FIX)
 
 
-FIX = "check that the server runs; `ray-pipeline doctor` tells more"
+FIX = "check that the server runs; see `ray-pipeline doctor`"
 
 
 def latest_key(spec: FeedSpec, symbol: str) -> str:
-    """Return where a symbol's latest value is."""
+    """Return the key of a symbol's latest value."""
     return f"latest:{spec.redis_prefix}:{symbol}"

@@ -13,15 +13,15 @@ from ray_pipeline.feeds.feed import FeedSpec
 from ray_pipeline.feeds.records import Ticker, Trade
 from ray_pipeline.storage.postgres.connection import connect
 from ray_pipeline.storage.postgres.symbol_scan import with_symbols
-from ray_pipeline.stream.cache import Entry
-from ray_pipeline.stream.consume import Cache, Rebuild
+from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.consumer_ports import LatestStore, Rebuild
 from ray_pipeline.stream.rows import Layout
 
 T = TypeVar("T", Trade, Ticker)
 
 CHUNK = 2_000
-# Seconds that were missed before this are left out: their keys are a convenience, and a long
-# outage would keep the stream waiting.
+# Single seconds from before this are left out: their keys are a convenience, and rebuilding them
+# after a long outage would delay the current values.
 LONGEST_S = 3600.0
 
 _NEWEST = """
@@ -40,47 +40,46 @@ _MISSED = """
 def rebuilder(
     dsn: str, spec: FeedSpec, layout: Layout[T], *, clock: Callable[[], float]
 ) -> Rebuild:
-    """Return the function that rebuilds one feed's values; see `stream.consume.Rebuild`."""
+    """Return the function that rebuilds one feed's values; see `stream.consumer_ports.Rebuild`."""
     columns = (
         ("market", "timestamp_field") if spec.name == "bithumb" else ("symbol", "timestamp_ms")
     )
 
-    async def rebuild(cache: Cache, since_s: float) -> int:
+    async def rebuild(cache: LatestStore, since_s: float) -> None:
         floor_s = clock() - LONGEST_S
         names = {
             "symbol": sql.Identifier(columns[0]),
             "event_ms": sql.Identifier(columns[1]),
             "table": sql.Identifier(spec.table),
-            # Two seconds for what was stored while the last write was on its way.
+            # Two seconds more, for rows that were stored while the last write was in flight.
             "since": sql.Literal(max(since_s - 2.0, floor_s)),
         }
-        written = await _copy(dsn, sql.SQL(_MISSED).format(**names), layout, cache)
-        return written + await _copy(dsn, with_symbols(_NEWEST, **names), layout, cache)
+        await _copy(dsn, sql.SQL(_MISSED).format(**names), layout, cache)
+        await _copy(dsn, with_symbols(_NEWEST, **names), layout, cache)
 
     return rebuild
 
 
-async def _copy(dsn: str, query: sql.Composed, layout: Layout[T], cache: Cache) -> int:
+async def _copy(dsn: str, query: sql.Composed, layout: Layout[T], cache: LatestStore) -> None:
     connection = await connect(dsn, name="ray-pipeline rebuild", autocommit=False)
-    written = 0
     try:
         async with connection.cursor("rebuild", row_factory=dict_row) as cursor:
             await cursor.execute(query)
             while rows := await cursor.fetchmany(CHUNK):
-                entries = [entry for row in rows if (entry := _entry(row, layout)) is not None]
-                entries.sort(key=lambda entry: (entry.symbol, entry.event_ms))
-                await cache.write(entries)
-                written += len(entries)
+                values = [
+                    value for row in rows if (value := _latest_value(row, layout)) is not None
+                ]
+                values.sort(key=lambda value: (value.symbol, value.event_ms))
+                await cache.write(values)
     except psycopg.Error as error:
         raise DatabaseUnavailable(f"Postgres cannot be read for the rebuild: {error}") from error
     finally:
         await connection.close()
-    return written
 
 
-def _entry(row: dict[str, object], layout: Layout[T]) -> Entry | None:
+def _latest_value(row: dict[str, object], layout: Layout[T]) -> LatestValue | None:
     record = msgspec.convert(row, layout.kind, strict=False)
     value = layout.value(record)
     if value is None:
         return None
-    return Entry(layout.symbol(record), layout.event_ms(record), value)
+    return LatestValue(layout.symbol(record), layout.event_ms(record), value)

@@ -21,10 +21,10 @@ from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Record, Ticker, Trade
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.pages import LAYOUTS
-from ray_pipeline.storage.postgres.stream_store import Store
+from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import LatestCache
-from ray_pipeline.stream.batch import Message, Preparer, Rules
-from ray_pipeline.stream.cache import Entry
+from ray_pipeline.stream.batch import BatchBuilder, Message
+from ray_pipeline.stream.cache import LatestValue
 from tests.support import eventually
 
 TOKEN = "a-token-for-tests"
@@ -80,9 +80,11 @@ class Writer:
 
     def __init__(self, configured: Settings, name: str) -> None:
         spec, self._layout = feed(name), LAYOUTS[name]
-        self._store = Store(configured.postgres_dsn(), spec, self._layout, topic=spec.topic)
+        self._store = StreamStore(configured.postgres_dsn(), spec, self._layout, topic=spec.topic)
         self._cache = LatestCache(configured.redis_url(), spec, ttl_s=3600, publishes_per_s=100)
-        self._preparer = Preparer(self._layout, Rules(300_000), arrivals={}, newest={})
+        self._builder = BatchBuilder(
+            self._layout, future_tolerance_ms=300_000, arrivals={}, newest={}
+        )
         self._offset = 0
 
     async def open(self) -> None:
@@ -105,7 +107,9 @@ class Writer:
             for index, value in enumerate(values)
         ]
         self._offset += len(values)
-        batch = self._preparer.prepare(messages, now_ms=now_ms)
+        batch = self._builder.begin()
+        self._builder.extend(batch, messages, now_ms=now_ms)
+        self._builder.finish(batch)
         await self._store.put(batch, {0: 1})
         if redis:
             await self._cache.write(list(self._entries(batch.newest)))
@@ -114,14 +118,16 @@ class Writer:
         """Store the values of records, one a symbol, in Redis only: as fast as that can be."""
         await self._cache.write(
             [
-                Entry(self._layout.symbol(one), self._layout.event_ms(one), self._layout.value(one))
+                LatestValue(
+                    self._layout.symbol(one), self._layout.event_ms(one), self._layout.value(one)
+                )
                 for one in sorted(records, key=self._layout.symbol)
             ]
         )
 
-    def _entries(self, newest) -> Iterable[Entry]:
+    def _entries(self, newest) -> Iterable[LatestValue]:
         for (symbol, _), record in sorted(newest.items()):
-            yield Entry(symbol, self._layout.event_ms(record), self._layout.value(record))
+            yield LatestValue(symbol, self._layout.event_ms(record), self._layout.value(record))
 
 
 @contextlib.asynccontextmanager

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from ray_pipeline.actors.consumer import ConsumerService
 from ray_pipeline.catalog import feed
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.codec import encode
 from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.records import Trade
+from ray_pipeline.services.partition_consumer_wiring import build_consumer
 from ray_pipeline.settings import (
     ArchiveSettings,
     KafkaSettings,
@@ -29,7 +29,6 @@ from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.parquet import Archive, read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import scalar, session
 from ray_pipeline.stream.batch import Message
-from ray_pipeline.stream.rows import SP500
 from tests.support import eventually
 
 SPEC = feed("sp500")
@@ -105,12 +104,12 @@ async def archiving(settings: Settings, directory: Path) -> AsyncIterator[Archiv
 
 @contextlib.asynccontextmanager
 async def consuming(settings: Settings) -> AsyncIterator[None]:
-    service = ConsumerService(settings, SPEC, SP500, partitions=[0, 1, 2])
+    service = build_consumer(settings, "sp500", partitions=[0, 1, 2])
     task = asyncio.create_task(service.run())
     try:
         yield
     finally:
-        await service.stop()
+        service.stop()
         await task
 
 

@@ -6,7 +6,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
 from ray_pipeline.settings import KafkaSettings, PostgresSettings, Settings
-from ray_pipeline.storage.dead_letter_store import drop_letters, list_letters, replay_letters
+from ray_pipeline.storage.dead_letter_store import (
+    drop_dead_letters,
+    list_dead_letters,
+    replay_dead_letters,
+)
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.postgres.connection import Connection, session
 
@@ -73,13 +77,13 @@ async def sent(settings: Settings) -> list[dict[str, object]]:
 
 
 async def states(connection: Connection) -> list[str]:
-    return [row.state for row in await list_letters(connection, state=None)]
+    return [row.state for row in await list_dead_letters(connection, state=None)]
 
 
 async def test_a_replayed_letter_leaves_with_a_fresh_identity(settings, database):
     letter = await park(database, GOOD)
 
-    assert await replay_letters(settings, [letter]) == 1
+    assert await replay_dead_letters(settings, [letter]) == 1
 
     (record,) = await sent(settings)
     assert (record["pod_index"], record["epoch"], record["seq"]) == (1003, 1, 1)
@@ -89,8 +93,8 @@ async def test_a_replayed_letter_leaves_with_a_fresh_identity(settings, database
 
 async def test_letters_of_one_shard_are_numbered_without_holes(settings, database):
     letters = [await park(database, GOOD) for _ in range(3)]
-    await replay_letters(settings, letters[:2])
-    await replay_letters(settings, letters[2:])
+    await replay_dead_letters(settings, letters[:2])
+    await replay_dead_letters(settings, letters[2:])
 
     found = [(record["epoch"], record["seq"]) for record in await sent(settings)]
 
@@ -100,13 +104,13 @@ async def test_letters_of_one_shard_are_numbered_without_holes(settings, databas
 async def test_a_replay_that_was_cut_off_repeats_the_same_identity(settings, database):
     """Kafka had acknowledged, our note was lost: the consumer must be able to see the repeat."""
     letter = await park(database, GOOD)
-    await replay_letters(settings, [letter])
+    await replay_dead_letters(settings, [letter])
     await database.execute(
         "UPDATE dead_letters SET state = 'open', "
         "resolution = replace(resolution, 'replayed', 'replaying')"
     )
 
-    await replay_letters(settings, [await park(database, GOOD)])
+    await replay_dead_letters(settings, [await park(database, GOOD)])
 
     found = [(record["epoch"], record["seq"]) for record in await sent(settings)]
     assert found == [(1, 1), (1, 1), (2, 1)]
@@ -118,17 +122,17 @@ async def test_a_letter_stays_open_while_the_broker_is_away(settings, database):
     away = settings.model_copy(update={"kafka": KafkaSettings(bootstrap_servers="127.0.0.1:1")})
 
     with pytest.raises(BrokerUnavailable):
-        await replay_letters(away, [letter])
+        await replay_dead_letters(away, [letter])
 
     assert await states(database) == ["open"]
     with pytest.raises(PipelineError, match="are being replayed"):
-        await drop_letters(database, [letter], why="impatience")
+        await drop_dead_letters(database, [letter], why="impatience")
 
 
 async def test_what_is_still_bad_leaves_as_a_reject(settings, database):
     letter = await park(database, b"{not json", shard=None)
 
-    await replay_letters(settings, [letter])
+    await replay_dead_letters(settings, [letter])
 
     (record,) = await sent(settings)
     assert (record["kind"], record["pod_index"], record["payload"]) == ("reject", 1000, "{not json")
@@ -137,7 +141,7 @@ async def test_what_is_still_bad_leaves_as_a_reject(settings, database):
 async def test_a_corrected_payload_takes_the_place_of_the_parked_one(settings, database):
     letter = await park(database, b"{not json")
 
-    await replay_letters(settings, [letter], payload=GOOD)
+    await replay_dead_letters(settings, [letter], payload=GOOD)
 
     (record,) = await sent(settings)
     assert record["symbol"] == "AAPL"
@@ -147,7 +151,7 @@ async def test_an_unknown_letter_stops_the_whole_replay(settings, database):
     letter = await park(database, GOOD)
 
     with pytest.raises(PipelineError, match="no open dead letter 999"):
-        await replay_letters(settings, [letter, 999])
+        await replay_dead_letters(settings, [letter, 999])
 
     assert await sent(settings) == []
-    assert [row.resolution for row in await list_letters(database)] == [""]
+    assert [row.resolution for row in await list_dead_letters(database)] == [""]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from ray_pipeline.errors import DatabaseUnavailable, OwnershipLost
-from ray_pipeline.ownership import Ownership
+from ray_pipeline.lease import Lease, Ownership
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.leases import Lease, Leases
+from ray_pipeline.storage.postgres.leases import Leases
 
 RESOURCE = "producer/sp500/3"
 TTL_S = 60.0
@@ -101,14 +101,14 @@ async def test_an_older_release_waits_for_the_newer_one_that_asked(leases):
     """Otherwise it could take back at once what it has just handed over."""
     old = await take(leases, "old", generation=1)
     await leases.request(RESOURCE, generation=2, for_s=TTL_S)
-    assert await leases.wanted(old)
+    assert await leases.requested(old)
     await leases.release(old)
 
     assert await take(leases, "old", generation=1) is None
     new = await take(leases, "new", generation=2)
 
     assert new is not None
-    assert not await leases.wanted(new)
+    assert not await leases.requested(new)
 
 
 async def test_an_equal_release_cannot_ask(leases):
@@ -116,7 +116,7 @@ async def test_an_equal_release_cannot_ask(leases):
     await leases.request(RESOURCE, generation=2, for_s=TTL_S)
     await leases.request(RESOURCE, generation=1, for_s=TTL_S)
 
-    assert not await leases.wanted(lease)
+    assert not await leases.requested(lease)
 
 
 async def test_a_killed_connection_is_reopened(leases, dsn):
@@ -143,7 +143,7 @@ async def test_a_newer_release_takes_over_from_a_running_holder(leases, dsn):
     taking = asyncio.create_task(new.take())
     try:
         async with asyncio.timeout(DEADLINE_S):
-            await old.wanted.wait()
+            await old.requested.wait()
             holding.cancel()
             await old.release()
             second = await taking
@@ -156,24 +156,24 @@ async def test_a_newer_release_takes_over_from_a_running_holder(leases, dsn):
     assert not old.valid()
 
 
-async def test_a_newer_release_that_is_unfit_asks_nobody_and_says_why(leases, dsn):
+async def test_an_unhealthy_newer_release_requests_nothing_and_says_why(leases, dsn):
     """It gets the lease when it can do the work, or when the older one gives it back."""
     others = Leases(dsn)
     reasons = ["the broker is away", "the broker is away", ""]
     old = ownership(leases, "old", generation=1)
     lease = await old.take()
 
-    async def unfit() -> str:
-        assert not await leases.wanted(lease)
+    async def obstacle() -> str:
+        assert not await leases.requested(lease)
         assert new.cause in {"waiting for the lease producer/sp500/3", "the broker is away"}
         return reasons.pop(0) if reasons else ""
 
-    new = ownership(others, "new", generation=2, unfit=unfit)
+    new = ownership(others, "new", generation=2, obstacle=obstacle)
     holding = asyncio.create_task(old.hold())
     taking = asyncio.create_task(new.take())
     try:
         async with asyncio.timeout(DEADLINE_S):
-            await old.wanted.wait()
+            await old.requested.wait()
     finally:
         holding.cancel()
         taking.cancel()
@@ -187,11 +187,11 @@ def ownership(
     holder: str,
     *,
     generation: int = 1,
-    unfit: Callable[[], Awaitable[str]] | None = None,
+    obstacle: Callable[[], Awaitable[str]] | None = None,
 ) -> Ownership:
     return Ownership(
         leases, RESOURCE, holder=holder, generation=generation, ttl_s=3.0, random=Random(1),
-        unfit=unfit,
+        obstacle=obstacle,
     )  # fmt: skip
 
 
@@ -213,6 +213,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.held: dict[str, Lease] = {}
         self.epochs: list[int] = []
         self.asked_until_s = 0.0
+        self.last_generation = 0  # of the newest epoch
         self.run("DELETE FROM leases")
 
     def run(self, statement: str) -> None:
@@ -240,6 +241,7 @@ class LeaseMachine(RuleBasedStateMachine):
         assert generation == 2 or self.now_s >= self.asked_until_s, "the newer one asked"
         self.epochs.append(lease.epoch)
         self.held[holder] = lease
+        self.last_generation = generation
         if generation == 2:
             self.asked_until_s = 0.0
 
@@ -263,7 +265,8 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         self.runner.run(self.leases.request(RESOURCE, generation=2, for_s=LEASE_S))
-        if self.held and GENERATION[max(self.held, key=lambda name: self.held[name].epoch)] == 1:
+        # A request to a generation that is not older has no effect, even after a release.
+        if self.last_generation == 1:
             self.asked_until_s = self.now_s + LEASE_S - 10
 
     @rule(seconds=st.sampled_from([30.0, 60.0, 150.0]))

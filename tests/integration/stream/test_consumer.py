@@ -114,8 +114,8 @@ async def test_a_record_that_comes_again_is_recognised(configured, postgres_dsn)
 
 async def test_a_hole_in_the_numbers_becomes_a_gap(configured, postgres_dsn, monkeypatch):
     """Numbers 51 to 60 never come."""
-    monkeypatch.setattr("ray_pipeline.actors.consumer.LOSS_GRACE_S", 0.0)
-    monkeypatch.setattr("ray_pipeline.actors.consumer.LOSSES_EVERY_S", 0.1)
+    monkeypatch.setattr("ray_pipeline.stream.consumer_reports.MISSING_GRACE_S", 0.0)
+    monkeypatch.setattr("ray_pipeline.stream.consumer_reports.MISSING_EVERY_S", 0.1)
     await publish(configured, trades(50, shards=1) + trades(40, shards=1, start=61))
 
     async with consuming(configured):

@@ -55,7 +55,7 @@ async def publishing(settings: Settings, spool: Spool, *, epoch: int) -> AsyncIt
         topic=topic_of(settings),
         shard=SHARD,
         epoch=epoch,
-        gate=lambda: True,
+        may_send=lambda: True,
         clock=RealClock(),
     )
     stop = asyncio.Event()

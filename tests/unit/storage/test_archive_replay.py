@@ -1,6 +1,6 @@
 """The order and the pace of a replay."""
 
-from ray_pipeline.storage.archive_replay import Pacer, Selection, feeds_in, records_of
+from ray_pipeline.storage.archive_replay import ReplayPacer, Selection, feeds_in, records_of
 from ray_pipeline.storage.parquet import Archive
 from ray_pipeline.stream.batch import Message
 
@@ -39,7 +39,7 @@ async def test_partitions_are_merged_by_time_and_days_can_be_chosen(tmp_path):
 
 def test_the_pace_is_that_of_the_records_divided_by_the_speed():
     clock = Clock()
-    pacer = Pacer(2.0, clock)
+    pacer = ReplayPacer(2.0, clock)
 
     assert pacer.pause_s(10_000) == 0.0
     assert pacer.pause_s(14_000) == 2.0
@@ -48,4 +48,4 @@ def test_the_pace_is_that_of_the_records_divided_by_the_speed():
 
 
 def test_without_a_speed_nothing_waits():
-    assert Pacer(None).pause_s(10**15) == 0.0
+    assert ReplayPacer(None).pause_s(10**15) == 0.0

@@ -7,7 +7,7 @@ import pytest
 
 from ray_pipeline.errors import OwnershipLost, PipelineError
 from ray_pipeline.storage.parquet import Archive, read_manifest, read_part, verify
-from ray_pipeline.stream.archive_layout import Part, part_of
+from ray_pipeline.stream.archive_layout import ArchivePart, part_of
 from ray_pipeline.stream.batch import Message
 
 TOPIC = "bithumb-ticker"
@@ -26,11 +26,11 @@ def archive(directory: Path, *, rows_per_file: int = 1000) -> Archive:
     return opened
 
 
-async def write(directory: Path, *groups: list[Message]) -> list[Part]:
+async def write(directory: Path, *groups: list[Message]) -> list[ArchivePart]:
     """Write each group as a file of its own."""
     opened = archive(directory)
     try:
-        written: list[Part] = []
+        written: list[ArchivePart] = []
         for group in groups:
             opened.add(TOPIC, group, now_s=0.0)
             written += await opened.flush()
@@ -47,7 +47,7 @@ def contents(directory: Path) -> list[Message]:
 def place(directory: Path) -> int | None:
     opened = archive(directory)
     opened.close()
-    return opened.place(0).next_offset
+    return opened.position(0).next_offset
 
 
 async def test_what_was_added_can_be_read_back(tmp_path):
@@ -92,7 +92,7 @@ async def test_an_archive_goes_on_where_its_manifest_ends(tmp_path):
 async def test_what_was_not_flushed_is_asked_for_again(tmp_path):
     opened = archive(tmp_path)
     opened.add(TOPIC, messages(0, 9), now_s=0.0)
-    assert opened.place(0).next_offset == 10
+    assert opened.position(0).next_offset == 10
     opened.close()
 
     assert place(tmp_path) is None

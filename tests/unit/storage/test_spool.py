@@ -9,16 +9,16 @@ import pytest
 from ray_pipeline.errors import SpoolFull, Unavailable
 from ray_pipeline.storage import spool as module
 from ray_pipeline.storage.spool import Spool, open_spool
-from ray_pipeline.stream.outbox import Entry
+from ray_pipeline.stream.outbox import OutboxRecord
 
 LIMIT = 2**20
 
 
-def entry(seq: int, *, size: int = 10) -> Entry:
-    return Entry(7, seq, 1_700_000_000_000 + seq, f"key-{seq}".encode(), b"v" * size)
+def entry(seq: int, *, size: int = 10) -> OutboxRecord:
+    return OutboxRecord(7, seq, 1_700_000_000_000 + seq, f"key-{seq}".encode(), b"v" * size)
 
 
-def entries(first: int, last: int, *, size: int = 10) -> list[Entry]:
+def entries(first: int, last: int, *, size: int = 10) -> list[OutboxRecord]:
     return [entry(seq, size=size) for seq in range(first, last + 1)]
 
 
@@ -206,13 +206,13 @@ def test_a_failing_disk_leaves_no_half_record(
 WRITER = """
 import sys
 from pathlib import Path
-from ray_pipeline.stream.outbox import Entry
+from ray_pipeline.stream.outbox import OutboxRecord
 from ray_pipeline.storage.spool import Spool
 
 spool = Spool(Path(sys.argv[1]), limit_bytes=2**30)
 seq = 0
 while True:
-    spool.append([Entry(1, seq + one, 0, b"k", b"v" * 500) for one in range(1, 51)])
+    spool.append([OutboxRecord(1, seq + one, 0, b"k", b"v" * 500) for one in range(1, 51)])
     seq += 50
     print(seq, flush=True)
 """

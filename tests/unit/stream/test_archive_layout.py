@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from ray_pipeline.stream.archive_layout import (
     UNKNOWN_DAY,
-    Part,
-    Place,
+    ArchivePart,
+    ArchivePosition,
     day,
     in_order,
     part_of,
-    places,
+    resume_positions,
     runs,
 )
 from ray_pipeline.stream.batch import Message
@@ -24,8 +24,10 @@ def message(offset: int, timestamp_ms: int = 0, *, partition: int = 0) -> Messag
     return Message(partition, offset, timestamp_ms, b"k", b"v%d" % offset)
 
 
-def part(first: int, last: int, *, partition: int = 0, log: int = 0, date: str = "x") -> Part:
-    return Part("t", partition, log, date, first, last, last - first + 1, 0)
+def part(
+    first: int, last: int, *, partition: int = 0, log: int = 0, date: str = "x"
+) -> ArchivePart:
+    return ArchivePart("t", partition, log, date, first, last, last - first + 1, 0)
 
 
 @given(st.lists(st.integers(0, 5 * DAY_MS), max_size=30))
@@ -62,9 +64,9 @@ def test_parts_of_a_log_that_began_again_have_names_of_their_own():
 
 
 def test_the_archive_goes_on_behind_the_last_part_of_each_partition():
-    found = places([part(0, 9), part(0, 4, partition=1), part(10, 19), part(0, 2, log=1)])
+    found = resume_positions([part(0, 9), part(0, 4, partition=1), part(10, 19), part(0, 2, log=1)])
 
-    assert found == {0: Place(1, 3, 0), 1: Place(0, 5, 0)}
+    assert found == {0: ArchivePosition(1, 3, 0), 1: ArchivePosition(0, 5, 0)}
 
 
 def test_a_replay_takes_the_days_asked_for_log_by_log():

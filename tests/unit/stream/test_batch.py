@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Gap, Reject, Trade
-from ray_pipeline.stream.batch import Message, Preparer, Rules
+from ray_pipeline.stream.batch import BatchBuilder, Message
 from ray_pipeline.stream.rows import SP500
 
 NOW_MS = 1_795_000_000_000
@@ -33,23 +33,29 @@ def message(value, offset=0, partition=0):
     return Message(partition, offset, NOW_MS, b"AAPL", value)
 
 
-def prepare(*values, preparer=None):
-    preparer = preparer or Preparer(SP500, Rules(300_000), arrivals={}, newest={})
-    messages = [message(value, offset) for offset, value in enumerate(values)]
-    return preparer.prepare(messages, now_ms=NOW_MS)
+def batch_of(messages):
+    """The batch of messages that are the first of their feed."""
+    builder = BatchBuilder(SP500, future_tolerance_ms=300_000, arrivals={}, newest={})
+    batch = builder.begin()
+    builder.extend(batch, messages, now_ms=NOW_MS)
+    return builder.finish(batch)
+
+
+def prepare(*values):
+    return batch_of([message(value, offset) for offset, value in enumerate(values)])
 
 
 def test_a_price_is_stored_as_it_was_written():
     """129.575 stays 129.575, 26 digits stay 26 digits, and a trailing zero stays too."""
     for text in ("129.575", "1234567890.1234567890123456", "5.10"):
         value = codec.encode(trade(1, price=Decimal(text)))
-        (item,) = prepare(value).items
+        (item,) = prepare(value).rows
         assert item.line.split("\t")[1] == text
 
 
 def test_null_conditions_and_volume_are_null():
     """Absent is not zero and not an empty list."""
-    (item,) = prepare(codec.encode(trade(1, volume=None, trade_conditions=None))).items
+    (item,) = prepare(codec.encode(trade(1, volume=None, trade_conditions=None))).rows
 
     assert item.line.split("\t")[2] == "\\N"
     assert item.line.split("\t")[4] == "\\N"
@@ -60,7 +66,7 @@ def test_a_trade_of_the_future_is_parked():
     batch = prepare(codec.encode(trade(1, timestamp_ms=NOW_MS + 300_001)))
 
     assert [parked.reason for parked in batch.parked] == ["future_dated"]
-    assert batch.tallies[(3, 1)].parked == 1
+    assert batch.counts[(3, 1)].parked == 1
 
 
 def test_what_an_owner_sent_after_it_was_replaced_is_parked():
@@ -71,7 +77,7 @@ def test_what_an_owner_sent_after_it_was_replaced_is_parked():
         codec.encode(trade(2, epoch=2)),
     )
 
-    assert [(item.record.epoch, item.record.seq) for item in batch.items] == [(2, 1), (2, 2)]
+    assert [(item.record.epoch, item.record.seq) for item in batch.rows] == [(2, 1), (2, 2)]
     assert [(parked.reason, parked.epoch) for parked in batch.parked] == [("stale_epoch", 1)]
 
 
@@ -84,7 +90,7 @@ def test_notices_are_counted_with_the_data():
 
     batch = prepare(codec.encode(gap), codec.encode(reject), codec.encode(trade(3)))
 
-    tally = batch.tallies[(3, 1)]
+    tally = batch.counts[(3, 1)]
     assert (tally.notices, tally.parked, tally.stored) == (1, 1, 1)
     assert tally.ranges == [(1, 4)]
 
@@ -111,11 +117,11 @@ def test_every_message_is_accounted_for_once(values):
 
     assert batch.size == len(values)
     assert batch.next_offsets == ({0: len(values)} if values else {})
-    for item in batch.items:
+    for item in batch.rows:
         assert item.line.count("\n") == 1
         assert item.line.count("\t") == len(SP500.columns) - 1
-    tallied = sum(t.stored + t.parked + t.notices for t in batch.tallies.values())
-    ranged = sum(end - start for t in batch.tallies.values() for start, end in t.ranges)
+    tallied = sum(t.stored + t.parked + t.notices for t in batch.counts.values())
+    ranged = sum(end - start for t in batch.counts.values() for start, end in t.ranges)
     assert tallied == ranged
 
 
@@ -185,8 +191,7 @@ def test_a_record_received_out_of_any_range_is_parked(created_at):
 def test_a_broker_without_a_clock_stops_nothing(timestamp_ms):
     """Kafka's time is any number that a client sent."""
     value = codec.encode(trade(1, created_at=None))
-    preparer = Preparer(SP500, Rules(300_000), arrivals={}, newest={})
-    batch = preparer.prepare([Message(0, 0, timestamp_ms, b"A", value)], now_ms=NOW_MS)
+    batch = batch_of([Message(0, 0, timestamp_ms, b"A", value)])
 
     assert [parked.reason for parked in batch.parked] == ["bad_time"]
 

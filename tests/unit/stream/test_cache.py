@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.stream.cache import Entry, LatestBuffer, behind
+from ray_pipeline.stream.cache import LatestBuffer, LatestValue
 
 entries = st.lists(
-    st.builds(Entry, st.sampled_from("AB"), st.integers(0, 4_000), st.text(max_size=3)), max_size=40
+    st.builds(LatestValue, st.sampled_from("AB"), st.integers(0, 4_000), st.text(max_size=3)),
+    max_size=40,
 )
 
 
@@ -28,24 +29,19 @@ def test_the_newest_of_each_symbol_and_second_stays(some):
 def test_what_comes_while_a_write_fails_is_newer_than_what_is_put_back():
     """The order of arrival survives a failed write."""
     buffer = LatestBuffer()
-    buffer.add([Entry("A", 1000, "old")])
+    buffer.add([LatestValue("A", 1000, "old")])
     failed = buffer.cut()
-    buffer.add([Entry("A", 1000, "new")])
+    buffer.add([LatestValue("A", 1000, "new")])
 
     buffer.put_back(failed)
 
-    assert buffer.cut() == [Entry("A", 1000, "new")]
+    assert buffer.cut() == [LatestValue("A", 1000, "new")]
 
 
 def test_past_its_limit_it_asks_for_a_rebuild():
     """Postgres has it all; memory does not have to."""
     buffer = LatestBuffer(limit=2)
-    buffer.add([Entry("A", 1000 * n, "") for n in range(3)])
+    buffer.add([LatestValue("A", 1000 * n, "") for n in range(3)])
 
     assert buffer.overflowed
     assert len(buffer) == 0
-
-
-def test_behind_names_what_is_older_or_absent():
-    """Ahead is fine: Redis may hear of a record before Postgres commits it."""
-    assert behind({"A": 5, "B": 5, "C": 5}, {"A": 4, "B": 6}) == ["A", "C"]

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from ray_pipeline.stream.cache import Entry
-from ray_pipeline.stream.consume import CacheWriter, ConsumerStatus
+from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.cache_writer import CacheWriter
+from ray_pipeline.stream.consumer_ports import ConsumerStatus, LatestStore
 
 STEPS = 20  # more than it takes to come to rest
 
@@ -14,14 +15,17 @@ STEPS = 20  # more than it takes to come to rest
 class FakeCache:
     """Takes everything at once."""
 
-    async def write(self, entries: Sequence[Entry]) -> bool:
+    async def write(self, entries: Sequence[LatestValue]) -> bool:
         return True
 
-    async def publish(self, message: str) -> bool:
+    async def publish(self, text: str) -> bool:
         return True
 
+    async def close(self) -> None:
+        """Nothing is open."""
 
-async def complete(cache: FakeCache, fresh_at_s: float) -> None:
+
+async def complete(cache: LatestStore, fresh_at_s: float) -> None:
     """Nothing has to be rebuilt."""
 
 

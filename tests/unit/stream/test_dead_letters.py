@@ -6,10 +6,16 @@ from decimal import Decimal
 import pytest
 
 from ray_pipeline.feeds.codec import Decoder
-from ray_pipeline.feeds.records import Identity, Reject, Trade
-from ray_pipeline.stream.dead_letters import Letter, readdress, replay_shard, reservation, reserved
+from ray_pipeline.feeds.records import RecordIdentity, Reject, Trade
+from ray_pipeline.stream.dead_letters import (
+    DeadLetter,
+    readdress,
+    replay_shard,
+    reservation,
+    reserved,
+)
 
-LETTER = Letter(
+LETTER = DeadLetter(
     id=7,
     feed="sp500",
     shard=3,
@@ -20,7 +26,7 @@ LETTER = Letter(
     detail="",
     resolution="",
 )
-FRESH = Identity(1003, 1, 5)
+FRESH = RecordIdentity(1003, 1, 5)
 decode = Decoder(Trade).decode
 
 

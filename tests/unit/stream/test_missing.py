@@ -1,6 +1,11 @@
 """A number is lost when it existed, did not come, and had its time."""
 
-from ray_pipeline.stream.missing import Hole, HoleWatch, missing
+from ray_pipeline.stream.missing import (
+    MissingRange,
+    MissingRangeWatch,
+    SequenceNumbers,
+    missing,
+)
 from ray_pipeline.stream.sequence import RangeSet
 
 
@@ -8,22 +13,26 @@ def test_a_hole_and_an_acknowledged_tail_are_missing():
     """Both existed: one because a higher number came, one because the broker had it."""
     seen = {(1, 7): RangeSet([(1, 5), (8, 10)])}
 
-    holes = missing(seen, published={(1, 7): 11, (2, 3): 2}, lost={})
+    ranges = missing(SequenceNumbers(seen=seen, lost={}, published={(1, 7): 11, (2, 3): 2}))
 
-    assert holes == [Hole(1, 7, 5, 7), Hole(1, 7, 10, 11), Hole(2, 3, 1, 2)]
+    assert ranges == [
+        MissingRange(1, 7, 5, 7),
+        MissingRange(1, 7, 10, 11),
+        MissingRange(2, 3, 1, 2),
+    ]
 
 
 def test_what_is_known_to_be_lost_is_not_missing_again():
     """One loss, one row in gaps."""
     seen = {(1, 7): RangeSet([(1, 5), (8, 10)])}
 
-    assert missing(seen, published={}, lost={(1, 7): RangeSet([(5, 8)])}) == []
+    assert missing(SequenceNumbers(seen, {(1, 7): RangeSet([(5, 8)])}, {})) == []
 
 
 def test_a_hole_expires_only_after_its_whole_grace():
     """One that shrinks is another hole: something is still coming."""
-    watch = HoleWatch(grace_s=10)
-    old, smaller = Hole(1, 1, 5, 9), Hole(1, 1, 7, 9)
+    watch = MissingRangeWatch(grace_s=10)
+    old, smaller = MissingRange(1, 1, 5, 9), MissingRange(1, 1, 7, 9)
 
     assert watch.expired([old], now_s=0) == []
     assert watch.expired([smaller], now_s=9) == []

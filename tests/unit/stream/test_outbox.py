@@ -16,7 +16,7 @@ from ray_pipeline.errors import BrokerUnavailable, RecordTooLarge, SpoolFull
 from ray_pipeline.feeds.codec import Decoder
 from ray_pipeline.feeds.records import Gap, Notice, Reject, Trade
 from ray_pipeline.stream import outbox as module
-from ray_pipeline.stream.outbox import Entry, Publisher
+from ray_pipeline.stream.outbox import OutboxRecord, Publisher
 from tests.support import eventually
 
 START = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
@@ -87,20 +87,20 @@ class FakeBroker:
 class FakeSpool:
     """A queue in memory that outlives an outbox."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[OutboxRecord] = field(default_factory=list)
     limit: int = 10**9
     most: int = 0
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def append(self, records: Sequence[Entry]) -> None:
+    def append(self, records: Sequence[OutboxRecord]) -> None:
         if len(self.entries) + len(records) > self.limit:
             raise SpoolFull("the disk is full")
         self.entries += records
         self.most = max(self.most, len(self.entries))
 
-    def read(self, limit: int) -> list[Entry]:
+    def read(self, limit: int) -> list[OutboxRecord]:
         return self.entries[:limit]
 
     def acknowledge(self, count: int) -> None:
@@ -125,7 +125,7 @@ class Bench:
             topic="trades",
             shard=self.shard,
             epoch=epoch,
-            gate=lambda: self.valid,
+            may_send=lambda: self.valid,
             clock=self.clock,
         )
 
@@ -282,12 +282,12 @@ async def test_direct_sending_resumes_under_a_steady_load(monkeypatch: pytest.Mo
     assert bench.broker.firsts()[:100] == numbers(1, 100)
 
 
-def _entries(epoch: int, last: int) -> list[Entry]:
+def _entries(epoch: int, last: int) -> list[OutboxRecord]:
     bench = Bench()
     bench.broker.away = True
     publisher = bench.publisher(epoch=epoch)
     bench.put(publisher, last)
-    publisher._leave()
+    publisher._spool_all()
     return bench.spool.entries
 
 
@@ -324,7 +324,7 @@ async def test_a_record_that_is_too_large_is_replaced_by_a_reject() -> None:
     assert (reject.seq, reject.reason, reject.pod_index) == (2, "too_large", bench.shard)
     assert reject.size_bytes > 400_000
     assert 50_000 < len(reject.payload) <= 64 * 1024
-    assert reject.payload.startswith('{"symbol":"XXX')
+    assert reject.payload.startswith('{"v":1,"symbol":"XXX')
 
 
 async def test_a_reject_that_is_too_large_itself_shrinks() -> None:

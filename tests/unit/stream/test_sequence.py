@@ -26,7 +26,7 @@ def test_holes_are_what_is_missing_below_the_highest(put):
     """Numbering begins at 1."""
     ranges = RangeSet((number, number + 1) for number in put)
 
-    missing = {number for start, end in ranges.holes() for number in range(start, end)}
+    missing = {number for start, end in ranges.missing() for number in range(start, end)}
 
     assert missing == set(range(1, max(put, default=0) + 1)) - set(put)
 

@@ -1,0 +1,88 @@
+"""A partition consumer with its storage: Kafka, Postgres and Redis."""
+
+import gc
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from ray_pipeline.catalog import feed as feed_spec
+from ray_pipeline.feeds.feed import FeedSpec
+from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.kafka.broker import client_options
+from ray_pipeline.storage.kafka.positions import topic_name
+from ray_pipeline.storage.kafka.reader import KafkaLog, LagReporter
+from ray_pipeline.storage.postgres.consumer_records import PostgresConsumerRecords
+from ray_pipeline.storage.postgres.leases import Leases
+from ray_pipeline.storage.postgres.stream_store import StreamStore
+from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.storage.redis.rebuild import rebuilder
+from ray_pipeline.stream.partition_consumer import (
+    ConsumerAssignment,
+    ConsumerPorts,
+    PartitionConsumer,
+)
+from ray_pipeline.stream.rows import BITHUMB, SP500, TOP_GAINERS, Layout
+
+T = TypeVar("T", Trade, Ticker)
+
+# By default, the collector examines its first generation every 700 objects. Most objects of a
+# consumer are outside the collector, and the others make no cycles.
+GC_THRESHOLDS = (50_000, 20, 50)
+
+
+def build_consumer(
+    settings: Settings, feed: str, *, partitions: Sequence[int]
+) -> PartitionConsumer[Any]:
+    """Return the consumer of some partitions of a feed."""
+    spec = feed_spec(feed)
+    assignment = _assignment(settings, spec, partitions)
+    if spec.name == "bithumb":
+        return PartitionConsumer(assignment, _ports(settings, spec, BITHUMB, assignment=assignment))
+    layout = SP500 if spec.name == "sp500" else TOP_GAINERS
+    return PartitionConsumer(assignment, _ports(settings, spec, layout, assignment=assignment))
+
+
+def tune_garbage_collector() -> None:
+    """Let this process, which does nothing but consume, collect garbage rarely."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _assignment(
+    settings: Settings, spec: FeedSpec, partitions: Sequence[int]
+) -> ConsumerAssignment:
+    streams = settings.streams
+    return ConsumerAssignment(
+        topic=topic_name(settings, spec),
+        partitions=list(partitions),
+        holder=f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:6]}",
+        generation=settings.ray.generation,
+        lease_ttl_s=streams.lease_ttl_s,
+        batch_rows=streams.batch_rows,
+        future_tolerance_ms=int(streams.future_tolerance_s * 1000),
+        drain_s=streams.drain_s,
+    )
+
+
+def _ports(
+    settings: Settings, spec: FeedSpec, layout: Layout[T], *, assignment: ConsumerAssignment
+) -> ConsumerPorts[T]:
+    dsn, topic, streams = settings.postgres_dsn(), assignment.topic, settings.streams
+    kafka = client_options(settings.kafka, settings.bootstrap_servers())
+    ttl_s = streams.crypto_ttl_s if spec.name == "bithumb" else streams.realtime_ttl_s
+    return ConsumerPorts(
+        reader=lambda: KafkaLog(kafka, topic),
+        leases=lambda: Leases(dsn),
+        store=lambda: StreamStore(dsn, spec, layout, topic=topic),
+        cache=lambda: LatestCache(
+            settings.redis_url(), spec, ttl_s=ttl_s, publishes_per_s=streams.publishes_per_s
+        ),
+        reporter=lambda: LagReporter(kafka, topic, group=f"ray-pipeline-{spec.name}"),
+        rebuild=rebuilder(dsn, spec, layout, clock=time.time),
+        records=PostgresConsumerRecords(dsn, spec.name, topic, holder=assignment.holder),
+        layout=layout,
+    )

@@ -1,0 +1,187 @@
+"""The ports of a consumer: the topic, the history store, the cache, and its own records."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
+from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
+from ray_pipeline.stream.sequence import RangeSet
+
+T = TypeVar("T", Trade, Ticker)
+
+KEPT_LATENCIES = 1_000  # until they are reported
+
+
+class TopicReader(Protocol):
+    """A topic of the broker, read by offset. All methods but `close` raise BrokerUnavailable."""
+
+    async def open(self) -> None:
+        """Connect."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+    async def partitions(self) -> Sequence[int]:
+        """Return the topic's partitions."""
+
+    async def bounds(self, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        """Return each partition's first offset and the one after its last."""
+
+    async def tail_matches(self, partition: int, next_offset: int, crc: int) -> bool:
+        """Return whether the record before `next_offset` has this checksum."""
+
+    async def start_at(self, offsets: Mapping[int, int]) -> None:
+        """Begin reading at these offsets."""
+
+    async def poll(self, *, timeout_s: float, max_records: int) -> Sequence[Message]:
+        """
+        Return the available records, in order within a partition; wait for the first.
+
+        Raises:
+            LogReplaced: If the log lost the next offset of a partition.
+        """
+
+    def lag(self) -> Mapping[int, int]:
+        """Return how many unread records each partition holds."""
+
+
+async def same_log(
+    reader: TopicReader,
+    partition: int,
+    next_offset: int,
+    *,
+    crc: int | None,
+    bounds: tuple[int, int],
+) -> bool:
+    """
+    Return whether a partition's log is still the one that was read up to `next_offset`.
+
+    A broker that lost its log begins again at offset 0. The bounds show that only while the new log
+    is shorter than the old one; later, the checksum of the last record that was read does.
+    """
+    first, end = bounds
+    if next_offset > end:
+        return False
+    if crc is None or next_offset <= first:
+        return True  # the record before is unknown or deleted, so there is nothing to compare
+    return await reader.tail_matches(partition, next_offset, crc)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """
+    Where a partition was stored up to.
+
+    Attributes:
+        next_offset: Offset of the next record; None for a partition that was never read.
+        tail_crc: CRC-32 of the value before it; None if it is not known.
+    """
+
+    next_offset: int | None
+    tail_crc: int | None
+
+
+class HistoryStore(Protocol[T]):
+    """
+    Where history is kept.
+
+    All methods but `close` raise OwnershipLost if another consumer claimed a partition, and
+    DatabaseUnavailable if the database is away.
+    """
+
+    async def claim(self, partition: int, epoch: int) -> ResumePoint:
+        """Take over a partition under a newer lease; return where it was stored up to."""
+
+    async def rewind(self, partition: int, epoch: int, offset: int) -> None:
+        """Set a partition's next offset."""
+
+    async def sequences(self) -> Mapping[ShardEpoch, RangeSet]:
+        """Return which numbers are stored, by (shard, epoch)."""
+
+    async def put(self, batch: RecordBatch[T], epochs: Mapping[int, int]) -> None:
+        """Store a batch and its offsets under the lease epochs: all of it or nothing."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+class LatestStore(Protocol):
+    """Where latest values are written to; all methods raise CacheUnavailable."""
+
+    async def write(self, values: Sequence[LatestValue]) -> bool:
+        """Write values forward in time; return False if the cache had lost its data before."""
+
+    async def publish(self, text: str) -> bool:
+        """Notify the clients; return False if they were notified a moment ago."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+Rebuild = Callable[[LatestStore, float], Awaitable[None]]
+"""Write history into the cache, values of single seconds from a Unix time on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerBeat:
+    """A consumer's state, for one partition."""
+
+    partition: int
+    state: str
+    cause: str
+    lag: int
+    redis_state: str
+
+
+class ConsumerRecords(Protocol):
+    """Heartbeats, missing ranges and gaps; all methods but `close` raise DatabaseUnavailable."""
+
+    async def write_beats(self, beats: Iterable[ConsumerBeat]) -> None:
+        """Write a consumer's state."""
+
+    async def read_numbers(self) -> SequenceNumbers:
+        """Return which numbers arrived, are lost, and were published."""
+
+    async def write_missing(self, ranges: Iterable[MissingRange], *, cause: str) -> None:
+        """Write missing ranges as gaps, each once."""
+
+    async def write_reset(self, partition: int, *, cause: str) -> None:
+        """Write the gap of a partition of which the broker lost the log."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+class OffsetReporter(Protocol):
+    """Where stored offsets are shown to tools that display a group's lag. It raises nothing."""
+
+    async def report(self, offsets: Mapping[int, int]) -> None:
+        """Report the next offset of each partition."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+@dataclass(slots=True)
+class ConsumerStatus:
+    """What a consumer reports about itself."""
+
+    state: str = "starting"
+    cause: str = ""
+    redis_state: str = "starting"
+    stored: int = 0
+    parked: int = 0
+    redelivered: int = 0
+    batches: int = 0
+    lag: dict[int, int] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
+    last_stored_at_s: float = 0.0
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
+
+    def enter(self, state: str, cause: str = "") -> None:
+        """Set the state and its cause."""
+        self.state, self.cause = state, cause

@@ -1,0 +1,313 @@
+"""
+A consumer of partitions: take their leases, resume at the stored offsets, store until interrupted.
+
+Each tenure of the leases opens its own connections and closes them at its end, so an outage of the
+broker, of the database or of the ownership is handled alike: the tenure ends, the state shows the
+cause, and the next tenure begins after a pause.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Generic, TypeVar
+
+from ray_pipeline.errors import (
+    BrokerUnavailable,
+    CacheUnavailable,
+    DatabaseUnavailable,
+    OwnershipLost,
+)
+from ray_pipeline.feeds.feed import partition_of
+from ray_pipeline.feeds.records import Ticker, Trade
+from ray_pipeline.lease import LeaseStore, Ownership
+from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
+from ray_pipeline.stream.cache_writer import CacheWriter
+from ray_pipeline.stream.consume import STORING, Consumer
+from ray_pipeline.stream.consumer_ports import (
+    ConsumerRecords,
+    ConsumerStatus,
+    HistoryStore,
+    LatestStore,
+    OffsetReporter,
+    Rebuild,
+    TopicReader,
+    same_log,
+)
+from ray_pipeline.stream.consumer_reports import ConsumerReports
+from ray_pipeline.stream.rows import Layout
+from ray_pipeline.stream.sequence import Arrivals, RangeSet
+from ray_pipeline.tasks import background, first_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", Trade, Ticker)
+
+REPORT_EVERY_S = 5.0
+RETRY_S = 1.0
+HANDOVER_DRAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerAssignment:
+    """The partitions that a consumer stores, and its limits; `holder` names it in its leases."""
+
+    topic: str
+    partitions: Sequence[int]
+    holder: str
+    generation: int
+    lease_ttl_s: float
+    batch_rows: int
+    future_tolerance_ms: int
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerPorts(Generic[T]):
+    """
+    What a consumer works with. The factories open nothing yet; each tenure calls them once.
+
+    Attributes:
+        reader: Makes the reader of the topic.
+        leases: Makes the connection for the leases.
+        store: Makes the store of the history.
+        cache: Makes the connection to the cache.
+        reporter: Makes the reporter of stored offsets.
+        rebuild: Rebuilds the cache from history.
+        records: Heartbeats, missing ranges and gaps.
+        layout: How the feed's records become rows.
+    """
+
+    reader: Callable[[], TopicReader]
+    leases: Callable[[], LeaseStore]
+    store: Callable[[], HistoryStore[T]]
+    cache: Callable[[], LatestStore]
+    reporter: Callable[[], OffsetReporter]
+    rebuild: Rebuild
+    records: ConsumerRecords
+    layout: Layout[T]
+    clock: Callable[[], float] = time.time
+    monotonic_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Coroutine[object, object, None]] = asyncio.sleep
+
+
+class PartitionConsumer(Generic[T]):
+    """Stores partitions of a feed while it owns them, and waits for them while it does not."""
+
+    def __init__(self, assignment: ConsumerAssignment, ports: ConsumerPorts[T]) -> None:
+        self._assignment = assignment
+        self._ports: ConsumerPorts[T] = ports
+        self._stop = asyncio.Event()
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._interrupt = asyncio.Event()  # ends the current tenure
+        self._writer: CacheWriter | None = None
+        self.status = ConsumerStatus()
+        self._reports = ConsumerReports(
+            ports.records,
+            self.status,
+            partitions=assignment.partitions,
+            monotonic_s=ports.monotonic_s,
+            sleep=ports.sleep,
+        )
+
+    async def run(self) -> None:
+        """Own and store until `stop`; every outage and every loss of ownership is waited out."""
+        async with background(self._reports.send_beats(), self._reports.write_missing_ranges()):
+            while not self._stop.is_set():
+                if not self._resumed.is_set():
+                    self.status.enter("paused")
+                    await self._resumed.wait()
+                    continue
+                self._interrupt.clear()
+                try:
+                    await self._tenure()
+                except* (BrokerUnavailable, DatabaseUnavailable, OwnershipLost) as group:
+                    self.status.enter("waiting", str(group.exceptions[0]))
+                    log.warning("%s: %s", self._assignment.topic, group.exceptions[0])
+                    await first_of(self._ports.sleep(RETRY_S), self._stop.wait())
+        self.status.enter("stopped")
+        await self._reports.send_beat()
+        await self._ports.records.close()
+
+    def stop(self) -> None:
+        """Finish the batches that were read, release the partitions, and end `run`."""
+        self._stop.set()
+        self._interrupt.set()
+        self._resumed.set()
+
+    def pause(self) -> None:
+        """Stop storing and release the partitions until `resume`."""
+        self._resumed.clear()
+        self._interrupt.set()
+
+    def resume(self) -> None:
+        """Continue after `pause`."""
+        self._resumed.set()
+
+    def written(self) -> bool:
+        """Return whether the cache has everything that was read."""
+        return self._writer is not None and self._writer.written
+
+    # A tenure
+
+    async def _tenure(self) -> None:
+        reader = self._ports.reader()
+        try:
+            # Before any lease: a consumer that cannot read the broker must not request a handover.
+            await reader.open()
+            self._reports.topic_partitions = len(await reader.partitions())
+            await self._own(reader)
+        finally:
+            await reader.close()
+
+    async def _own(self, reader: TopicReader) -> None:
+        leases = self._ports.leases()
+        owned = {
+            number: self._make_ownership(leases, number) for number in self._assignment.partitions
+        }
+        self.status.enter("waiting for its partitions")
+        try:
+            await first_of(_take_all(owned.values()), self._interrupt.wait())
+            epochs = {
+                number: ownership.lease.epoch
+                for number, ownership in owned.items()
+                if ownership.lease
+            }
+            if len(epochs) < len(owned):
+                return  # interrupted before all leases were taken
+            # A requested lease is still renewed: it protects the batches that are being finished.
+            renewals = [ownership.hold() for ownership in owned.values()]
+            handovers = [self._interrupt_at_handover(ownership) for ownership in owned.values()]
+            async with background(*renewals, *handovers):
+                await self._store(reader, epochs)
+        finally:
+            for ownership in owned.values():
+                await ownership.release()
+            await leases.close()
+
+    def _make_ownership(self, leases: LeaseStore, partition: int) -> Ownership:
+        assignment = self._assignment
+        return Ownership(
+            leases,
+            f"consumer/{assignment.topic}/{partition}",
+            holder=assignment.holder,
+            generation=assignment.generation,
+            ttl_s=assignment.lease_ttl_s,
+            random=Random(),
+        )
+
+    async def _interrupt_at_handover(self, ownership: Ownership) -> None:
+        """End the tenure if a lease is lost, or if a newer generation requests it."""
+        await first_of(ownership.lost.wait(), ownership.requested.wait())
+        self._interrupt.set()
+
+    async def _store(self, reader: TopicReader, epochs: Mapping[int, int]) -> None:
+        store = self._ports.store()
+        try:
+            bounds = await reader.bounds(self._assignment.partitions)
+            offsets = {
+                partition: await self._resume_offset(
+                    store, reader, partition, epoch=epoch, bounds=bounds[partition]
+                )
+                for partition, epoch in epochs.items()
+            }
+            await reader.start_at(offsets)
+            await self._consume(store, reader, epochs)
+        finally:
+            await store.close()
+
+    async def _resume_offset(
+        self,
+        store: HistoryStore[T],
+        reader: TopicReader,
+        partition: int,
+        *,
+        epoch: int,
+        bounds: tuple[int, int],
+    ) -> int:
+        """Claim a partition and return the offset at which it resumes in the present log."""
+        stored = await store.claim(partition, epoch)
+        if stored.next_offset is not None:
+            if stored.next_offset >= bounds[0] and await same_log(
+                reader, partition, stored.next_offset, crc=stored.tail_crc, bounds=bounds
+            ):
+                return stored.next_offset
+            # The gap is written before the rewind: a crash between them repeats the gap, the other
+            # order would lose it.
+            await self._write_reset(partition, stored.next_offset, bounds=bounds)
+        await store.rewind(partition, epoch, bounds[0])
+        return bounds[0]
+
+    async def _write_reset(
+        self, partition: int, next_offset: int, *, bounds: tuple[int, int]
+    ) -> None:
+        cause = f"stored up to {next_offset}, log {bounds[0]}..{bounds[1]}"
+        log.warning(
+            "%s/%s: the broker's log was replaced: %s", self._assignment.topic, partition, cause
+        )
+        await self._ports.records.write_reset(partition, cause=f"broker lost its log: {cause}")
+
+    async def _consume(
+        self, store: HistoryStore[T], reader: TopicReader, epochs: Mapping[int, int]
+    ) -> None:
+        assignment, ports = self._assignment, self._ports
+        sequences = await store.sequences()
+        cache = ports.cache()
+        writer = CacheWriter(cache, ports.rebuild, self.status, clock=ports.clock)
+        consumer: Consumer[T] = Consumer(
+            reader,
+            store,
+            writer,
+            layout=ports.layout,
+            builder=self._builder(sequences),
+            epochs=epochs,
+            batch_rows=assignment.batch_rows,
+            status=self.status,
+            clock=ports.clock,
+        )
+        self._writer = writer
+        self.status.enter(STORING)
+        try:
+            async with background(writer.run(), self._report_offsets()):
+                await consumer.run(self._interrupt)
+                stopping = self._stop.is_set()
+                await writer.drained(assignment.drain_s if stopping else HANDOVER_DRAIN_S)
+        finally:
+            with contextlib.suppress(CacheUnavailable):
+                await cache.close()
+
+    def _builder(self, sequences: Mapping[ShardEpoch, RangeSet]) -> BatchBuilder[T]:
+        return BatchBuilder(
+            self._ports.layout,
+            future_tolerance_ms=self._assignment.future_tolerance_ms,
+            arrivals={key: Arrivals(ranges) for key, ranges in sequences.items()},
+            newest=_newest_epochs(sequences, self._reports.topic_partitions),
+        )
+
+    async def _report_offsets(self) -> None:
+        reporter = self._ports.reporter()
+        try:
+            while True:
+                await self._ports.sleep(REPORT_EVERY_S)
+                await reporter.report(dict(self.status.offsets))
+        finally:
+            await reporter.close()
+
+
+async def _take_all(owned: Iterable[Ownership]) -> None:
+    await asyncio.gather(*(ownership.take() for ownership in owned))
+
+
+def _newest_epochs(
+    sequences: Mapping[ShardEpoch, RangeSet], partitions: int
+) -> dict[tuple[int, int], int]:
+    """Return the newest epoch that is stored of each shard, by (partition, shard)."""
+    newest: dict[tuple[int, int], int] = {}
+    for shard, epoch in sequences:
+        key = (partition_of(shard, partitions), shard)
+        newest[key] = max(epoch, newest.get(key, -1))
+    return newest
