@@ -145,6 +145,16 @@ def test_a_change_keeps_the_other_values_of_a_section():
     assert (loaded.jobs.at_once, loaded.jobs.speed) == (7, 60)
 
 
+def test_a_change_of_one_feed_keeps_the_others_and_reaches_another_process(monkeypatch):
+    """The variables name only settings that a feed has."""
+    changed = settings.load(feeds={"sp500": {"shards": 2}}).changed(feeds={"bithumb": {"ttl_s": 9}})
+    for name, value in changed.environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert (changed.feeds["sp500"].shards, changed.feeds["bithumb"].ttl_s) == (2, 9)
+    assert settings.load() == changed
+
+
 def test_a_change_is_validated():
     """A misspelt name does not pass unnoticed."""
     with pytest.raises(ValueError, match="Extra inputs"):
