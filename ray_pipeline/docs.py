@@ -40,7 +40,8 @@ PROVIDERS = """
 ## Providers
 
 Every provider has `PIPELINE_<NAME>__REST_URL`, `PIPELINE_<NAME>__WS_URL` and
-`PIPELINE_<NAME>__WS_KEYS`. `PIPELINE_API_KEYS` has its keys under its name.
+`PIPELINE_<NAME>__WS_KEYS`. `PIPELINE_API_KEYS` has its keys under its name;
+another name in it is an error.
 
 | name | provider | a free key gives | get a key at |
 |---|---|---|---|

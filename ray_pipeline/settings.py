@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from pydantic import (
     create_model,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -39,7 +40,7 @@ from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.providers.registry import provider_names
-from ray_pipeline.redact import fingerprint
+from ray_pipeline.redact import MASK, fingerprint
 
 PREFIX = "PIPELINE_"
 DELIMITER = "__"
@@ -305,11 +306,42 @@ class EndpointSettings(Section):
 
 DEFAULT_ENDPOINT = EndpointSettings()
 
+# A key contains digits almost always, the name of a provider never.
+PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z _-]{0,23}")
+
+
+def _with_registered_providers(keys: object) -> object:
+    """
+    Return the keys by provider unchanged.
+
+    Raises:
+        PydanticCustomError: If a name is not that of a provider: its keys would never be used.
+    """
+    names = _endpoint_names()
+    unknown = [name for name in keys if name not in names] if isinstance(keys, Mapping) else []
+    if unknown:
+        problems = ", ".join(_unknown_provider(str(name), names) for name in unknown)
+        # Braces would be placeholders of the template.
+        text = f"{problems}; the providers are {', '.join(names)}"
+        raise PydanticCustomError("unknown_provider", "{text}", {"text": text})
+    return keys
+
+
+def _unknown_provider(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    # Keys and names may be swapped by mistake, and no key may appear in an error.
+    shown = repr(name) if PLAIN_NAME.fullmatch(name) else MASK
+    return f"{shown} is not a provider" + (f" (did you mean {close[0]}?)" if close else "")
+
+
+# Checked before the values, because errors of values contain the names.
+ApiKeys = Annotated[dict[str, list[SecretStr]], BeforeValidator(_with_registered_providers)]
+
 
 class Settings(Section):
     """Every setting. A process reads the settings once and passes this value on."""
 
-    api_keys: dict[str, list[SecretStr]] = Field(
+    api_keys: ApiKeys = Field(
         default_factory=dict,
         description='Keys by provider, as JSON: {"finnhub": ["key of shard 1", ...]}.',
     )
@@ -596,13 +628,13 @@ def load(**overrides: object) -> Settings:
         sources = read(**overrides)
     except ValidationError as error:
         problems += [_explain(detail["loc"], detail["msg"]) for detail in error.errors()]
-        raise ConfigurationError("\n".join(problems), fix=_HINT) from None
+        raise _invalid(problems) from None
     except ValueError as error:
         # The source reports a complex value that is not JSON before validation.
         problems.append(f"{error.__cause__ or error}: {error}")
-        raise ConfigurationError("\n".join(problems), fix=_HINT) from None
+        raise _invalid(problems) from None
     if problems:
-        raise ConfigurationError("\n".join(problems), fix=_HINT)
+        raise _invalid(problems)
     return _settings(sources)
 
 
@@ -619,7 +651,13 @@ def _endpoint_names() -> list[str]:
     return sorted({*provider_names(), *(feed.protocol.venue for feed in FEEDS)})
 
 
-_HINT = "docs/settings.md lists every setting with its type and default"
+def _invalid(problems: Iterable[str]) -> ConfigurationError:
+    # A variable with an unknown name in a section is found twice: in the environment, and by the
+    # section.
+    return ConfigurationError(
+        "\n".join(dict.fromkeys(problems)),
+        fix="docs/settings.md lists every setting with its type and default",
+    )
 
 
 def _required(value: SecretStr | None, name: str, example: str) -> str:

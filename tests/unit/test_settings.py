@@ -1,5 +1,6 @@
 """Settings from variables, and the sections of providers."""
 
+import json
 import pickle
 
 import pytest
@@ -47,6 +48,69 @@ def test_a_misspelt_name_in_the_section_of_a_provider_is_an_error(monkeypatch):
 
     with pytest.raises(ConfigurationError, match="did you mean PIPELINE_FRED__REST_URL"):
         settings.load()
+
+
+def test_a_problem_is_listed_once(monkeypatch):
+    """The environment and the section both report an unknown name of a section."""
+    monkeypatch.setenv("PIPELINE_FRED__REST_ULR", "http://rest.example.com")
+
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load()
+
+    assert str(raised.value).count("PIPELINE_FRED__REST_ULR") == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "problem"),
+    [
+        ("finhub", "'finhub' is not a provider (did you mean finnhub?)"),
+        ("Alpha-Vantage", "'Alpha-Vantage' is not a provider (did you mean alpha_vantage?)"),
+        ("weather", "'weather' is not a provider"),
+    ],
+)
+def test_keys_of_an_unknown_provider_are_an_error_without_the_keys(provider, problem, monkeypatch):
+    """Keys that no provider uses would be missed only when a job has none."""
+    keys = json.dumps({provider: ["planted-secret"], "fred": ["other-secret"]})
+    monkeypatch.setenv("PIPELINE_API_KEYS", keys)
+
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load()
+
+    text = str(raised.value)
+    assert text.startswith(f"PIPELINE_API_KEYS: {problem}; the providers are alpha_vantage, ")
+    assert all(name in text for name in provider_names())
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    "value", ['{"planted-secret-1": ["fred"]}', '{"planted-secret-1": "fred"}']
+)
+def test_a_key_in_the_place_of_a_provider_is_not_shown(value, monkeypatch):
+    """Names and keys are swapped by mistake."""
+    monkeypatch.setenv("PIPELINE_API_KEYS", value)
+
+    with pytest.raises(ConfigurationError, match=r"\*\*\* is not a provider") as raised:
+        settings.load()
+
+    assert "planted" not in str(raised.value).lower()
+
+
+def test_unknown_providers_are_errors_in_every_source(tmp_path):
+    """Also in the `.env` and the YAML file."""
+    (tmp_path / "ray-pipeline.yaml").write_text("api_keys: {finhub: [key-1]}\n")
+    with pytest.raises(ConfigurationError, match="did you mean finnhub"):
+        settings.load()
+
+    (tmp_path / ".env").write_text('PIPELINE_API_KEYS={"fredd": ["key-1"]}\n')
+    with pytest.raises(ConfigurationError, match="did you mean fred"):
+        settings.load()
+
+
+def test_a_venue_without_a_provider_may_have_keys(monkeypatch):
+    """Its section has keys of the WebSocket too."""
+    monkeypatch.setenv("PIPELINE_API_KEYS", '{"upbit": ["key-1"]}')
+
+    assert settings.load().stream_keys("upbit") == ["key-1"]
 
 
 def test_sections_of_providers_come_from_yaml_and_env_files_too(tmp_path):
