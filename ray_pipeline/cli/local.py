@@ -56,8 +56,8 @@ def local_env() -> None:
     They contain passwords. Use: eval "$(ray-pipeline local env)". Then `ray job submit`, `ray list
     actors` and the like reach the pipeline's Ray cluster with its token.
     """
-    home = _home()
     with _errors_as_text():
+        home = _home()
         variables = {**stack.env(home), **_ray_variables(home)}
     if not variables:
         _say(f"no server runs in {home}; start them with `ray-pipeline local up`")
