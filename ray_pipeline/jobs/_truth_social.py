@@ -44,6 +44,11 @@ def _clean_content(value: Json) -> str:
     return clean(_content(value))
 
 
+def _length(value: Json) -> int:
+    # A status without media has an empty list, null, or no such key.
+    return len(value or ())
+
+
 @table_row
 class TruthStatus:
     """The columns that every table of statuses has."""
@@ -64,7 +69,7 @@ class TruthStatus:
     url: str | None
     uri: str | None
     has_media: bool = column("media_attachments")
-    media_count: int = column("media_attachments", read=len, otherwise=0)
+    media_count: int = column("media_attachments", read=_length, otherwise=0)
     media_attachments: list[Json] | None
     tags: list[Json]
     mentions: list[Json]

@@ -255,6 +255,27 @@ def test_trends_keep_their_places_and_tags_their_week():
     assert first.collected_date == date(2026, 9, 1)
 
 
+@pytest.mark.parametrize("media", [{}, {"media_attachments": None}, {"media_attachments": []}])
+def test_a_status_without_media_is_a_row(media):
+    """The list may be null or left out."""
+    status = {
+        "id": "1",
+        "created_at": "2026-08-31T12:00:00Z",
+        "content": "<p>A</p>",
+        "account": {"id": "2", "username": "WhiteHouse"},
+    } | media
+
+    (post,) = rows(
+        truth_social_posts.SPEC,
+        json.dumps([status]),
+        Request("WhiteHouse", "/x", facts={"newest": ""}, page=1),
+    )
+    trend, _rank = rows(truth_social_trends.SPEC, json.dumps([status]), Request("", "/x"))
+
+    for row in (post, trend):
+        assert (row.has_media, row.media_count, row.media_attachments) == (False, 0, None)
+
+
 def test_a_status_loses_its_markup_and_nothing_else():
     """Entities are decoded, paragraphs are lines."""
     content = '<p>A &amp; B &lt;3</p><p>see<br/><a href="https://x">x.com</a></p>'
