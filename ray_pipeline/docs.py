@@ -117,7 +117,7 @@ def files() -> dict[Path, str]:
 def _selected(alerts: str) -> str:
     """Return the alerts with the feeds that never close in the selectors of their expressions."""
     always_open = "|".join(feed.name for feed in FEEDS if feed.calendar is None)
-    return re.sub(r'feed(!?)~"[^"]*"', rf'feed\1~"{always_open}"', alerts)
+    return re.sub(r'feed([!=])~"[^"]*"', rf'feed\1~"{always_open}"', alerts)
 
 
 def main() -> None:
