@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 from urllib.parse import unquote, urlsplit
 
+import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -573,11 +574,13 @@ class _Sources(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: arguments, environment, `.env`, the YAML file of PIPELINE_CONFIG."""
-        # PIPELINE_CONFIG names a source of settings, so it cannot be a setting itself.
-        yaml = YamlConfigSettingsSource(
-            settings_cls, yaml_file=os.environ.get("PIPELINE_CONFIG", "ray-pipeline.yaml")
-        )
-        return init_settings, env_settings, dotenv_settings, yaml
+        file = YamlConfigSettingsSource(settings_cls, yaml_file=_config_file())
+        return init_settings, env_settings, dotenv_settings, file
+
+
+def _config_file() -> str:
+    # PIPELINE_CONFIG names a source of settings, so it cannot be a setting itself.
+    return os.environ.get("PIPELINE_CONFIG", "ray-pipeline.yaml")
 
 
 @cache
@@ -629,6 +632,8 @@ def load(**overrides: object) -> Settings:
     except ValidationError as error:
         problems += [_explain(detail["loc"], detail["msg"]) for detail in error.errors()]
         raise _invalid(problems) from None
+    except yaml.YAMLError as error:
+        raise _invalid([*problems, _malformed_file(error)]) from None
     except ValueError as error:
         # The source reports a complex value that is not JSON before validation.
         problems.append(f"{error.__cause__ or error}: {error}")
@@ -658,6 +663,13 @@ def _invalid(problems: Iterable[str]) -> ConfigurationError:
         "\n".join(dict.fromkeys(problems)),
         fix="docs/settings.md lists every setting with its type and default",
     )
+
+
+def _malformed_file(error: yaml.YAMLError) -> str:
+    # Only the place: the error's text quotes tags and aliases, and a key that begins with "!" or
+    # "*" is one.
+    mark = getattr(error, "problem_mark", None)
+    return f"{_config_file()} is not valid YAML" + (f": line {mark.line + 1}" if mark else "")
 
 
 def _required(value: SecretStr | None, name: str, example: str) -> str:
@@ -730,12 +742,16 @@ def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _suggest(name: str) -> str:
+    if name in OTHER_NAMES:
+        return f"{name} cannot be set in a file: set it in the environment"
     close = difflib.get_close_matches(name.upper(), sorted(known_names()), n=1, cutoff=0.6)
     return f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _explain(location: tuple[int | str, ...], message: str) -> str:
     name = variable_name(location)
+    # The source of `.env` reports an unknown name as it is in the file, with the prefix.
+    name = name.replace(PREFIX * 2, PREFIX, 1)
     if message.startswith("Extra inputs"):
         return _suggest(name)
     return f"{name}: {message[0].lower()}{message[1:]}"

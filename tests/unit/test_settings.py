@@ -106,6 +106,37 @@ def test_unknown_providers_are_errors_in_every_source(tmp_path):
         settings.load()
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("PIPELINE_ARCHIVES__ENABLED=1", "did you mean PIPELINE_ARCHIVE__ENABLED?"),
+        ("PIPELINE_KAFKA_LIBS=/jars", "cannot be set in a file: set it in the environment"),
+        ("PIPELINE_CONFIG=a.yaml", "cannot be set in a file: set it in the environment"),
+    ],
+)
+def test_an_unknown_name_in_the_env_file_is_shown_as_it_is_there(line, problem, tmp_path):
+    """The prefix is not repeated."""
+    (tmp_path / ".env").write_text(f"{line}\n")
+
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load()
+
+    assert str(raised.value).startswith(line.partition("=")[0])
+    assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["[planted-secret", "!planted-secret", "*planted-secret"])
+def test_a_file_that_is_not_yaml_is_an_error_without_its_text(value, tmp_path):
+    """A key that begins with ! is a tag of YAML, and one that begins with * is an alias."""
+    (tmp_path / "ray-pipeline.yaml").write_text(f"home: /tmp\nredis: {{url: {value}}}\n")
+
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load()
+
+    assert str(raised.value).startswith("ray-pipeline.yaml is not valid YAML: line ")
+    assert "planted" not in str(raised.value)
+
+
 def test_a_venue_without_a_provider_may_have_keys(monkeypatch):
     """Its section has keys of the WebSocket too."""
     monkeypatch.setenv("PIPELINE_API_KEYS", '{"upbit": ["key-1"]}')
