@@ -24,6 +24,7 @@ from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
 from ray_pipeline.feeds.layout import SCHEMA_VERSION, Layout, copy_number, copy_text, json_text
 from ray_pipeline.feeds.protocol import AllSymbols, Arrival, Refusal, VenueProtocol
+from ray_pipeline.feeds.records import FORMAT_VERSION
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 
 SOURCE = "upbit"
@@ -51,7 +52,9 @@ class UpbitMessage(msgspec.Struct, frozen=True, gc=False):
     stream_type: str | None = None
 
 
-class UpbitTicker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class UpbitTicker(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
     """The ticker of one market."""
 
     market: str
