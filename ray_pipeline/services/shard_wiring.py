@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
@@ -54,7 +54,7 @@ async def build_producer(settings: Settings, feed_name: str, shard: int) -> Prod
     return _Wiring(settings, feed, shard, hours=hours, newest_ms=newest_ms).producer()
 
 
-async def _newest_ms(settings: Settings, feed: Feed) -> Mapping[str, int]:
+async def _newest_ms(settings: Settings, feed: Feed) -> dict[str, int]:
     """Return the event times of the stored records, so that the first snapshot repeats none."""
     while feed.protocol.poll is not None:
         try:
@@ -75,7 +75,7 @@ class _Wiring:
         shard: int,
         *,
         hours: MarketHours,
-        newest_ms: Mapping[str, int],
+        newest_ms: dict[str, int],
     ) -> None:
         self._settings = settings
         self._streams = settings.streams

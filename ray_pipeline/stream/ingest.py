@@ -124,15 +124,16 @@ class Intake:
     Attributes:
         desk: Where notices go.
         newest_ms: Event time of the newest record of each symbol that was put. A REST answer
-            repeats the values that have not changed.
+            repeats the values that have not changed. The intake updates the mapping of its caller,
+            so that the intake of the next epoch does not put them again.
     """
 
     def __init__(
-        self, desk: Desk, feed: Feed, *, future_tolerance_ms: int, newest_ms: Mapping[str, int]
+        self, desk: Desk, feed: Feed, *, future_tolerance_ms: int, newest_ms: dict[str, int]
     ) -> None:
         origin = desk.origin
         self.desk = desk
-        self.newest_ms = dict(newest_ms)
+        self.newest_ms = newest_ms
         protocol = feed.protocol
         self._outbox = desk.outbox
         self._counts = desk.counts
