@@ -166,7 +166,7 @@ def markets(body: bytes) -> Iterator[Row]:
     try:
         for market in _markets.decode(body):
             yield market.market, market.korean_name, market.english_name, market.market_warning
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise FeedRefused(f"Bithumb's list of markets is invalid: {error}") from error
 
 

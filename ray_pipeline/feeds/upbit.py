@@ -175,7 +175,7 @@ def markets(body: bytes) -> Iterator[Row]:
     """
     try:
         listed = _markets.decode(body)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise FeedRefused(f"Upbit's list of markets is invalid: {error}") from error
     for market in listed:
         if market.market.startswith(CURRENCY):
