@@ -80,8 +80,8 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     """Return the contents of a frame in its order. A part that is not a trade is a refusal."""
     try:
         message = _frames.decode(frame)
-    except UNDECODABLE:
-        return list(_salvage(frame))
+    except UNDECODABLE as error:
+        return list(_salvage(frame, error))
     if message.type == "trade":
         return message.data
     if message.type == "ping":
@@ -91,7 +91,7 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     return [Refusal(Reason.UNKNOWN_TYPE, f"frame type {message.type!r}", _bytes(frame))]
 
 
-def _salvage(frame: bytes | str) -> Iterator[Event]:
+def _salvage(frame: bytes | str, cause: Exception) -> Iterator[Event]:
     """
     Yield the contents of a frame that does not decode as a whole.
 
@@ -104,6 +104,9 @@ def _salvage(frame: bytes | str) -> Iterator[Event]:
         return
     except UNDECODABLE as error:
         yield Refusal(Reason.NOT_JSON, str(error), _bytes(frame))
+        return
+    if message.type != "trade" or not message.data:
+        yield Refusal(Reason.WRONG_SHAPE, str(cause), _bytes(frame))
         return
     for raw in message.data:
         try:
