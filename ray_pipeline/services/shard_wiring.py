@@ -25,7 +25,6 @@ from ray_pipeline.storage.postgres.symbols import newest_times, symbols_of_shard
 from ray_pipeline.storage.spool import Spool, open_spool
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
-from ray_pipeline.stream.connection import Clock, Collector, Pauses
 from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
 from ray_pipeline.stream.gaps import GapBook
 from ray_pipeline.stream.ingest import Desk, Intake
@@ -33,6 +32,7 @@ from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox import Publisher
 from ray_pipeline.stream.polling import Poller
 from ray_pipeline.stream.shard_producer import Courier, Identity, Line, Parts, Producer
+from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from ray_pipeline.stream.subscriptions import Subscriptions
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SubscriptionRequest:
     """A frame to send, and the symbols that it adds and drops."""
 
     frame: str
@@ -21,23 +21,25 @@ def next_request(
     subscriptions: Subscriptions,
     *,
     new_ticket: Callable[[], str],
-) -> Request | None:
+) -> SubscriptionRequest | None:
     """Return the next frame to send; None if the connection has its desired subscriptions."""
     if isinstance(subscription, PerSymbol):
         return _for_one_symbol(subscription, subscriptions)
     if subscriptions.complete() or not subscriptions.wanted:
         return None
-    return Request(
+    return SubscriptionRequest(
         subscription.subscribe(new_ticket(), subscriptions.wanted),
         added=subscriptions.missing(),
         dropped=subscriptions.surplus(),
     )
 
 
-def _for_one_symbol(subscription: PerSymbol, subscriptions: Subscriptions) -> Request | None:
+def _for_one_symbol(
+    subscription: PerSymbol, subscriptions: Subscriptions
+) -> SubscriptionRequest | None:
     """Unsubscribe first: the venue limits the number of simultaneous subscriptions."""
     for symbol in subscriptions.surplus():
-        return Request(subscription.unsubscribe(symbol), dropped=(symbol,))
+        return SubscriptionRequest(subscription.unsubscribe(symbol), dropped=(symbol,))
     for symbol in subscriptions.missing():
-        return Request(subscription.subscribe(symbol), added=(symbol,))
+        return SubscriptionRequest(subscription.subscribe(symbol), added=(symbol,))
     return None

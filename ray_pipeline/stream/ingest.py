@@ -12,7 +12,7 @@ import msgspec
 
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.feed import Feed
-from ray_pipeline.feeds.protocol import Arrival, Complaint, Refusal
+from ray_pipeline.feeds.protocol import Arrival, Complaint, RefusedPart
 from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
 from ray_pipeline.stream.outbox_port import OutboxPort
 
@@ -171,7 +171,7 @@ class Intake:
         symbols: dict[str, None] = {}
         taken = TAKEN_NOTHING
         for event in events:
-            if type(event) is Refusal:
+            if type(event) is RefusedPart:
                 self._refuse(event, received_at)
             elif type(event) is Complaint:
                 taken = Taken(complaint=event.message)
@@ -187,7 +187,7 @@ class Intake:
         self._arrive(received_at)
         new = 0
         for event in events:
-            if isinstance(event, Refusal):
+            if isinstance(event, RefusedPart):
                 self._refuse(event, received_at)
             elif self._put(event, received_at, None, only_new=True) is not None:
                 self._counts.last_data_at = received_at
@@ -200,7 +200,7 @@ class Intake:
         self._arrival.received_ms = received_ms
         self._arrival.latest_ms = received_ms + self._future_tolerance_ms
 
-    def _refuse(self, refusal: Refusal, received_at: datetime) -> None:
+    def _refuse(self, refusal: RefusedPart, received_at: datetime) -> None:
         self.desk.reject(refusal.reason, refusal.detail, refusal.payload, received_at=received_at)
 
     def _put(

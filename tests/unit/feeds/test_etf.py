@@ -11,7 +11,7 @@ from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import Decoder, encode
 from ray_pipeline.feeds.etf import FEED, EtfTrade
 from ray_pipeline.feeds.feed_registry import feed_named
-from ray_pipeline.feeds.protocol import Arrival, Refusal
+from ray_pipeline.feeds.protocol import Arrival, RefusedPart
 from ray_pipeline.observe.status import Assignments, ShardRow, uncovered
 from ray_pipeline.settings import load
 from ray_pipeline.stream.feed_shards import key_of, no_key
@@ -75,7 +75,7 @@ def test_a_record_survives_kafka_and_a_rebuild():
 def test_a_frame_that_is_not_json_is_a_refusal():
     (refusal,) = FEED.protocol.parse(b'{"data":[')
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedPart)
     assert refusal.reason == "not_json"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ray_pipeline.feeds.finnhub import Print, parse
-from ray_pipeline.feeds.protocol import Complaint, Refusal
+from ray_pipeline.feeds.protocol import Complaint, RefusedPart
 
 GOOD = b'{"s":"SPY","p":1.5,"t":1790133513858,"v":1}'
 
@@ -26,7 +26,7 @@ def test_a_frame_of_the_wrong_shape_is_refused_as_a_whole(frame):
     """No part of it may vanish, and a list of another type holds no trades."""
     (refusal,) = parse(frame)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedPart)
     assert (refusal.reason in {"wrong_shape", "not_json"}, refusal.payload) == (True, frame)
 
 
@@ -36,7 +36,7 @@ def test_a_bad_trade_costs_only_itself(bad):
 
     assert isinstance(first, Print)
     assert first == last
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedPart)
     assert refusal.payload == bad
 
 

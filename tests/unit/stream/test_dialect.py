@@ -1,14 +1,14 @@
 """The frames that bring a connection to its desired subscriptions."""
 
 from ray_pipeline.feeds.protocol import AllSymbols, PerSymbol
-from ray_pipeline.stream.dialect import Request, next_request
+from ray_pipeline.stream.dialect import SubscriptionRequest, next_request
 from ray_pipeline.stream.subscriptions import Subscriptions
 
 PER_SYMBOL = PerSymbol(lambda symbol: f"+{symbol}", lambda symbol: f"-{symbol}")
 ALL_SYMBOLS = AllSymbols(lambda ticket, symbols: f"{ticket}:{','.join(symbols)}")
 
 
-def requests(subscription, subscriptions: Subscriptions) -> list[Request]:
+def requests(subscription, subscriptions: Subscriptions) -> list[SubscriptionRequest]:
     """Return every request until the subscriptions are as desired."""
     sent = []
     while request := next_request(subscription, subscriptions, new_ticket=lambda: "t"):
@@ -35,5 +35,7 @@ def test_one_frame_for_all_symbols_replaces_the_previous_one():
 
     subscriptions.want(["B", "C"])
 
-    assert requests(ALL_SYMBOLS, subscriptions) == [Request("t:B,C", added=["C"], dropped=["A"])]
+    assert requests(ALL_SYMBOLS, subscriptions) == [
+        SubscriptionRequest("t:B,C", added=["C"], dropped=["A"])
+    ]
     assert subscriptions.complete()
