@@ -193,8 +193,8 @@ def _leading(run: str) -> str:
     In the JSON text "\\nfoo", a backslash precedes the secret "nfoo". If it remained, the
     text would contain "\\***", which is not valid JSON.
     """
-    escape_letter = rf"|\\{_MORE_BACKSLASHES}{run}" if run in _SHORT_ESCAPES else ""
-    return _any_form(run) + escape_letter
+    escape_character = rf"|\\{_MORE_BACKSLASHES}{run}" if run in _SHORT_ESCAPES else ""
+    return _any_form(run) + escape_character
 
 
 def _any_form(run: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from ray_pipeline.actors.producer import leave
+from ray_pipeline.actors.producer import exit_on_failure
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.archive_writer import Archiver
@@ -23,7 +23,7 @@ class ArchiverActor:
         directory = archive_dir(settings)
         self._archivers = [Archiver(settings, spec, directory=directory) for spec in FEEDS]
         self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(leave)
+        self._task.add_done_callback(exit_on_failure)
 
     def __repr__(self) -> str:
         return "Archiver(all feeds)"

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 
-from ray_pipeline.actors.producer import leave
+from ray_pipeline.actors.producer import exit_on_failure
 from ray_pipeline.actors.ray_metrics import report
 from ray_pipeline.observe.metrics import Sample, consumer_metrics
 from ray_pipeline.services.partition_consumer_wiring import build_consumer, tune_garbage_collector
@@ -20,7 +20,7 @@ class ConsumerActor:
         self._partitions = list(partitions)
         self._consumer = build_consumer(settings, feed, partitions=partitions)
         self._task = asyncio.get_running_loop().create_task(self._consumer.run())
-        self._task.add_done_callback(leave)
+        self._task.add_done_callback(exit_on_failure)
         generation = settings.ray.generation
         self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 

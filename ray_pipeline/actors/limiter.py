@@ -5,7 +5,7 @@ import contextlib
 import os
 from datetime import datetime
 
-from ray_pipeline.actors.producer import leave
+from ray_pipeline.actors.producer import exit_on_failure
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.settings import Settings
@@ -24,7 +24,7 @@ class LimiterActor:
         )
         self._granted = 0
         self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(leave)
+        self._task.add_done_callback(exit_on_failure)
 
     def __repr__(self) -> str:
         return f"Limiter({self._granted} calls granted)"

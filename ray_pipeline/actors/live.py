@@ -56,12 +56,12 @@ def join(
             "versions of Ray and Python as this process?",
         ) from None
 
-    def leave() -> None:
+    def disconnect() -> None:
         ray.shutdown()
         if undo is not None:
             undo()
 
-    return leave
+    return disconnect
 
 
 def names(kind: str, *, namespace: str) -> list[str]:

@@ -25,7 +25,7 @@ class ProducerActor:
         self._producer: Producer | None = None
         self._stopping = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(settings, feed, shard))
-        self._task.add_done_callback(leave)
+        self._task.add_done_callback(exit_on_failure)
         generation = settings.ray.generation
         self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 
@@ -76,7 +76,7 @@ class ProducerActor:
             self._producer.set_symbols(symbols)
 
 
-def leave(task: "asyncio.Task[None]") -> None:
+def exit_on_failure(task: "asyncio.Task[None]") -> None:
     """End the process if the task failed, so that Ray restarts the actor."""
     if task.cancelled() or task.exception() is None:
         return

@@ -69,6 +69,6 @@ def connect() -> Limiter | None:
         return None
 
 
-def leave() -> None:
+def disconnect() -> None:
     """Leave the cluster."""
     ray.shutdown()

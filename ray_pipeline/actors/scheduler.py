@@ -6,7 +6,7 @@ import logging
 import os
 import random
 
-from ray_pipeline.actors.producer import leave
+from ray_pipeline.actors.producer import exit_on_failure
 from ray_pipeline.batch.slot_scheduler import Submitter
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.lease import Ownership
@@ -31,7 +31,7 @@ class SchedulerActor:
         self._submitted = 0
         self._cause = "starting"
         self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(leave)
+        self._task.add_done_callback(exit_on_failure)
 
     def __repr__(self) -> str:
         return f"Scheduler({self._cause or 'at work'}, {self._submitted} runs submitted)"
@@ -39,7 +39,7 @@ class SchedulerActor:
     async def _run(self) -> None:
         leases = Leases(self._settings.postgres_dsn())
         while True:
-            own = Ownership(
+            ownership = Ownership(
                 leases,
                 NAME,
                 holder=holder_name(),
@@ -48,18 +48,20 @@ class SchedulerActor:
                 random=random.Random(),
             )
             self._cause = "waiting for the lease"
-            await own.take()
+            await ownership.take()
             try:
-                await first_of(own.hold(), own.requested.wait(), self._tick_for_ever(own))
+                await first_of(
+                    ownership.hold(), ownership.requested.wait(), self._tick_repeatedly(ownership)
+                )
             finally:
-                await own.release()
+                await ownership.release()
             log.warning("another scheduler has the lease")
 
-    async def _tick_for_ever(self, own: Ownership) -> None:
+    async def _tick_repeatedly(self, ownership: Ownership) -> None:
         while True:
             try:
                 await schedule(
-                    self._settings, self._submitter, may_act=own.valid, on_tick=self._ticked
+                    self._settings, self._submitter, may_act=ownership.valid, on_tick=self._ticked
                 )
             except DatabaseUnavailable as error:
                 self._cause = str(error)

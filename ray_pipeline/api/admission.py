@@ -76,7 +76,7 @@ async def _authenticated(socket: WebSocket, services: Services) -> Command | Non
 async def _first_message(socket: WebSocket, services: Services) -> Command | None:
     limits = services.limits
     try:
-        async with services.lobby.place(timeout_s=limits.token_s):
+        async with services.lobby.wait_in(timeout_s=limits.token_s):
             await socket.accept()
             return read(await receive(socket, message_bytes=limits.message_bytes))
     except TimeoutError:

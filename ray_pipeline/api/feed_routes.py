@@ -30,7 +30,7 @@ async def latest_of_one(request: Request) -> Response:
     symbol = request.path_params["symbol"]
     if not SYMBOL.fullmatch(symbol):
         raise BadRequest("symbol: not a symbol", fix="for example AAPL, KRW-BTC")
-    value, source = await services.stores.one(spec, symbol)
+    value, source = await services.stores.value_of(spec, symbol)
     if value is None:
         raise NotFound(f"{spec.name} has no value of {symbol}", fix=f"GET /v1/feeds/{spec.name}")
     return Response(value, headers={"X-Source": source}, media_type=JSON)

@@ -56,12 +56,12 @@ class Hub:
         # and removed before the next round needs nothing.
         client.fresh = (client.fresh & interest) | (interest - client.interest)
         client.queue.forget(set(client.interest - interest))
-        self.leave(client)
+        self.remove(client)
         client.interest = interest
         if interest:
             self._clients.setdefault(interest, set()).add(client)
 
-    def leave(self, client: Client) -> None:
+    def remove(self, client: Client) -> None:
         """Remove a client."""
         group = self._clients.get(client.interest)
         if group is not None:

@@ -23,7 +23,7 @@ class Lobby:
         self._places: dict[asyncio.Timeout, None] = {}  # oldest first
 
     @contextlib.asynccontextmanager
-    async def place(self, *, timeout_s: float) -> AsyncIterator[None]:
+    async def wait_in(self, *, timeout_s: float) -> AsyncIterator[None]:
         """
         Hold a place for the duration of a block.
 

@@ -69,11 +69,11 @@ class Conversation:
         except (WebSocketDisconnect, OSError):
             pass
         finally:
-            self._hub.leave(self._client)
+            self._hub.remove(self._client)
 
     async def _close(self, closing: CloseSocket) -> None:
         # Leave the hub first: a slow close must not collect values.
-        self._hub.leave(self._client)
+        self._hub.remove(self._client)
         log.info("push of %s: a client is let go: %s", self._feed, closing.reason)
         await close(self._socket, closing, within_s=self._limits.close_s)
 

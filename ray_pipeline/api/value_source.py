@@ -30,7 +30,7 @@ class ValueSource:
         await self.redis.close()
         await self.postgres.close()
 
-    async def one(self, spec: Feed, symbol: str) -> tuple[str | None, str]:
+    async def value_of(self, spec: Feed, symbol: str) -> tuple[str | None, str]:
         """
         Return a symbol's latest value, None if it has none, and the store that was read.
 
@@ -39,7 +39,7 @@ class ValueSource:
         """
         outage: CacheUnavailable | None = None
         try:
-            if (value := await self.redis.one(spec, symbol)) is not None:
+            if (value := await self.redis.value_of(spec, symbol)) is not None:
                 return value, "redis"
         except CacheUnavailable as error:
             outage = error

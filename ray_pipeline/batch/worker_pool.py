@@ -32,7 +32,7 @@ async def collect_concurrently(
     results: asyncio.Queue[Collected | None] = asyncio.Queue(BATCH_RESULTS)
     deferrals: list[Deferred] = []
 
-    async def work() -> None:
+    async def run_worker() -> None:
         for request in remaining:
             try:
                 async with contextlib.aclosing(pages(request)) as item_results:
@@ -47,7 +47,7 @@ async def collect_concurrently(
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(CONCURRENCY, len(requests))):
-                    group.create_task(work())
+                    group.create_task(run_worker())
         finally:
             await results.put(None)  # marks the end, also after a failure
 

@@ -31,7 +31,7 @@ from ray_pipeline.kubernetes.deploy.installation import (
 )
 from ray_pipeline.kubernetes.deploy.installation import deploy as roll_out
 from ray_pipeline.kubernetes.deploy.kube import Kube, connect
-from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, leave_out, read
+from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, read, without_components
 from ray_pipeline.kubernetes.deploy.needs import home_of
 from ray_pipeline.kubernetes.deploy.objects import Json
 from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
@@ -275,7 +275,7 @@ def sizing(
 def _objects(
     overlay: str, namespace: str | None, without: Sequence[str] | None = None
 ) -> list[Json]:
-    return leave_out(read(overlay, build, roots=ROOTS, namespace=namespace), without or ())
+    return without_components(read(overlay, build, roots=ROOTS, namespace=namespace), without or ())
 
 
 def _apply_command(overlay: str, without: Sequence[str] | None) -> str:

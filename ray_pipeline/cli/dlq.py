@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ray_pipeline.cli.common import AsJson, Feed, check_feed, command, print_json, show
-from ray_pipeline.cli.tables import render_letters
+from ray_pipeline.cli.tables import render_dead_letters
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.settings import load
 from ray_pipeline.storage.dead_letter_store import (
@@ -19,7 +19,7 @@ from ray_pipeline.storage.dead_letter_store import (
     unknown,
 )
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.payloads import letters_of_jobs, reread
+from ray_pipeline.storage.postgres.payloads import dead_letters_of_jobs, reread
 
 dlq_app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +59,7 @@ async def list_(
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
-        show(render_letters(rows))
+        show(render_dead_letters(rows))
     return 0
 
 
@@ -111,7 +111,7 @@ async def replay(
         raise PipelineError("--with takes one dead letter", fix="name exactly one ID")
     content = None if payload is None else _read(payload)
     async with session(settings.postgres_dsn(), name="dlq") as connection:
-        of_jobs = await letters_of_jobs(connection, chosen)
+        of_jobs = await dead_letters_of_jobs(connection, chosen)
     if of_jobs and content is not None:
         raise PipelineError(
             "--with is for records of a feed", fix="repair the job, then replay without it"

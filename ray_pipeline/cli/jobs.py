@@ -359,7 +359,7 @@ async def _limiter() -> AsyncIterator[Limiter | None]:
     try:
         yield limiter
     finally:
-        await asyncio.to_thread(remote_limiter.leave)
+        await asyncio.to_thread(remote_limiter.disconnect)
 
 
 def _summary(name: str, outcome: Outcome) -> str:

@@ -72,7 +72,7 @@ def escape(text: str) -> str:
     """
     if text.isprintable() and "\\" not in text:
         return text
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise BadRecord("text that Postgres cannot store", reason=Reason.BAD_TEXT)
     return text.translate(_ESCAPES)
 

@@ -104,7 +104,7 @@ SPEC = JobSpec(
             key=("symbol", "report_date"),
             touched="fetched_at",
             fill=FILL,
-            own="source",
+            writer="source",
         ),
     ),
     schedule=Cron("0 5 * * *", NEW_YORK),

@@ -99,32 +99,32 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     {"timeseries": {"result": [{"meta": {"type": ["quarterlyTotalAssets"]}, "quarterlyTotalAssets":
      [{"asOfDate": "2024-09-30", "reportedValue": {"raw": 364980000000}}]}]}}
     """
-    figures: dict[date, dict[str, Decimal]] = defaultdict(dict)
+    amounts: dict[date, dict[str, Decimal]] = defaultdict(dict)
     for series in body["timeseries"]["result"]:
         kind = required(at(series, "meta", "type", 0))
         name = kind.removeprefix(request.facts["period"])
         for point in series.get(kind) or ():
             try:
-                _add(figures, name, point)
+                _add(amounts, name, point)
             except UNREADABLE as bad:
                 yield Unparsed({kind: point}, type(bad).__name__, str(bad))
-    for quarter in sorted(figures):
+    for quarter in sorted(amounts):
         for statement in STATEMENTS:
             row: object = read_row(
-                statement, figures[quarter], symbol=request.item, fiscal_date_ending=quarter
+                statement, amounts[quarter], symbol=request.item, fiscal_date_ending=quarter
             )
             if any(getattr(row, name) is not None for name in declared_columns(statement)):
                 yield row
 
 
-def _add(figures: dict[date, dict[str, Decimal]], name: str, point: Json) -> None:
+def _add(amounts: dict[date, dict[str, Decimal]], name: str, point: Json) -> None:
     if point is None:
         return  # Yahoo sends null for a quarter without a value
     quarter, value = day(point["asOfDate"]), figure(point["reportedValue"])
     if quarter is None:
         raise ValueError("no date")
     if value is not None:
-        figures[quarter][name] = value
+        amounts[quarter][name] = value
 
 
 def _table(name: str, row: type) -> Table:

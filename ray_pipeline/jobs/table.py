@@ -42,7 +42,7 @@ class Table:
             column. An unchanged row that is written again keeps its time.
         fill: Columns whose stored value a later NULL does not replace.
         replace: Whether a row of a stored key is updated. False: the stored row stays.
-        own: A column that names the source of a row. A row of another source is not updated.
+        writer: A column that names the source of a row. A row of another source is not updated.
         ranges: The expected bounds of columns.
         event: The column with the time of the event that a row describes. It is set for tables
             that grow steadily: if the newest event is much older than usual, a finding says so.
@@ -57,7 +57,7 @@ class Table:
     touched: str | None = None
     fill: tuple[str, ...] = ()
     replace: bool = True
-    own: str | None = None
+    writer: str | None = None
     ranges: tuple[Range, ...] = ()
     event: str | None = None
     fresh: timedelta | None = None

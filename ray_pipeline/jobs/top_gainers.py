@@ -13,7 +13,7 @@ from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 CATEGORIES = ("top_gainers", "top_losers", "most_actively_traded")
-FIGURES = {"price", "change_amount", "change_percentage", "volume"}
+NUMBERS = {"price", "change_amount", "change_percentage", "volume"}
 
 
 @table_row
@@ -53,7 +53,7 @@ def _reader(given: dict[str, object]) -> Callable[[Json], TopGainer]:
 
 
 def _row(stock: Json, given: dict[str, object]) -> TopGainer:
-    if missing := FIGURES - stock.keys():
+    if missing := NUMBERS - stock.keys():
         raise KeyError(min(missing))
     return read_row(TopGainer, stock, **given)
 

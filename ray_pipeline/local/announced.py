@@ -61,16 +61,16 @@ class KeysInUse:
 
     def counts(self) -> dict[str, int]:
         """Return how many keys each provider has."""
-        return {name: len(some) for name, some in self.by_provider.items()}
+        return {name: len(keys) for name, keys in self.by_provider.items()}
 
 
 @contextlib.contextmanager
-def announcing(home: Path, said: Announced) -> Iterator[None]:
+def announcing(home: Path, announcement: Announced) -> Iterator[None]:
     """Say it for the length of a block, as this process."""
     me = identify(os.getpid())
     assert me is not None, "this process lives"
     path, fresh = home / FILE, home / f"{FILE}.new"
-    entry = asdict(said) | {"pid": me.pid, "started_s": me.started_s}
+    entry = asdict(announcement) | {"pid": me.pid, "started_s": me.started_s}
     fresh.write_text(json.dumps(entry, indent=2) + "\n")
     fresh.replace(path)
     try:
@@ -82,11 +82,11 @@ def announcing(home: Path, said: Announced) -> Iterator[None]:
 def announced(home: Path) -> Announced | None:
     """Return what the pipeline of a home says; None where none runs, or its file is not ours."""
     try:
-        found = Announced(**json.loads((home / FILE).read_text()))
-        alive = is_alive(ProcessId(found.pid, found.started_s))
+        announcement = Announced(**json.loads((home / FILE).read_text()))
+        alive = is_alive(ProcessId(announcement.pid, announcement.started_s))
     except (OSError, ValueError, TypeError):
         return None
-    return found if alive else None
+    return announcement if alive else None
 
 
 def keys_in_use(settings: Settings) -> KeysInUse:
@@ -99,7 +99,7 @@ def keys_in_use(settings: Settings) -> KeysInUse:
     Raises:
         ConfigurationError: If the settings name no Postgres.
     """
-    here = announced(settings.home_dir())
-    if here is not None and here.postgres == fingerprint(settings.postgres_dsn()):
-        return KeysInUse(here.keys, here.stream_keys, here.speed)
+    running = announced(settings.home_dir())
+    if running is not None and running.postgres == fingerprint(settings.postgres_dsn()):
+        return KeysInUse(running.keys, running.stream_keys, running.speed)
     return KeysInUse(settings.key_fingerprints(), settings.stream_key_counts(), settings.jobs.speed)

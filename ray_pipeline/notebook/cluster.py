@@ -24,7 +24,7 @@ class RayCluster:
         self._address = address
         self._namespace = namespace
         self._environment = environment
-        self._leave: Callable[[], None] | None = None
+        self._disconnect: Callable[[], None] | None = None
 
     def actors(self, kind: str) -> Actors:
         """
@@ -42,8 +42,10 @@ class RayCluster:
                 fix='connect(..., ray_address="host:6379"), or set RAY_ADDRESS; on this machine '
                 "`ray-pipeline up` and `demo` write it into PIPELINE_HOME",
             )
-        leave = live.join(self._address, namespace=self._namespace, environment=self._environment)
-        self._leave = leave or self._leave
+        disconnect = live.join(
+            self._address, namespace=self._namespace, environment=self._environment
+        )
+        self._disconnect = disconnect or self._disconnect
         names = labels(live.names(kind, namespace=self._namespace))
         # An actor may die between the list and this call: it is left out.
         handles = {
@@ -53,8 +55,8 @@ class RayCluster:
         }
         return Actors(self._background, handles, kind=kind)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Leave the cluster, if this object joined it."""
-        if self._leave is not None:
-            self._leave()
-            self._leave = None
+        if self._disconnect is not None:
+            self._disconnect()
+            self._disconnect = None

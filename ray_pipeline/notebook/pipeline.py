@@ -70,7 +70,7 @@ class Pipeline:
     def close(self) -> None:
         """Close every connection; frames that were returned stay valid."""
         self._background.run(self._source.close())
-        self._cluster.leave()
+        self._cluster.disconnect()
         self._background.close()
 
     @property

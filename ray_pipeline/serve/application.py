@@ -60,7 +60,7 @@ class SupervisorRunner:
             await asyncio.sleep(RETRY_S)
 
     async def _prepare(self) -> None:
-        # It does not migrate: during an upgrade an older release may still write.
+        # It does not migrate: during an upgrade the older version may still write.
         async with session(self._settings.postgres_dsn(), name=NAME) as connection:
             if names := await unapplied(connection):
                 raise MigrationError(

@@ -27,11 +27,11 @@ from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
 from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
 from ray_pipeline.stream.gaps import GapBook
-from ray_pipeline.stream.ingest import Desk, Intake
+from ray_pipeline.stream.ingest import Intake, NoticeWriter
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox import Publisher
 from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.shard_producer import Courier, Identity, Line, Parts, Producer
+from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, RunnableOutbox
 from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class _Wiring:
             random=self._random,
         )
 
-    def _outbox(self, epoch: int, gate: Callable[[], bool]) -> Courier:
+    def _outbox(self, epoch: int, gate: Callable[[], bool]) -> RunnableOutbox:
         # The records that an earlier epoch left in the spool are published first.
         if self._spool is None:
             root = self._streams.spool_dir or self._settings.home_dir() / "spool"
@@ -186,9 +186,9 @@ class _Wiring:
             clock=CLOCK,
         )
 
-    def _line(self, desk: Desk) -> Line:
+    def _line(self, notices: NoticeWriter) -> Line:
         intake = Intake(
-            desk,
+            notices,
             self._feed,
             future_tolerance_ms=int(self._streams.future_tolerance_s * 1000),
             newest_ms=self._newest_ms,
@@ -213,7 +213,7 @@ class _Wiring:
             pauses=Pauses(streams.subscribe_pause_s, streams.subscribe_rest_s, streams.liveness_s),
             liveness=Liveness(liveness_s=streams.liveness_s, hours=self._hours),
             backoff=self._backoff(),
-            gaps=GapBook(intake.desk.gap),
+            gaps=GapBook(intake.notices.gap),
             clock=CLOCK,
         )
 

@@ -93,8 +93,8 @@ for venue_simulator in venue_simulators().values():
     _add(venue_simulator)
 
 
-@simulate_app.command()
-def rest(
+@simulate_app.command("rest")
+def rest_providers(
     host: Host = "127.0.0.1",
     port: Port = 0,
     control_port: ControlPort = 0,

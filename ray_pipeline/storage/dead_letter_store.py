@@ -36,7 +36,7 @@ LIST = """
       AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
     ORDER BY id LIMIT %(limit)s
 """
-LETTERS = """
+DEAD_LETTERS = """
     SELECT id, feed, shard, key, payload, reason, detail, resolution
     FROM dead_letters
     WHERE state = 'open' AND (id = ANY(%s) OR resolution LIKE 'replaying as %%')
@@ -104,7 +104,7 @@ async def list_dead_letters(
     return await cursor.fetchall()
 
 
-async def payload_of(connection: Connection, letter_id: int) -> tuple[bytes | None, bytes]:
+async def payload_of(connection: Connection, dead_letter_id: int) -> tuple[bytes | None, bytes]:
     """
     Return the key and the payload of a dead letter.
 
@@ -112,11 +112,11 @@ async def payload_of(connection: Connection, letter_id: int) -> tuple[bytes | No
         PipelineError: If the dead letter does not exist.
     """
     cursor = await connection.execute(
-        "SELECT key, payload FROM dead_letters WHERE id = %s", (letter_id,)
+        "SELECT key, payload FROM dead_letters WHERE id = %s", (dead_letter_id,)
     )
     row = await cursor.fetchone()
     if row is None:
-        raise unknown([letter_id])
+        raise unknown([dead_letter_id])
     return row[0], row[1]
 
 
@@ -172,8 +172,11 @@ async def replay_dead_letters(
         addressed = await _reserve(connection, ids)
         if payload is not None:
             addressed = [
-                (replace(letter, payload=payload) if letter.id in ids else letter, identity)
-                for letter, identity in addressed
+                (
+                    replace(parked, payload=payload) if parked.id in ids else parked,
+                    identity,
+                )
+                for parked, identity in addressed
             ]
         await _send_all(connection, settings, addressed)
     return len(addressed)
@@ -188,39 +191,42 @@ async def _reserve(
     """Give each dead letter its identity, those of an earlier replay first; all or none."""
     async with connection.transaction():
         cursor = connection.cursor(row_factory=class_row(DeadLetter))
-        await cursor.execute(LETTERS, (list(ids),))
-        letters = await cursor.fetchall()
-        if left := sorted(set(ids) - {letter.id for letter in letters}):
+        await cursor.execute(DEAD_LETTERS, (list(ids),))
+        dead_letters = await cursor.fetchall()
+        if left := sorted(set(ids) - {parked.id for parked in dead_letters}):
             raise unknown(left)
         begun = [
-            (letter, identity) for letter in letters if (identity := reserved(letter.resolution))
+            (parked, identity)
+            for parked in dead_letters
+            if (identity := reserved(parked.resolution))
         ]
-        fresh = [letter for letter in letters if reserved(letter.resolution) is None]
+        fresh = [parked for parked in dead_letters if reserved(parked.resolution) is None]
         begun += [pair for group in _by_shard(fresh) for pair in await _number(connection, group)]
     # An older epoch that arrives after a newer one would be parked as stale.
     return sorted(begun, key=lambda pair: (pair[1].epoch, pair[1].seq))
 
 
-def _by_shard(letters: Iterable[DeadLetter]) -> list[list[DeadLetter]]:
+def _by_shard(dead_letters: Iterable[DeadLetter]) -> list[list[DeadLetter]]:
     groups: dict[tuple[str, int], list[DeadLetter]] = {}
-    for letter in letters:
-        groups.setdefault((letter.feed, replay_shard(letter.shard)), []).append(letter)
+    for parked in dead_letters:
+        groups.setdefault((parked.feed, replay_shard(parked.shard)), []).append(parked)
     return list(groups.values())
 
 
 async def _number(
-    connection: Connection, letters: Sequence[DeadLetter]
+    connection: Connection, dead_letters: Sequence[DeadLetter]
 ) -> list[tuple[DeadLetter, RecordIdentity]]:
     """Give dead letters of one feed and shard a new epoch, and numbers from 1 in it."""
-    name, shard = letters[0].feed, replay_shard(letters[0].shard)
+    name, shard = dead_letters[0].feed, replay_shard(dead_letters[0].shard)
     cursor = await connection.execute(NEXT_EPOCH, (f"producer/{name}/{shard}",))
     (epoch,) = await cursor.fetchone() or (0,)
     await connection.execute(ANNOUNCE, (name, shard, epoch))
     addressed = [
-        (letter, RecordIdentity(shard, epoch, seq)) for seq, letter in enumerate(letters, start=1)
+        (parked, RecordIdentity(shard, epoch, seq))
+        for seq, parked in enumerate(dead_letters, start=1)
     ]
-    for letter, identity in addressed:
-        await connection.execute(RESERVE, (reservation(identity), letter.id))
+    for parked, identity in addressed:
+        await connection.execute(RESERVE, (reservation(identity), parked.id))
     return addressed
 
 
@@ -243,14 +249,14 @@ async def _send(
     producer: AIOKafkaProducer, settings: Settings, counts: dict[str, int], chunk: Addressed
 ) -> None:
     acknowledgements = []
-    for letter, identity in chunk:
-        spec = feed_named(letter.feed)
+    for parked, identity in chunk:
+        spec = feed_named(parked.feed)
         topic = topic_name(settings, spec)
         acknowledgements.append(
             await producer.send(
                 topic,
-                value=readdress(letter, identity, spec.layout.kind),
-                key=letter.key,
+                value=readdress(parked, identity, spec.layout.kind),
+                key=parked.key,
                 partition=partition_of(identity.shard, _partitions(topic, counts)),
             )
         )
@@ -260,9 +266,9 @@ async def _send(
 
 async def _mark(connection: Connection, chunk: Addressed) -> None:
     async with connection.transaction():
-        await connection.execute(RESOLVE, ([letter.id for letter, _ in chunk],))
-        for letter, identity in chunk:
-            values = (identity.seq, letter.feed, identity.shard, identity.epoch)
+        await connection.execute(RESOLVE, ([parked.id for parked, _ in chunk],))
+        for parked, identity in chunk:
+            values = (identity.seq, parked.feed, identity.shard, identity.epoch)
             await connection.execute(PUBLISHED, values)
 
 

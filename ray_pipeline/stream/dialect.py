@@ -25,10 +25,10 @@ def next_request(
     """Return the next frame to send; None if the connection has its desired subscriptions."""
     if isinstance(subscription, PerSymbol):
         return _for_one_symbol(subscription, subscriptions)
-    if subscriptions.complete() or not subscriptions.wanted:
+    if subscriptions.complete() or not subscriptions.desired:
         return None
     return SubscriptionRequest(
-        subscription.subscribe(new_ticket(), subscriptions.wanted),
+        subscription.subscribe(new_ticket(), subscriptions.desired),
         added=subscriptions.missing(),
         dropped=subscriptions.surplus(),
     )

@@ -44,7 +44,7 @@ class Counts:
     last_data_at: datetime | None = None
 
 
-class Desk:
+class NoticeWriter:
     """Numbers notices and puts them into the outbox."""
 
     def __init__(self, outbox: OutboxPort, origin: Origin) -> None:
@@ -122,21 +122,26 @@ class Intake:
     Puts the contents of a venue's frames and REST answers into the outbox.
 
     Attributes:
-        desk: Where notices go.
+        notices: Where notices go.
         newest_ms: Event time of the newest record of each symbol that was put. A REST answer
             repeats the values that have not changed. The intake updates the mapping of its caller,
             so that the intake of the next epoch does not put them again.
     """
 
     def __init__(
-        self, desk: Desk, feed: Feed, *, future_tolerance_ms: int, newest_ms: dict[str, int]
+        self,
+        notices: NoticeWriter,
+        feed: Feed,
+        *,
+        future_tolerance_ms: int,
+        newest_ms: dict[str, int],
     ) -> None:
-        origin = desk.origin
-        self.desk = desk
+        origin = notices.origin
+        self.notices = notices
         self.newest_ms = newest_ms
         protocol = feed.protocol
-        self._outbox = desk.outbox
-        self._counts = desk.counts
+        self._outbox = notices.outbox
+        self._counts = notices.counts
         self._one_record_per_frame = protocol.one_record_per_frame
         # Plain attributes: one lookup per record instead of two or three.
         self._parse = protocol.parse
@@ -148,7 +153,7 @@ class Intake:
         self._arrival = Arrival(
             shard=origin.shard,
             producer=origin.name,
-            epoch=desk.outbox.epoch,
+            epoch=notices.outbox.epoch,
             received_at=EPOCH,
         )
 
@@ -201,7 +206,9 @@ class Intake:
         self._arrival.latest_ms = received_ms + self._future_tolerance_ms
 
     def _refuse(self, refusal: RefusedPart, received_at: datetime) -> None:
-        self.desk.reject(refusal.reason, refusal.detail, refusal.payload, received_at=received_at)
+        self.notices.reject(
+            refusal.reason, refusal.detail, refusal.payload, received_at=received_at
+        )
 
     def _put(
         self, event: object, received_at: datetime, frame: bytes | None, only_new: bool = False
@@ -213,7 +220,7 @@ class Intake:
             record = self._record(event, self._arrival, outbox.next_seq())
         except BadRecord as error:
             payload = frame or msgspec.json.encode(event)
-            self.desk.reject(error.reason, str(error), payload, received_at=received_at)
+            self.notices.reject(error.reason, str(error), payload, received_at=received_at)
             return None
         symbol = self._symbol_of(record)
         if self._polls and not self._advance(symbol, self._event_ms_of(record)) and only_new:

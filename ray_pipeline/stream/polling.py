@@ -45,11 +45,11 @@ class Poller:
 
     async def _round(self) -> bool:
         """Request all symbols once; return whether every answer arrived."""
-        symbols = self.collector.subscriptions.wanted
+        symbols = self.collector.subscriptions.desired
         try:
             async for events in self.source.records(symbols):
                 self.intake.take_answer(events, self.clock.now())
         except (FeedUnavailable, FeedRefused) as error:
-            log.warning("%s: %s", self.intake.desk.origin.name, error)
+            log.warning("%s: %s", self.intake.notices.origin.name, error)
             return False
         return bool(symbols)

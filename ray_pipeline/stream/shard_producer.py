@@ -16,7 +16,7 @@ from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
-from ray_pipeline.stream.ingest import Desk, Origin
+from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
 from ray_pipeline.stream.venue_connection import Clock, Collector
@@ -31,7 +31,7 @@ Symbols = Mapping[str, str | None]
 """Symbols in order, each with its category if the feed has categories."""
 
 
-class Courier(OutboxPort, Protocol):
+class RunnableOutbox(OutboxPort, Protocol):
     """An outbox with a task that publishes; see `stream.outbox.Publisher`."""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,8 +87,8 @@ class Parts:
     ownership: Ownership
     beats: BeatStore
     symbols: SymbolUpdates
-    outbox: Callable[[int, Callable[[], bool]], Courier]
-    line: Callable[[Desk], Line] | None
+    outbox: Callable[[int, Callable[[], bool]], RunnableOutbox]
+    line: Callable[[NoticeWriter], Line] | None
     clock: Clock
     backoff: Backoff
     drain_s: float
@@ -107,11 +107,11 @@ class Producer:
         self._drain_s = parts.drain_s
         self._running: asyncio.Task[None] | None = None
         self._paused = False
-        self._wanted: Symbols | None = None
+        self._desired: Symbols | None = None
         self._forced: Symbols | None = None
         self._epoch = 0
-        self._outbox: Courier | None = None
-        self._desk: Desk | None = None
+        self._outbox: RunnableOutbox | None = None
+        self._notices: NoticeWriter | None = None
         self._line: Line | None = None
         self._state = "waiting"
         self._cause = ""
@@ -163,7 +163,7 @@ class Producer:
 
     def status(self) -> dict[str, object]:
         """Return the values of a heartbeat, and counts of this process."""
-        counts = self._desk.counts if self._desk else None
+        counts = self._notices.counts if self._notices else None
         return asdict(self._beat()) | {
             "pending": self._outbox.status().pending if self._outbox else 0,
             "rejects": counts.rejects if counts else 0,
@@ -192,7 +192,7 @@ class Producer:
 
     async def _use(self, epoch: int) -> None:
         """Work under a lease. The lease is renewed until the outbox is drained."""
-        self._epoch, self._outbox, self._desk, self._line = epoch, None, None, None
+        self._epoch, self._outbox, self._notices, self._line = epoch, None, None, None
         stopped = False
         try:
             task = self._idle() if self._parts.line is None else self._work(self._parts.line)
@@ -205,7 +205,7 @@ class Producer:
         self._set("no_key", self._parts.missing)
         await first_of(self._stop_sign(), self._wanted_sign())
 
-    async def _work(self, make_line: Callable[[Desk], Line]) -> None:
+    async def _work(self, make_line: Callable[[NoticeWriter], Line]) -> None:
         """Collect until the end, then drain the outbox. If cancelled, keep the spool."""
         outbox = self._parts.outbox(self._epoch, self._parts.ownership.valid)
         halt = asyncio.Event()
@@ -227,11 +227,13 @@ class Producer:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    async def _collect(self, outbox: Courier, make_line: Callable[[Desk], Line]) -> None:
+    async def _collect(
+        self, outbox: RunnableOutbox, make_line: Callable[[NoticeWriter], Line]
+    ) -> None:
         safe_at = await self._last_safe_at()
         self._outbox = outbox
-        self._desk = Desk(outbox, self._origin())
-        self._line = line = make_line(self._desk)
+        self._notices = NoticeWriter(outbox, self._origin())
+        self._line = line = make_line(self._notices)
         if safe_at is not None:
             line.collector.gaps.open("producer_down", "no producer was running", from_at=safe_at)
         if self._paused:
@@ -259,11 +261,11 @@ class Producer:
 
     async def _follow_symbols(self) -> None:
         async for symbols in self._parts.symbols.updates():
-            self._wanted = symbols
+            self._desired = symbols
             self._want()
 
     def _want(self) -> None:
-        symbols = self._forced or self._wanted
+        symbols = self._forced or self._desired
         if self._line is not None and symbols is not None:
             self._line.collector.want(symbols)
 
@@ -280,7 +282,7 @@ class Producer:
             log.warning("%s: the last heartbeat is missing: %s", self._identity.name, error)
 
     def _beat(self) -> Beat:
-        line, desk = self._line, self._desk
+        line, notices = self._line, self._notices
         outbox = self._outbox.status() if self._outbox else EMPTY
         collector = line.collector if line else None
         state, cause = self._situation(collector, outbox)
@@ -294,11 +296,11 @@ class Producer:
             connected=collector.connected if collector else False,
             state=state,
             cause=cause,
-            wanted=len(collector.subscriptions.wanted) if collector else 0,
+            wanted=len(collector.subscriptions.desired) if collector else 0,
             confirmed=collector.subscriptions.confirmed if collector else 0,
-            received=desk.counts.records if desk else 0,
+            received=notices.counts.records if notices else 0,
             reconnects=max(collector.connections - 1, 0) if collector else 0,
-            last_data_at=desk.counts.last_data_at if desk else None,
+            last_data_at=notices.counts.last_data_at if notices else None,
             safe_at=_earlier(outbox.safe_at, collector.gaps.since() if collector else None),
         )
 
@@ -310,8 +312,8 @@ class Producer:
         return collector.state, collector.cause or ownership_cause or outbox.cause
 
 
-async def _ignore(work: Awaitable[object]) -> None:
-    await work
+async def _ignore(awaitable: Awaitable[object]) -> None:
+    await awaitable
 
 
 def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:

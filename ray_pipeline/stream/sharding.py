@@ -32,16 +32,16 @@ def assign(
     A symbol keeps its shard, a removed symbol frees its place, and a new symbol goes to the shard
     with the most room, to the lowest number if there are several. Earlier symbols come first.
     """
-    wanted = dict.fromkeys(symbols)
+    distinct_symbols = dict.fromkeys(symbols)
     placed: dict[str, int] = {}
     taken: Counter[int] = Counter()
-    for symbol in wanted:
+    for symbol in distinct_symbols:
         shard = existing.get(symbol, 0)
         if 1 <= shard <= shards and taken[shard] < capacity:
             placed[symbol] = shard
             taken[shard] += 1
     uncovered = []
-    for symbol in wanted:
+    for symbol in distinct_symbols:
         if symbol in placed:
             continue
         roomiest = min(range(1, shards + 1), key=lambda number: (taken[number], number))
@@ -51,5 +51,6 @@ def assign(
         placed[symbol] = roomiest
         taken[roomiest] += 1
     return Assignment(
-        {symbol: placed[symbol] for symbol in wanted if symbol in placed}, tuple(uncovered)
+        {symbol: placed[symbol] for symbol in distinct_symbols if symbol in placed},
+        tuple(uncovered),
     )

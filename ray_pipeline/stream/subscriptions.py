@@ -11,24 +11,24 @@ class Subscriptions:
     """
 
     def __init__(self) -> None:
-        self._wanted: dict[str, None] = {}  # a set that keeps its order
+        self._desired: dict[str, None] = {}  # a set that keeps its order
         self._asked: set[str] = set()
         self._confirmed: set[str] = set()
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def desired(self) -> tuple[str, ...]:
         """The symbols to be subscribed to, in order."""
-        return tuple(self._wanted)
+        return tuple(self._desired)
 
     @property
     def confirmed(self) -> int:
-        """The number of wanted symbols with data on this connection."""
+        """The number of desired symbols with data on this connection."""
         return len(self._confirmed)
 
     def want(self, symbols: Iterable[str]) -> None:
         """Replace the desired symbols. Symbols that remain keep their state."""
-        self._wanted = dict.fromkeys(symbols)
-        self._confirmed &= self._wanted.keys()
+        self._desired = dict.fromkeys(symbols)
+        self._confirmed &= self._desired.keys()
 
     def connected(self) -> None:
         """Reset the state: a new connection has no subscriptions."""
@@ -37,15 +37,15 @@ class Subscriptions:
 
     def missing(self) -> list[str]:
         """Return the symbols to subscribe to, in the desired order."""
-        return [symbol for symbol in self._wanted if symbol not in self._asked]
+        return [symbol for symbol in self._desired if symbol not in self._asked]
 
     def surplus(self) -> list[str]:
         """Return the symbols to unsubscribe from, sorted."""
-        return sorted(self._asked - self._wanted.keys())
+        return sorted(self._asked - self._desired.keys())
 
     def complete(self) -> bool:
         """Return whether the requested symbols are exactly the desired ones."""
-        return self._asked == self._wanted.keys()
+        return self._asked == self._desired.keys()
 
     def asked(self, *, added: Iterable[str] = (), dropped: Iterable[str] = ()) -> None:
         """Note the symbols of a request that was sent."""
@@ -60,8 +60,8 @@ class Subscriptions:
         self._confirmed.discard(symbol)
 
     def heard(self, symbol: str) -> bool:
-        """Note data of a symbol; return False if it is not wanted."""
-        if symbol in self._wanted:
+        """Note data of a symbol; return False if it is not desired."""
+        if symbol in self._desired:
             self._confirmed.add(symbol)
             return True
         return False

@@ -119,7 +119,7 @@ class Collector:
         clock: Clock,
     ) -> None:
         self._intake = intake
-        self._desk = intake.desk
+        self._notices = intake.notices
         self._subscription = subscription
         self._new_ticket = new_ticket
         self._connect = connect
@@ -153,7 +153,7 @@ class Collector:
 
     def want(self, symbols: Mapping[str, str | None]) -> None:
         """Replace the symbols and their categories. Only the difference is sent to the venue."""
-        removed = set(self._subscriptions.wanted) - symbols.keys()
+        removed = set(self._subscriptions.desired) - symbols.keys()
         self._subscriptions.want(symbols)
         self._intake.describe(symbols)
         self._liveness.watch(symbols, now_s=self._clock.monotonic_s())
@@ -162,9 +162,9 @@ class Collector:
         self._changed.set()
 
     def resubscribe(self, symbols: Iterable[str] | None) -> list[str]:
-        """Subscribe again to these or to all symbols; return the symbols that are wanted."""
-        wanted = self._subscriptions.wanted
-        chosen = wanted if symbols is None else [symbol for symbol in symbols if symbol in wanted]
+        """Subscribe again to these or to all symbols; return the desired symbols among them."""
+        desired = self._subscriptions.desired
+        chosen = desired if symbols is None else [symbol for symbol in symbols if symbol in desired]
         for symbol in chosen:
             self._subscriptions.ask_again(symbol)
         self._changed.set()
@@ -196,7 +196,7 @@ class Collector:
             self._set("paused", "paused by request")
             self.gaps.open("paused", "paused by request", from_at=self._clock.now())
             await self._running.wait()
-        while not self._subscriptions.wanted:
+        while not self._subscriptions.desired:
             self._set("no_symbols", "there are no symbols to collect")
             self._changed.clear()
             await self._changed.wait()
@@ -242,10 +242,10 @@ class Collector:
     def _fail(self, kind: str, cause: str, *, from_at: datetime | None = None) -> None:
         self._set("disconnected", cause)
         self.gaps.open(kind, cause, from_at=from_at or self._last_frame_at or self._clock.now())
-        log.warning("%s: %s", self._desk.origin.name, cause)
+        log.warning("%s: %s", self._notices.origin.name, cause)
 
     async def _read(self, socket: Socket) -> None:
-        counts = self._desk.counts
+        counts = self._notices.counts
         rested_at = counts.records + counts.rejects
         while True:
             frame = await socket.receive()
@@ -262,7 +262,7 @@ class Collector:
             self._liveness.heard(taken.symbols, now_s=self._clock.monotonic_s())
             for symbol in taken.symbols:
                 if not self._subscriptions.heard(symbol):
-                    self._desk.counts.unsubscribed += 1
+                    self._notices.counts.unsubscribed += 1
                 if self.gaps.symbols:
                     self.gaps.close_symbol(symbol, to_at=received_at)
         elif taken.complaint:
@@ -286,8 +286,10 @@ class Collector:
             return
         self._complaints.add(complaint)
         self.cause = f"the provider says: {complaint}"
-        log.warning("%s: %s", self._desk.origin.name, self.cause)
-        self._desk.gap("refused", self.cause, symbols=None, from_at=received_at, to_at=received_at)
+        log.warning("%s: %s", self._notices.origin.name, self.cause)
+        self._notices.gap(
+            "refused", self.cause, symbols=None, from_at=received_at, to_at=received_at
+        )
 
     async def _subscribe(self, socket: Socket) -> None:
         """Send requests until the subscriptions are as desired, then wait for a change."""

@@ -47,11 +47,17 @@ def _starter(tmp_path_factory):
 @pytest.fixture
 def provider():
     """Simulators that allow one connection per key, and the settings that point at them."""
-    with simulator("finnhub") as finnhub, simulator("bithumb") as bithumb:
+    with (
+        simulator("finnhub") as finnhub,
+        simulator("bithumb") as bithumb,
+        simulator("upbit") as upbit,
+    ):
         yield {
             "PIPELINE_FINNHUB__WS_URL": finnhub["url"],
             "PIPELINE_BITHUMB__WS_URL": bithumb["ws_url"],
             "PIPELINE_BITHUMB__REST_URL": bithumb["rest_url"],
+            "PIPELINE_UPBIT__WS_URL": upbit["ws_url"],
+            "PIPELINE_UPBIT__REST_URL": upbit["rest_url"],
         }
 
 

@@ -102,6 +102,8 @@ def test_two_homes_run_side_by_side_and_keys_decide_what_is_covered(start, tmp_p
             PIPELINE_FINNHUB__WS_URL=url,
             PIPELINE_BITHUMB__WS_URL="ws://127.0.0.1:1",
             PIPELINE_BITHUMB__REST_URL="http://127.0.0.1:1",
+            PIPELINE_UPBIT__WS_URL="ws://127.0.0.1:1",
+            PIPELINE_UPBIT__REST_URL="http://127.0.0.1:1",
             PIPELINE_STREAMS__MARKET_HOURS="always",
         )  # fmt: skip
         states = (

@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from ray_pipeline.cli import dlq, observe
+from ray_pipeline.feeds.feed_registry import FEEDS
 
 app = typer.Typer()
 for name in ("audit", "status", "gaps", "migrate", "doctor"):
@@ -118,11 +119,8 @@ def test_an_unmigrated_database_is_told_what_to_do(shell):
 
 def test_status_prints_a_page_and_json(migrated):
     assert "records/s" in migrated("status").stdout
-    assert set(json.loads(migrated("status", "--json").stdout)["feeds"]) == {
-        "sp500",
-        "bithumb",
-        "top_gainers",
-    }
+    names = {feed.name for feed in FEEDS}
+    assert set(json.loads(migrated("status", "--json").stdout)["feeds"]) == names
 
 
 def test_status_has_each_jobs_last_run_and_what_every_key_has_left(migrated, postgres_dsn):

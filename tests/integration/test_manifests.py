@@ -12,7 +12,7 @@ import yaml
 
 from ray_pipeline.cli.deploy import ROOTS
 from ray_pipeline.errors import ConfigurationError
-from ray_pipeline.kubernetes.deploy.manifest_source import leave_out, read
+from ray_pipeline.kubernetes.deploy.manifest_source import read, without_components
 from ray_pipeline.kubernetes.deploy.order import waves
 from ray_pipeline.kubernetes.manifests.all_rules import lint
 from ray_pipeline.kubernetes.manifests.build import build
@@ -254,7 +254,7 @@ COMPONENTS = ["operators", "kafka", "postgres", "redis", "backup", "monitoring"]
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_component_can_be_left_out_by_name(built, component):
     """All objects of its folder, and no others."""
-    left = leave_out(built["lite"], [component])
+    left = without_components(built["lite"], [component])
     gone = {(one["kind"], one["metadata"]["name"]) for one in built["lite"] if one not in left}
     documents = [
         document
@@ -271,7 +271,7 @@ def test_a_component_can_be_left_out_by_name(built, component):
 def test_without_monitoring_nothing_needs_the_prometheus_operator(built):
     """So a bare K3s serves every kind, with what the operators' charts bring."""
     for source in ("lite", "ha", "dev"):
-        left = leave_out(built[source], ["monitoring"])
+        left = without_components(built[source], ["monitoring"])
         assert not [one for one in left if "coreos" in one["apiVersion"]]
         assert lint(left) == []
 
@@ -279,7 +279,7 @@ def test_without_monitoring_nothing_needs_the_prometheus_operator(built):
 def test_a_component_that_is_not_there_is_an_error(built):
     """With the names of those that are."""
     with pytest.raises(ConfigurationError) as refused:
-        leave_out(built["lite"], ["monitor"])
+        without_components(built["lite"], ["monitor"])
     assert ", ".join(sorted(COMPONENTS)) in refused.value.fix
 
 

@@ -31,7 +31,7 @@ def read(
     return placed(objects, namespace or home_of(objects) or NAMESPACE)
 
 
-def leave_out(objects: Sequence[Json], components: Sequence[str]) -> list[Json]:
+def without_components(objects: Sequence[Json], components: Sequence[str]) -> list[Json]:
     """
     Return the objects without those of the components.
 

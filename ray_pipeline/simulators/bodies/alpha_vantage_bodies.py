@@ -171,7 +171,7 @@ def _news(query: Mapping[str, str], random: Random) -> Body:
 
 
 def _gainers(_query: Mapping[str, str], random: Random) -> Body:
-    def some(sign: int) -> list[dict[str, str]]:
+    def movers(sign: int) -> list[dict[str, str]]:
         return [
             {
                 "ticker": symbol,
@@ -187,9 +187,9 @@ def _gainers(_query: Mapping[str, str], random: Random) -> Body:
         {
             "metadata": "Top gainers, losers, and most actively traded US tickers",
             "last_updated": f"{today()} 16:15:59 US/Eastern",
-            "top_gainers": some(1),
-            "top_losers": some(-1),
-            "most_actively_traded": some(1),
+            "top_gainers": movers(1),
+            "top_losers": movers(-1),
+            "most_actively_traded": movers(1),
         }
     )
 

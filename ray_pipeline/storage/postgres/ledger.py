@@ -21,7 +21,7 @@ from ray_pipeline.providers.quota import Window
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.storage.postgres.connection import Connection
 
-GRANT = """
+PERMIT = """
     SELECT granted_key, granted, wait_until, blocked_by
     FROM grant_calls(%s, %s, %s::jsonb, %s, %s, %s, %s)
 """
@@ -87,7 +87,7 @@ class Ledger:
         if not keys:
             return NotBefore(None, f"no key for {spec.title} is set")
         cursor = await self._connection.execute(
-            GRANT,
+            PERMIT,
             (
                 provider,
                 keys,

@@ -25,10 +25,10 @@ RESOLVE = """
 """
 
 
-async def letters_of_jobs(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+async def dead_letters_of_jobs(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     """Return which dead letters come from batch jobs, each with the number of its payload."""
     cursor = await connection.execute(OF_JOBS, (list(ids),))
-    return {letter: payload async for letter, _, payload in cursor}
+    return {dead_letter_id: payload async for dead_letter_id, _, payload in cursor}
 
 
 async def reread(dsn: str, payloads: Sequence[int]) -> tuple[int, int]:

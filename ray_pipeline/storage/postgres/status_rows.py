@@ -179,7 +179,7 @@ async def _rows(
 async def _assignments(connection: Connection) -> list[Assignments]:
     by_feed: dict[str, dict[int, tuple[str, ...]]] = {feed.name: {} for feed in SHARDED}
     async for name, shard, symbols in await connection.execute(ASSIGNMENTS):
-        if name in by_feed:  # a newer release may have more feeds
+        if name in by_feed:  # a newer version may have more feeds
             by_feed[name][shard] = tuple(symbols)
     assignments = []
     for feed in SHARDED:

@@ -83,8 +83,8 @@ def _upsert_statement(table: Table, stage: sql.Identifier, columns: sql.Composab
         if table.touched:
             sets.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
         condition: sql.Composable = sql.SQL("TRUE")
-        if table.own:
-            condition = sql.SQL("stored.{0} = excluded.{0}").format(sql.Identifier(table.own))
+        if table.writer:
+            condition = sql.SQL("stored.{0} = excluded.{0}").format(sql.Identifier(table.writer))
         # IS DISTINCT FROM treats NULL as a value. A row that would not change is not updated: it
         # would get a new `updated_at`, a dead tuple and a line in the write-ahead log.
         conflict = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({}) AND {}").format(

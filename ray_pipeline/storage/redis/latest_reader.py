@@ -50,7 +50,7 @@ class LatestReader:
         await self._client.aclose()
         await self._pool.disconnect()
 
-    async def one(self, spec: Feed, symbol: str) -> str | None:
+    async def value_of(self, spec: Feed, symbol: str) -> str | None:
         """
         Return a symbol's latest value, JSON; None if Redis lacks it.
 

@@ -19,7 +19,7 @@ from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.simulators.rest import RestOptions, RestSimulator
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.payloads import letters_of_jobs, reread
+from ray_pipeline.storage.postgres.payloads import dead_letters_of_jobs, reread
 from tests.support import eventually
 
 SLOT = datetime(2026, 11, 2, 6, tzinfo=UTC)
@@ -302,7 +302,7 @@ async def test_parked_rows_are_stored_when_the_table_was_mended(settings, simula
     query(postgres_dsn, "ALTER TABLE cpi DROP CONSTRAINT odd")
 
     async with session(postgres_dsn, name="test") as connection:
-        letters = await letters_of_jobs(connection, [letter for (letter,) in parked])
+        letters = await dead_letters_of_jobs(connection, [letter for (letter,) in parked])
     stored, bad = await reread(postgres_dsn, list(letters.values()))
 
     assert (stored, bad) == (len(parked), 0)

@@ -147,8 +147,8 @@ def test_the_columns_that_a_table_names_exist(schema):
     for _, table in tables():
         columns = schema.columns(table.name)
         named = {*table.key, *table.keep, *table.fill, *(limits.column for limits in table.ranges)}
-        if table.own:
-            named.add(table.own)
+        if table.writer:
+            named.add(table.writer)
         assert named <= set(table.columns), table.name
         assert {name for name in (table.touched, table.event) if name} <= set(columns), table.name
         ranged = {columns[limits.column].kind for limits in table.ranges}

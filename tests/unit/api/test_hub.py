@@ -70,7 +70,7 @@ async def test_a_client_that_left_costs_nothing():
     redis = Redis(A="1")
     hub = Hub("f", redis.read, interval_s=1.0)
     (client,) = clients(hub, "A")
-    hub.leave(client)
+    hub.remove(client)
 
     await hub.round()
 

@@ -15,7 +15,7 @@ class Visitor:
         self.stay = asyncio.create_task(self._wait(lobby, timeout_s))
 
     async def _wait(self, lobby: Lobby, timeout_s: float) -> None:
-        async with lobby.place(timeout_s=timeout_s):
+        async with lobby.wait_in(timeout_s=timeout_s):
             await self.shown.wait()
 
 

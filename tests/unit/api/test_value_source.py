@@ -21,7 +21,7 @@ class Redis:
             raise CacheUnavailable("Redis is down")
         return self.values
 
-    async def one(self, _spec, symbol):
+    async def value_of(self, _spec, symbol):
         return self._get().get(symbol)
 
     async def many(self, _spec, symbols):
@@ -64,7 +64,7 @@ def source(monkeypatch):
 )
 async def test_postgres_is_read_only_without_a_value_in_redis(source, redis, postgres, expected):
     """So that an outage of Postgres does not matter for values that Redis has."""
-    assert await source(redis, postgres).one(SPEC, "A") == expected
+    assert await source(redis, postgres).value_of(SPEC, "A") == expected
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_symbols_come_from_postgres_if_redis_has_none(source):
 async def test_two_outages_are_reported_together(source):
     """With the fix of the second."""
     for call in (
-        source(None, None).one(SPEC, "A"),
+        source(None, None).value_of(SPEC, "A"),
         source(None, None).many(SPEC, ["A"]),
         source(None, None).symbols(SPEC),
     ):

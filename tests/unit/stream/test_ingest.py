@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Reject, Ticker, Trade
-from ray_pipeline.stream.ingest import Desk, Intake, Origin
+from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 
 NOW = datetime(2026, 9, 23, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -28,8 +28,8 @@ class FakeOutbox:
 
 def intake(feed: str, **newest_ms: int) -> tuple[Intake, FakeOutbox]:
     outbox = FakeOutbox()
-    desk = Desk(outbox, Origin(3, f"{feed}-03"))
-    made = Intake(desk, feed_named(feed), future_tolerance_ms=1_000, newest_ms=newest_ms)
+    notices = NoticeWriter(outbox, Origin(3, f"{feed}-03"))
+    made = Intake(notices, feed_named(feed), future_tolerance_ms=1_000, newest_ms=newest_ms)
     return made, outbox
 
 
@@ -107,7 +107,7 @@ def test_the_next_epoch_does_not_repeat_what_this_one_put():
     feed = feed_named("bithumb")
     intakes = [
         Intake(
-            Desk(FakeOutbox(epoch), Origin(0, "bithumb-00")),
+            NoticeWriter(FakeOutbox(epoch), Origin(0, "bithumb-00")),
             feed,
             future_tolerance_ms=1_000,
             newest_ms=newest_ms,
