@@ -77,7 +77,7 @@ def make(settings: Settings, *, token: str, limits: Limits) -> Services:
 
     # Every open page polls these: the caches bound the load on Postgres.
     status = TtlCache[Status](
-        partial(pool.read, read_status, stream_keys=settings.stream_key_counts()),
+        partial(pool.read, read_status, settings, stream_keys=settings.stream_key_counts()),
         ttl_s=STATUS_TTL_S,
     )
     quotas = TtlCache[list[QuotaRow]](

@@ -79,7 +79,7 @@ async def status(*, as_json: AsJson = False) -> int:
     async with session(dsn, name="status") as connection:
         before = await read_feed_rows(connection)
         await asyncio.sleep(RATE_SAMPLE_S)
-        page = await read_status(connection, stream_keys=keys.streams)
+        page = await read_status(connection, settings, stream_keys=keys.streams)
         page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
         last = await last_runs(connection)
         quotas = await read_quotas(connection, keys.by_provider, speed=keys.speed)

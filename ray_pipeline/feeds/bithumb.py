@@ -25,7 +25,7 @@ from ray_pipeline.feeds.layout import (
     copy_text,
     json_text,
 )
-from ray_pipeline.feeds.protocol import AllSymbols, Arrival, Refusal, RestPoll, VenueProtocol
+from ray_pipeline.feeds.protocol import AllSymbols, Arrival, RefusedPart, RestPoll, VenueProtocol
 from ray_pipeline.feeds.records import Ticker, from_ms
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 
@@ -112,7 +112,7 @@ def subscribe(ticket: str, markets: Sequence[str]) -> str:
     ).decode()
 
 
-def parse_frame(frame: bytes | str) -> Sequence[RawTicker | Refusal]:
+def parse_frame(frame: bytes | str) -> Sequence[RawTicker | RefusedPart]:
     """
     Return the ticker in a WebSocket frame; nothing for a status or other harmless frame.
 
@@ -127,13 +127,13 @@ def parse_frame(frame: bytes | str) -> Sequence[RawTicker | Refusal]:
         if kind.type == "ticker":
             return (_tickers.decode(payload),)
     except UNDECODABLE as error:
-        return (Refusal(_reason(error), str(error), payload),)
+        return (RefusedPart(_reason(error), str(error), payload),)
     if kind.status is not None:
         return ()
-    return (Refusal(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", payload),)
+    return (RefusedPart(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", payload),)
 
 
-def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
+def parse_answer(body: bytes) -> Iterator[RawTicker | RefusedPart]:
     """
     Yield the tickers in an answer of `/v1/ticker`, in its order.
 
@@ -149,7 +149,7 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | Refusal]:
         try:
             yield _tickers.decode(row)
         except UNDECODABLE as error:
-            yield Refusal(_reason(error), str(error), bytes(row))
+            yield RefusedPart(_reason(error), str(error), bytes(row))
 
 
 def _reason(error: Exception) -> str:
@@ -166,7 +166,7 @@ def markets(body: bytes) -> Iterator[Row]:
     try:
         for market in _markets.decode(body):
             yield market.market, market.korean_name, market.english_name, market.market_warning
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise FeedRefused(f"Bithumb's list of markets is invalid: {error}") from error
 
 

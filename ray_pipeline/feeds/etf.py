@@ -18,6 +18,7 @@ from ray_pipeline.feeds.layout import (
     json_text,
 )
 from ray_pipeline.feeds.protocol import Arrival
+from ray_pipeline.feeds.records import FORMAT_VERSION
 from ray_pipeline.feeds.symbol_source import Fill, Row, SymbolSource
 
 SOURCE = "finnhub_etf_websocket"
@@ -25,7 +26,9 @@ CONDITIONS_LIMIT = 50  # characters; the column of the client's table
 SIMULATED = "SPY IVV VOO VTI QQQ IWM DIA GLD TLT HYG XLF XLK XLE SMH ARKK"
 
 
-class EtfTrade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class EtfTrade(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
     """One trade of an ETF. The client's table holds the trade conditions as one text."""
 
     symbol: str

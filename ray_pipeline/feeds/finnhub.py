@@ -20,7 +20,7 @@ import msgspec
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import UNDECODABLE
-from ray_pipeline.feeds.protocol import Arrival, Complaint, PerSymbol, Refusal, VenueProtocol
+from ray_pipeline.feeds.protocol import Arrival, Complaint, PerSymbol, RefusedPart, VenueProtocol
 from ray_pipeline.feeds.records import Trade
 
 PROVIDER = "finnhub"
@@ -49,7 +49,7 @@ class _LooseFrame(msgspec.Struct, frozen=True):
     data: list[msgspec.Raw] = []
 
 
-Event = Print | Refusal | Complaint
+Event = Print | RefusedPart | Complaint
 
 _frames = msgspec.json.Decoder(_Frame)
 _loose_frames = msgspec.json.Decoder(_LooseFrame)
@@ -80,18 +80,18 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     """Return the contents of a frame in its order. A part that is not a trade is a refusal."""
     try:
         message = _frames.decode(frame)
-    except UNDECODABLE:
-        return list(_salvage(frame))
+    except UNDECODABLE as error:
+        return list(_salvage(frame, error))
     if message.type == "trade":
         return message.data
     if message.type == "ping":
         return ()
     if message.type == "error":
         return [Complaint(message.msg or "no reason given")]
-    return [Refusal(Reason.UNKNOWN_TYPE, f"frame type {message.type!r}", _bytes(frame))]
+    return [RefusedPart(Reason.UNKNOWN_TYPE, f"frame type {message.type!r}", _bytes(frame))]
 
 
-def _salvage(frame: bytes | str) -> Iterator[Event]:
+def _salvage(frame: bytes | str, cause: Exception) -> Iterator[Event]:
     """
     Yield the contents of a frame that does not decode as a whole.
 
@@ -100,16 +100,19 @@ def _salvage(frame: bytes | str) -> Iterator[Event]:
     try:
         message = _loose_frames.decode(frame)
     except msgspec.ValidationError as error:
-        yield Refusal(Reason.WRONG_SHAPE, str(error), _bytes(frame))
+        yield RefusedPart(Reason.WRONG_SHAPE, str(error), _bytes(frame))
         return
     except UNDECODABLE as error:
-        yield Refusal(Reason.NOT_JSON, str(error), _bytes(frame))
+        yield RefusedPart(Reason.NOT_JSON, str(error), _bytes(frame))
+        return
+    if message.type != "trade" or not message.data:
+        yield RefusedPart(Reason.WRONG_SHAPE, str(cause), _bytes(frame))
         return
     for raw in message.data:
         try:
             yield _prints.decode(raw)
         except UNDECODABLE as error:
-            yield Refusal(Reason.WRONG_SHAPE, str(error), bytes(raw))
+            yield RefusedPart(Reason.WRONG_SHAPE, str(error), bytes(raw))
 
 
 def _bytes(frame: bytes | str) -> bytes:

@@ -26,6 +26,15 @@ class KeyPlan:
         """Return the shards of a feed, including those without a key."""
         return tuple(shard for name, shard in self.connections if name == feed)
 
+    def with_key(self, feed: str) -> int:
+        """Return how many connections of a feed have a key."""
+        return sum(name == feed for name, _ in self.connections[: self.keys])
+
+    def number(self, feed: str, shard: int) -> int | None:
+        """Return which key, from 1, a connection needs; None if it is not in the plan."""
+        connection = (feed, shard)
+        return self.connections.index(connection) + 1 if connection in self.connections else None
+
     def position(self, feed: str, shard: int) -> int | None:
         """
         Return the position of a connection's key in the list of keys; None if no key is left.
@@ -33,13 +42,13 @@ class KeyPlan:
         Raises:
             PipelineError: If the plan does not contain the connection.
         """
-        if (feed, shard) not in self.connections:
+        number = self.number(feed, shard)
+        if number is None:
             raise PipelineError(
                 f"{feed} has no shard {shard}",
                 fix=f"its shards are {', '.join(map(str, self.shards(feed)))}",
             )
-        position = self.connections.index((feed, shard))
-        return position if position < self.keys else None
+        return number - 1 if number <= self.keys else None
 
 
 def plan_keys(feeds: Sequence[Feed], shards: Mapping[str, int], *, keys: int) -> KeyPlan:

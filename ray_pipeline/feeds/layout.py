@@ -15,6 +15,7 @@ from ray_pipeline.feeds.records import Record
 NULL = "\\N"
 CACHE_LIMIT = 20_000
 SCHEMA_VERSION = 1  # of the values in Redis
+MOST_DIGITS = 300  # Postgres accepts more, but no market does
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b"})
 
 T = TypeVar("T", bound=Record)
@@ -110,8 +111,19 @@ def _element(item: str) -> str:
 
 
 def copy_number(number: Decimal | int | None) -> str:
-    """Return a number in the format of COPY."""
-    return NULL if number is None else str(number)
+    """
+    Return a number in the format of COPY.
+
+    Raises:
+        BadRecord: If it is infinite, NaN or longer than any market's: JSON has no NaN, and Python
+            reads no integer of 5,000 digits, so one such value in Redis would stop a client.
+    """
+    if number is None:
+        return NULL
+    text = str(number)
+    if len(text) > MOST_DIGITS or (type(number) is Decimal and not number.is_finite()):
+        raise BadRecord("a number is out of any range", reason=Reason.BAD_NUMBER)
+    return text
 
 
 _json = msgspec.json.Encoder(decimal_format="number")

@@ -16,7 +16,7 @@ R = TypeVar("R")  # a record as the venue writes it
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedPart:
     """A part of a frame or an answer that is not a record, and the dead-letter reason."""
 
     reason: str
@@ -91,7 +91,7 @@ class RestPoll(Generic[R]):
     path: str
     parameter: str
     symbols_per_request: int
-    parse: Callable[[bytes], Iterable[R | Refusal]]
+    parse: Callable[[bytes], Iterable[R | RefusedPart]]
     pause_s: float
 
 
@@ -119,7 +119,7 @@ class VenueProtocol(Generic[R]):
     title: str
     ws_url: str
     subscription: PerSymbol | AllSymbols
-    parse: Callable[[bytes], Sequence[R | Refusal | Complaint]]
+    parse: Callable[[bytes], Sequence[R | RefusedPart | Complaint]]
     record: Callable[[R, Arrival, int], Record]
     url: Callable[[str, str], str] = lambda base, key: base  # noqa: ARG005 - the venue has no keys
     one_record_per_frame: bool = False

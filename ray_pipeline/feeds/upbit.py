@@ -23,7 +23,8 @@ from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
 from ray_pipeline.feeds.layout import SCHEMA_VERSION, Layout, copy_number, copy_text, json_text
-from ray_pipeline.feeds.protocol import AllSymbols, Arrival, Refusal, VenueProtocol
+from ray_pipeline.feeds.protocol import AllSymbols, Arrival, RefusedPart, VenueProtocol
+from ray_pipeline.feeds.records import FORMAT_VERSION
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 
 SOURCE = "upbit"
@@ -51,7 +52,9 @@ class UpbitMessage(msgspec.Struct, frozen=True, gc=False):
     stream_type: str | None = None
 
 
-class UpbitTicker(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class UpbitTicker(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
+):
     """The ticker of one market."""
 
     market: str
@@ -110,7 +113,7 @@ def subscribe(ticket: str, markets: Sequence[str]) -> str:
     ).decode()
 
 
-def parse(frame: bytes) -> Sequence[UpbitMessage | Refusal]:
+def parse(frame: bytes) -> Sequence[UpbitMessage | RefusedPart]:
     """
     Return the ticker in a frame; nothing for a status frame.
 
@@ -125,10 +128,12 @@ def parse(frame: bytes) -> Sequence[UpbitMessage | Refusal]:
             return (_tickers.decode(frame),)
     except UNDECODABLE as error:
         wrong_shape = isinstance(error, msgspec.ValidationError)
-        return (Refusal(Reason.WRONG_SHAPE if wrong_shape else Reason.NOT_JSON, str(error), frame),)
+        return (
+            RefusedPart(Reason.WRONG_SHAPE if wrong_shape else Reason.NOT_JSON, str(error), frame),
+        )
     if kind.status is not None:
         return ()
-    return (Refusal(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", frame),)
+    return (RefusedPart(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", frame),)
 
 
 def ticker(raw: UpbitMessage, arrival: Arrival, seq: int) -> UpbitTicker:
@@ -172,7 +177,7 @@ def markets(body: bytes) -> Iterator[Row]:
     """
     try:
         listed = _markets.decode(body)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise FeedRefused(f"Upbit's list of markets is invalid: {error}") from error
     for market in listed:
         if market.market.startswith(CURRENCY):

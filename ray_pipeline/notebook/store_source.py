@@ -40,6 +40,7 @@ class StoresSource:
             ConfigurationError: If a store is not configured.
         """
         self.simulated = simulated
+        self._settings = settings
         self._keys = keys
         self._postgres = Pool(settings.postgres_dsn(), size=POOL_SIZE, name="ray-pipeline notebook")
         self._redis_url = settings.redis_url()
@@ -101,7 +102,9 @@ class StoresSource:
 
     async def status(self) -> Mapping[str, Sequence[Row]]:
         """Return the tables of the status page; rates are averages since the last call."""
-        page = await self._postgres.read(read_status, stream_keys=self._keys.streams)
+        page = await self._postgres.read(
+            read_status, self._settings, stream_keys=self._keys.streams
+        )
         # The first call has no earlier sample, and so no rates.
         feeds = with_rates(self._feeds, page.feeds)
         self._feeds = page.feeds

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from ray_pipeline.feeds.key_plan import KeyPlan
+
 SILENT_AFTER_S = 15.0  # heartbeats come about once a second; this is a lease's time to live
 
 
@@ -156,7 +158,7 @@ def _rate(before: FeedRow, after: FeedRow) -> float | None:
 
 
 def uncovered(
-    assignments: Assignments, shards: Sequence[ShardRow], *, keys: int | None = None
+    assignments: Assignments, shards: Sequence[ShardRow], *, plan: KeyPlan | None = None
 ) -> Iterator[UncoveredSymbols]:
     """
     Yield the symbols of a feed that no producer collects, by reason.
@@ -164,29 +166,29 @@ def uncovered(
     Args:
         assignments: What to collect.
         shards: The feed's newest producers.
-        keys: How many API keys the feed has; None if it needs no key.
+        plan: Which connection uses which API key; None if the feed needs no key.
     """
     # By shard, because one cause affects all symbols of a shard; shards that work yield no row.
-    rows = {row.shard: row for row in shards}
+    feed, rows = assignments.feed, {row.shard: row for row in shards}
     for shard, symbols in sorted(assignments.by_shard.items()):
-        why = rows[shard].trouble if shard in rows else _never_ran(shard, keys)
+        why = rows[shard].trouble if shard in rows else _never_ran(feed, shard, plan)
         if why and symbols:
-            yield UncoveredSymbols(assignments.feed, f"shard {shard}: {why}", symbols)
+            yield UncoveredSymbols(feed, f"shard {shard}: {why}", symbols)
     if assignments.unassigned:
-        yield UncoveredSymbols(assignments.feed, _no_shard(shards, keys), assignments.unassigned)
+        yield UncoveredSymbols(feed, _no_shard(feed, shards, plan), assignments.unassigned)
 
 
-def _never_ran(shard: int, keys: int | None) -> str:
-    # Shards count from 0, and each needs a key of its own.
-    if keys is not None and shard >= keys:
-        return f"no API key: {keys} set, shard {shard} needs {shard + 1}"
+def _never_ran(feed: str, shard: int, plan: KeyPlan | None) -> str:
+    number = None if plan is None else plan.number(feed, shard)
+    if plan is not None and number is not None and number > plan.keys:
+        return f"no API key: {plan.keys} set, shard {shard} needs {number}"
     return "no producer has run yet"
 
 
-def _no_shard(shards: Sequence[ShardRow], keys: int | None) -> str:
+def _no_shard(feed: str, shards: Sequence[ShardRow], plan: KeyPlan | None) -> str:
     # A producer assigns symbols only while it collects. If none collects, its cause is the reason.
     if shards and all(row.trouble for row in shards):
         return shards[0].trouble
     return "no connection has room for them" + (
-        "" if keys is None else f": {keys} API keys are set, one per connection"
+        "" if plan is None else f": {plan.with_key(feed)} API keys are set, one per connection"
     )

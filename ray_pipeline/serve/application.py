@@ -88,7 +88,7 @@ class SupervisorRunner:
     async def _read(self) -> Status:
         keys = self._settings.stream_key_counts()
         async with session(self._settings.postgres_dsn(), name="status") as connection:
-            return await read_status(connection, stream_keys=keys)
+            return await read_status(connection, self._settings, stream_keys=keys)
 
 
 def build() -> FastAPI:

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
@@ -25,7 +25,6 @@ from ray_pipeline.storage.postgres.symbols import newest_times, symbols_of_shard
 from ray_pipeline.storage.spool import Spool, open_spool
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
-from ray_pipeline.stream.connection import Clock, Collector, Pauses
 from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
 from ray_pipeline.stream.gaps import GapBook
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
@@ -33,6 +32,7 @@ from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox import Publisher
 from ray_pipeline.stream.polling import Poller
 from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, RunnableOutbox
+from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ async def build_producer(settings: Settings, feed_name: str, shard: int) -> Prod
     return _Wiring(settings, feed, shard, hours=hours, newest_ms=newest_ms).producer()
 
 
-async def _newest_ms(settings: Settings, feed: Feed) -> Mapping[str, int]:
+async def _newest_ms(settings: Settings, feed: Feed) -> dict[str, int]:
     """Return the event times of the stored records, so that the first snapshot repeats none."""
     while feed.protocol.poll is not None:
         try:
@@ -75,7 +75,7 @@ class _Wiring:
         shard: int,
         *,
         hours: MarketHours,
-        newest_ms: Mapping[str, int],
+        newest_ms: dict[str, int],
     ) -> None:
         self._settings = settings
         self._streams = settings.streams

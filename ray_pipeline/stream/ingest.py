@@ -12,7 +12,7 @@ import msgspec
 
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.feed import Feed
-from ray_pipeline.feeds.protocol import Arrival, Complaint, Refusal
+from ray_pipeline.feeds.protocol import Arrival, Complaint, RefusedPart
 from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
 from ray_pipeline.stream.outbox_port import OutboxPort
 
@@ -124,7 +124,8 @@ class Intake:
     Attributes:
         notices: Where notices go.
         newest_ms: Event time of the newest record of each symbol that was put. A REST answer
-            repeats the values that have not changed.
+            repeats the values that have not changed. The intake updates the mapping of its caller,
+            so that the intake of the next epoch does not put them again.
     """
 
     def __init__(
@@ -133,11 +134,11 @@ class Intake:
         feed: Feed,
         *,
         future_tolerance_ms: int,
-        newest_ms: Mapping[str, int],
+        newest_ms: dict[str, int],
     ) -> None:
         origin = notices.origin
         self.notices = notices
-        self.newest_ms = dict(newest_ms)
+        self.newest_ms = newest_ms
         protocol = feed.protocol
         self._outbox = notices.outbox
         self._counts = notices.counts
@@ -175,7 +176,7 @@ class Intake:
         symbols: dict[str, None] = {}
         taken = TAKEN_NOTHING
         for event in events:
-            if type(event) is Refusal:
+            if type(event) is RefusedPart:
                 self._refuse(event, received_at)
             elif type(event) is Complaint:
                 taken = Taken(complaint=event.message)
@@ -191,7 +192,7 @@ class Intake:
         self._arrive(received_at)
         new = 0
         for event in events:
-            if isinstance(event, Refusal):
+            if isinstance(event, RefusedPart):
                 self._refuse(event, received_at)
             elif self._put(event, received_at, None, only_new=True) is not None:
                 self._counts.last_data_at = received_at
@@ -204,7 +205,7 @@ class Intake:
         self._arrival.received_ms = received_ms
         self._arrival.latest_ms = received_ms + self._future_tolerance_ms
 
-    def _refuse(self, refusal: Refusal, received_at: datetime) -> None:
+    def _refuse(self, refusal: RefusedPart, received_at: datetime) -> None:
         self.notices.reject(
             refusal.reason, refusal.detail, refusal.payload, received_at=received_at
         )

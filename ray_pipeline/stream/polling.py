@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
-from ray_pipeline.stream.connection import Clock, Collector
 from ray_pipeline.stream.ingest import Intake
+from ray_pipeline.stream.venue_connection import Clock, Collector
 
 log = logging.getLogger(__name__)
 

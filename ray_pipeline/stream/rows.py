@@ -7,12 +7,12 @@ import msgspec
 
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
+from ray_pipeline.feeds.layout import MOST_DIGITS
 from ray_pipeline.feeds.records import Gap, from_ms
 from ray_pipeline.timestamps import in_utc, nearest_of_ms
 
 OLDEST_MS = 946_684_800_000  # 2000-01-01: no venue has older data, and each month has a partition
 OLDEST = from_ms(OLDEST_MS)
-MOST_DIGITS = 300  # Postgres accepts more, but no market does
 
 
 def received_text(created_at: datetime | None, broker_ms: int) -> str:
@@ -26,12 +26,14 @@ def received_text(created_at: datetime | None, broker_ms: int) -> str:
 
 def check_number(number: Decimal, name: str) -> None:
     """
-    Refuse a number of impossible size.
+    Refuse a number of impossible size, and what is not a number.
 
     Raises:
-        BadRecord: If it is larger than 10 ** MOST_DIGITS or smaller than its inverse.
+        BadRecord: If it is larger than 10 ** MOST_DIGITS or smaller than its inverse, or if it is
+            infinite or NaN. A decoder of JSON reads the text "NaN" as a Decimal, and a NaN has no
+            order, so a bar could not be built from it.
     """
-    if number and not -MOST_DIGITS < number.adjusted() < MOST_DIGITS:
+    if not number.is_finite() or (number and not -MOST_DIGITS < number.adjusted() < MOST_DIGITS):
         raise BadRecord(f"{name} is out of any range", reason=Reason.BAD_NUMBER)
 
 

@@ -15,11 +15,11 @@ from typing import Protocol
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
-from ray_pipeline.stream.connection import Clock, Collector
 from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
+from ray_pipeline.stream.venue_connection import Clock, Collector
 from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)

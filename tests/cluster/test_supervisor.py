@@ -16,6 +16,7 @@ import yaml
 from ray.util.state import list_nodes
 from websockets.asyncio.client import connect
 
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.local.ports import reserve
 from ray_pipeline.observe.metrics import METRICS
 from tests.cluster.nodes import Cluster
@@ -156,7 +157,8 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     assert served.run("migrate").returncode == 0
     served.wait_until_ready(generation=1)
     first = served.writers()
-    assert len(first) == 7  # two shards, Bithumb, top gainers; three consumers
+    # Two shards of sp500 and one of each other feed; one consumer for each feed.
+    assert len(first) == (2 + len(FEEDS) - 1) + len(FEEDS)
 
     # The API is the same application as on a laptop.
     status, latest = served.get("/v1/feeds/bithumb/symbols", token=TOKEN)

@@ -22,7 +22,7 @@ async def read_metrics(settings: Settings) -> list[Sample]:
         DatabaseUnavailable: If Postgres cannot be reached.
     """
     async with session(settings.postgres_dsn(), name="samples") as connection:
-        page = await read_status(connection, stream_keys=settings.stream_key_counts())
+        page = await read_status(connection, settings, stream_keys=settings.stream_key_counts())
         quotas = await read_quotas(
             connection, settings.key_fingerprints(), speed=settings.jobs.speed
         )

@@ -7,6 +7,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
+from ray_pipeline.feeds.key_plan import KeyPlan
 from ray_pipeline.observe.status import (
     SILENT_AFTER_S,
     Assignments,
@@ -17,10 +18,12 @@ from ray_pipeline.observe.status import (
     Status,
     uncovered,
 )
+from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
+from ray_pipeline.stream.feed_shards import key_plan
 
 T = TypeVar("T", FeedRow, ShardRow, ConsumerRow, DeadLetterRow)
 SHARDED = tuple(feed for feed in FEEDS if feed.sharding is not None)
@@ -129,12 +132,15 @@ async def read_feed_rows(connection: Connection) -> list[FeedRow]:
     return [by_feed[spec.name] for spec in FEEDS]
 
 
-async def read_status(connection: Connection, *, stream_keys: Mapping[str, int]) -> Status:
+async def read_status(
+    connection: Connection, settings: Settings, *, stream_keys: Mapping[str, int]
+) -> Status:
     """
     Return the status page, without rates.
 
     Args:
         connection: A connection to Postgres.
+        settings: Which connections the feeds have.
         stream_keys: The number of keys of each provider that feeds use.
     """
     shards = await _rows(connection, ShardRow, SHARDS)
@@ -149,15 +155,17 @@ async def read_status(connection: Connection, *, stream_keys: Mapping[str, int])
             for row in uncovered(
                 assignments,
                 [shard for shard in shards if shard.feed == assignments.feed],
-                keys=_key_count(assignments.feed, stream_keys),
+                plan=_plan(settings, assignments.feed, stream_keys),
             )
         ),
     )
 
 
-def _key_count(feed: str, stream_keys: Mapping[str, int]) -> int | None:
+def _plan(settings: Settings, feed: str, stream_keys: Mapping[str, int]) -> KeyPlan | None:
     provider = feed_named(feed).key_provider
-    return None if provider is None else stream_keys.get(provider, 0)
+    if provider is None:
+        return None
+    return key_plan(settings, provider, keys=stream_keys.get(provider, 0))
 
 
 async def _rows(

@@ -16,7 +16,13 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, session
+from ray_pipeline.storage.postgres.connection import (
+    Connection,
+    connect,
+    disposition,
+    first_line,
+    session,
+)
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.stream.sharding import Assignment, assign
 
@@ -46,17 +52,20 @@ async def load_symbols(
 
     Raises:
         FeedUnavailable: If the table is empty and the venue cannot be reached.
-        FeedRefused: If the table is empty and the venue refuses the request.
+        FeedRefused: If the table is empty and the venue refuses the request, or its list is
+            invalid.
     """
     symbols = await read_symbols(connection, source)
     if source.if_empty is None or (symbols and not source.refresh):
         return symbols
     try:
         await _fill(connection, source.if_empty, venue_rest, log_level=_level(empty=not symbols))
-    except (FeedUnavailable, FeedRefused):
+    except (FeedUnavailable, FeedRefused) as error:
         if not symbols:
             raise
-        return symbols  # the table's symbols are still better than none
+        # The symbols of an older list are better than none.
+        log.warning("%s is not refreshed: %s", source.if_empty.table, error)
+        return symbols
     return await read_symbols(connection, source)
 
 
@@ -81,9 +90,21 @@ async def fill_for_simulation(dsn: str, source: SymbolSource) -> None:
 async def _fill(
     connection: Connection, fill: Fill, venue_rest: VenueRest | None, *, log_level: int
 ) -> None:
+    """
+    Insert the rows; raise FeedRefused, and insert none, if Postgres refuses one for its content.
+
+    A list with such a row, a NUL in a name for example, must not end a feed that has symbols.
+    """
     rows = await _rows(fill, venue_rest)
-    async with connection.cursor() as cursor:
-        await cursor.executemany(fill.insert, rows)
+    try:
+        # A savepoint: the caller's transaction continues after a refused row.
+        async with connection.transaction(), connection.cursor() as cursor:
+            await cursor.executemany(fill.insert, rows)
+    except psycopg.Error as error:
+        if disposition(error) is not Disposition.PARK:
+            raise
+        text = f"{fill.table} cannot hold the list of {fill.source}: {first_line(error)}"
+        raise FeedRefused(text) from error
     log.log(log_level, "%s was filled with %d rows from %s", fill.table, len(rows), fill.source)
 
 

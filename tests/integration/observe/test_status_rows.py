@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ray_pipeline.cli.tables import render_status, render_table
 from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.status_rows import read_feed_rows, read_status
 
@@ -69,7 +70,7 @@ async def test_a_feed_row_adds_up_the_newest_producers_only(database):
 
 
 async def test_the_page_says_which_symbols_are_not_covered_and_why(database):
-    status = await read_status(database, stream_keys={"finnhub": 2})
+    status = await read_status(database, Settings(), stream_keys={"finnhub": 2})
 
     assert [(row.why, row.symbols) for row in status.uncovered] == [
         ("shard 1: invalid key", ("MSFT",)),
@@ -78,7 +79,7 @@ async def test_the_page_says_which_symbols_are_not_covered_and_why(database):
 
 
 async def test_the_page_can_be_printed_and_written_as_json(database):
-    status = await read_status(database, stream_keys={"finnhub": 2})
+    status = await read_status(database, Settings(), stream_keys={"finnhub": 2})
 
     console = Console(record=True, width=200, file=None, quiet=False)
     with console.capture() as printed:

@@ -12,7 +12,7 @@ import pytest
 
 from ray_pipeline.errors import FeedRefused
 from ray_pipeline.feeds import bithumb
-from ray_pipeline.feeds.protocol import Arrival, Refusal
+from ray_pipeline.feeds.protocol import Arrival, RefusedPart
 from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.simulators.base import Stats
 from ray_pipeline.simulators.bithumb import MOST_CODES, BithumbOptions, BithumbSimulator
@@ -274,7 +274,7 @@ async def fault_frame(kind: str, **values: object) -> bytes:
 async def test_a_bad_frame_is_bad_in_the_way_that_was_asked_for(kind, reason):
     (refused,) = bithumb.parse_frame(await fault_frame(kind))
 
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, RefusedPart)
     assert refused.reason == reason
 
 

@@ -11,10 +11,10 @@ from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import Decoder, encode
 from ray_pipeline.feeds.etf import FEED, EtfTrade
 from ray_pipeline.feeds.feed_registry import feed_named
-from ray_pipeline.feeds.protocol import Arrival, Refusal
+from ray_pipeline.feeds.protocol import Arrival, RefusedPart
 from ray_pipeline.observe.status import Assignments, ShardRow, uncovered
 from ray_pipeline.settings import load
-from ray_pipeline.stream.feed_shards import key_of, no_key
+from ray_pipeline.stream.feed_shards import key_of, key_plan, no_key
 
 NOW = datetime(2026, 9, 23, 15, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -75,7 +75,7 @@ def test_a_record_survives_kafka_and_a_rebuild():
 def test_a_frame_that_is_not_json_is_a_refusal():
     (refusal,) = FEED.protocol.parse(b'{"data":[')
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedPart)
     assert refusal.reason == "not_json"
 
 
@@ -107,7 +107,9 @@ def test_without_a_key_the_status_says_that_it_is_not_covered_and_why():
         reconnects=0, last_data_age_s=None, heartbeat_age_s=0.5,
     )  # fmt: skip
 
-    (row,) = uncovered(Assignments("etf", {}, ("QQQ", "SPY")), [shard], keys=3)
+    (row,) = uncovered(
+        Assignments("etf", {}, ("QQQ", "SPY")), [shard], plan=key_plan(settings(3), "finnhub")
+    )
 
     assert row.symbols == ("QQQ", "SPY")
     assert row.why == (

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from ray_pipeline import feeds
-from ray_pipeline.errors import PipelineError
+from ray_pipeline.errors import BadRecord, PipelineError
 from ray_pipeline.feeds import feed_registry
+from ray_pipeline.feeds.codec import Decoder, encode
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.simulators.venue_registry import venue_simulators
 from ray_pipeline.storage.migrations import read_migrations, sql_dir
@@ -48,6 +49,16 @@ class TestEachFeed:
 
         assert set(layout.columns) <= fields
         assert {layout.symbol_column, layout.event_column} <= set(layout.columns)
+
+    def test_its_values_carry_the_version_of_the_format(self, feed):
+        """A value of a later version must become a dead letter, not a wrong row."""
+        required = [field for field in msgspec.structs.fields(feed.layout.kind) if field.required]
+        values = {field.name: "1" if field.type is str else 1 for field in required}
+        decoder = Decoder(feed.layout.kind)
+
+        assert b'"v":1' in encode(decoder.decode(msgspec.json.encode(values)))
+        with pytest.raises(BadRecord, match="format version 2"):
+            decoder.decode(msgspec.json.encode(values | {"v": 2}))
 
     def test_it_has_its_tables(self, feed):
         assert f"CREATE TABLE {feed.table} (" in SCHEMA

@@ -9,7 +9,7 @@ import pytest
 
 from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.codec import Decoder, encode
-from ray_pipeline.feeds.protocol import Arrival, Refusal
+from ray_pipeline.feeds.protocol import Arrival, RefusedPart
 from ray_pipeline.feeds.upbit import (
     FEED,
     UpbitMessage,
@@ -101,7 +101,7 @@ def test_a_record_survives_kafka_and_a_rebuild():
 def test_a_bad_frame_is_a_refusal_with_its_reason(text, reason):
     (refusal,) = parse(text)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedPart)
     assert (refusal.reason, refusal.payload) == (reason, text)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ray_pipeline.feeds.key_plan import KeyPlan
 from ray_pipeline.observe.status import (
     Assignments,
     FeedRow,
@@ -44,6 +45,14 @@ SHARD = ShardRow(
     last_data_age_s=0.5,
     heartbeat_age_s=0.4,
 )
+
+
+def plan(keys: int, *, shards: int = 2) -> KeyPlan:
+    """The connections of a feed that grew by one shard, after another feed's connection."""
+    connections = [("sp500", shard) for shard in range(1, shards + 1)]
+    return KeyPlan(keys, (*connections, ("top_gainers", 0), ("sp500", shards + 1)))
+
+
 WANTED = Assignments("sp500", {0: ("AAPL", "MSFT")})
 
 
@@ -62,7 +71,7 @@ def test_a_feed_without_an_earlier_sample_has_no_rate():
 
 
 def test_symbols_of_a_connected_shard_are_covered():
-    assert list(uncovered(WANTED, [SHARD], keys=1)) == []
+    assert list(uncovered(WANTED, [SHARD], plan=plan(1))) == []
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,7 @@ def test_symbols_of_a_connected_shard_are_covered():
     ],
 )
 def test_symbols_of_a_shard_in_trouble_are_named_with_its_cause(shard, why):
-    assert list(uncovered(WANTED, [shard], keys=1)) == [
+    assert list(uncovered(WANTED, [shard], plan=plan(1))) == [
         UncoveredSymbols("sp500", f"shard 0: {why}", ("AAPL", "MSFT"))
     ]
 
@@ -83,13 +92,20 @@ def test_symbols_of_a_shard_in_trouble_are_named_with_its_cause(shard, why):
 def test_a_shard_past_the_keys_says_that_a_key_is_missing():
     wanted = Assignments("sp500", {3: ("TSLA",)})
 
-    (row,) = uncovered(wanted, [], keys=2)
+    (row,) = uncovered(wanted, [], plan=plan(2))
 
     assert row.why == "shard 3: no API key: 2 set, shard 3 needs 4"
 
 
+def test_a_shard_with_a_key_that_has_not_run_yet_says_so():
+    """The last shard needs the last key, not another one."""
+    (row,) = uncovered(Assignments("sp500", {2: ("TSLA",)}), [], plan=plan(2))
+
+    assert row.why == "shard 2: no producer has run yet"
+
+
 def test_symbols_for_which_no_connection_has_room_are_named():
-    (row,) = uncovered(Assignments("sp500", {}, ("ZTS",)), [], keys=10)
+    (row,) = uncovered(Assignments("sp500", {}, ("ZTS",)), [], plan=plan(11, shards=10))
 
     assert row.symbols == ("ZTS",)
     assert "10 API keys" in row.why

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_pipeline.feeds import codec
+from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.feeds.records import Gap, Reject, Trade
 from ray_pipeline.feeds.sp500 import FEED as SP500
 from ray_pipeline.stream.batch import BatchBuilder, Message
@@ -33,9 +34,9 @@ def message(value, offset=0, partition=0):
     return Message(partition, offset, NOW_MS, b"AAPL", value)
 
 
-def batch_of(messages):
+def batch_of(messages, feed=SP500):
     """The batch of messages that are the first of their feed."""
-    builder = BatchBuilder(SP500.layout, future_tolerance_ms=300_000, arrivals={}, newest={})
+    builder = BatchBuilder(feed.layout, future_tolerance_ms=300_000, arrivals={}, newest={})
     batch = builder.begin()
     builder.extend(batch, messages, now_ms=NOW_MS)
     return builder.finish(batch)
@@ -211,3 +212,43 @@ def test_what_cannot_be_decoded_is_parked(value):
     batch = prepare(value)
 
     assert [parked.reason for parked in batch.parked] in (["not_utf8"], ["wrong_shape"])
+
+
+@pytest.mark.parametrize("feed", FEEDS, ids=lambda feed: feed.name)
+@pytest.mark.parametrize("text", ['"NaN"', '"sNaN"', '"-Infinity"', "1e301"])
+@pytest.mark.parametrize("field", ["price", "volume"])
+def test_a_price_or_volume_that_is_not_a_number_is_parked(feed, text, field):
+    """A NaN has no order: a bar of it and of another price would stop the consumer."""
+    good, bad = feed_value(feed, seq=1), feed_value(feed, seq=2, **{field: text})
+
+    batch = batch_of([message(good), message(bad, 1), message(feed_value(feed, seq=3), 2)], feed)
+
+    assert [parked.reason for parked in batch.parked] == ["bad_number"]
+    assert len(batch.rows) == 2
+
+
+@pytest.mark.parametrize("name", ["bithumb", "upbit"])
+@pytest.mark.parametrize("text", ['"NaN"', '"Infinity"', "9" * 5_000])
+def test_a_rate_that_no_client_can_read_is_parked(name, text):
+    """A client that reads all values of a hash at once would lose them all."""
+    feed = feed_named(name)
+
+    batch = batch_of([message(feed_value(feed, seq=1, signed_change_rate=text))], feed)
+
+    assert [parked.reason for parked in batch.parked] == ["bad_number"]
+    assert batch.newest == {}
+
+
+def feed_value(feed, *, seq, price="1", volume="1", **fields):
+    """Return a value of a feed with numbers that need not be numbers."""
+    layout = feed.layout
+    columns = {
+        layout.symbol_column: '"A"',
+        layout.event_column: NOW_MS,
+        layout.price_column: price,
+        layout.volume_column: volume,
+        "epoch": 1,
+        "seq": seq,
+        **fields,
+    }
+    return ("{" + ",".join(f'"{name}":{text}' for name, text in columns.items()) + "}").encode()

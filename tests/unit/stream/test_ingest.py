@@ -101,6 +101,24 @@ def test_a_rest_answer_adds_only_what_is_newer():
     assert {type(record) for record in outbox.records} == {Ticker}
 
 
+def test_the_next_epoch_does_not_repeat_what_this_one_put():
+    """A producer that lost its lease requests a snapshot again."""
+    newest_ms: dict[str, int] = {}
+    feed = feed_named("bithumb")
+    intakes = [
+        Intake(
+            NoticeWriter(FakeOutbox(epoch), Origin(0, "bithumb-00")),
+            feed,
+            future_tolerance_ms=1_000,
+            newest_ms=newest_ms,
+        )
+        for epoch in (7, 8)
+    ]
+    answer = feed.protocol.parse(ticker("KRW-BTC", NOW_MS))
+
+    assert [made.take_answer(answer, NOW) for made in intakes] == [1, 0]
+
+
 def test_the_dead_letter_of_a_ticker_is_its_whole_frame():
     """The record keeps only the fields of the table."""
     made, outbox = intake("bithumb")

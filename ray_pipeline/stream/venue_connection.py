@@ -46,7 +46,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Socket]]
 """Open a connection and close it at the end. Raise FeedRefused or FeedUnavailable on failure."""
 
 
-class Pacer(Protocol):
+class ConnectionPacer(Protocol):
     """Spaces the connections of the whole cluster."""
 
     async def turn(self) -> None:
@@ -111,7 +111,7 @@ class Collector:
         *,
         connect: Connect,
         new_ticket: Callable[[], str],
-        pacer: Pacer,
+        pacer: ConnectionPacer,
         pauses: Pauses,
         liveness: Liveness,
         backoff: Backoff,
