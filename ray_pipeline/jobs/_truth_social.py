@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 from ray_pipeline.jobs.columns import column, table_row
 from ray_pipeline.jobs.spec import Json
+from ray_pipeline.jobs.values import count
 
 BREAKS = frozenset({"br", "p", "div", "li"})
 
@@ -61,11 +62,11 @@ class TruthStatus:
     content: str = column(read=_content)
     clean_content: str = column("content", read=_clean_content)
     language: str | None
-    replies_count: int = column(otherwise=0)
-    reblogs_count: int = column(otherwise=0)
-    favourites_count: int = column(otherwise=0)
-    upvotes_count: int = column(otherwise=0)
-    downvotes_count: int = column(otherwise=0)
+    replies_count: int = column(read=count, otherwise=0)
+    reblogs_count: int = column(read=count, otherwise=0)
+    favourites_count: int = column(read=count, otherwise=0)
+    upvotes_count: int = column(read=count, otherwise=0)
+    downvotes_count: int = column(read=count, otherwise=0)
     url: str | None
     uri: str | None
     has_media: bool = column("media_attachments")

@@ -7,7 +7,7 @@ from ray_pipeline.jobs._x_accounts import Account, due
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import at, required, text
+from ray_pipeline.jobs.values import at, count, required, text
 from ray_pipeline.providers.x import PROVIDER as X
 from ray_pipeline.schedules.cron import Cron
 
@@ -43,12 +43,12 @@ class XPost:
     source_account: str
     account_category: str
     collection_source: str
-    retweet_count: int = column("public_metrics", "retweet_count", otherwise=0)
-    reply_count: int = column("public_metrics", "reply_count", otherwise=0)
-    like_count: int = column("public_metrics", "like_count", otherwise=0)
-    quote_count: int = column("public_metrics", "quote_count", otherwise=0)
-    bookmark_count: int = column("public_metrics", "bookmark_count", otherwise=0)
-    impression_count: int = column("public_metrics", "impression_count", otherwise=0)
+    retweet_count: int = column("public_metrics", "retweet_count", read=count, otherwise=0)
+    reply_count: int = column("public_metrics", "reply_count", read=count, otherwise=0)
+    like_count: int = column("public_metrics", "like_count", read=count, otherwise=0)
+    quote_count: int = column("public_metrics", "quote_count", read=count, otherwise=0)
+    bookmark_count: int = column("public_metrics", "bookmark_count", read=count, otherwise=0)
+    impression_count: int = column("public_metrics", "impression_count", read=count, otherwise=0)
     hashtags: list[Json] | None = column("entities", "hashtags")
     mentions: list[Json] | None = column("entities", "mentions")
     urls: list[Json] | None = column("entities", "urls")
@@ -58,9 +58,15 @@ class XPost:
     username: str
     display_name: str = column("author", "name", otherwise="")
     user_verified: bool = column("author", "verified")
-    user_followers_count: int = column("author", "public_metrics", "followers_count", otherwise=0)
-    user_following_count: int = column("author", "public_metrics", "following_count", otherwise=0)
-    user_tweet_count: int = column("author", "public_metrics", "tweet_count", otherwise=0)
+    user_followers_count: int = column(
+        "author", "public_metrics", "followers_count", read=count, otherwise=0
+    )
+    user_following_count: int = column(
+        "author", "public_metrics", "following_count", read=count, otherwise=0
+    )
+    user_tweet_count: int = column(
+        "author", "public_metrics", "tweet_count", read=count, otherwise=0
+    )
     edit_history_tweet_ids: list[Json] | None
     referenced_tweets: list[Json] | None
     source: str = "x"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import count
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -23,7 +24,7 @@ class TrendingTag:
     url: str | None
     total_uses: int
     total_accounts: int
-    recent_statuses_count: int = column(otherwise=0)
+    recent_statuses_count: int = column(read=count, otherwise=0)
     history_data: list[Json]
     day_0_uses: int
     day_1_uses: int

@@ -41,6 +41,17 @@ def integer(value: Any) -> int | None:
     return None if number is None else int(number.to_integral_value())
 
 
+def count(value: Any) -> int | None:
+    """
+    Return a counter, None if the provider sends none.
+
+    Raises:
+        ValueError: If it is not a number. A placeholder such as "-" must not become 0, because the
+            row would replace a counter that is stored.
+    """
+    return int(value) if value else None
+
+
 def text(value: Any, limit: int | None = None) -> str | None:
     """Return trimmed text, cut to `limit` characters; None for an empty text and for 'None'."""
     if value is None:

@@ -7,6 +7,7 @@ import pytest
 
 from ray_pipeline.jobs.values import (
     at,
+    count,
     day,
     decimal,
     from_unix,
@@ -112,3 +113,15 @@ def test_a_path_that_ends_early_is_none():
         ("prices", 0, "eur", "x"),
     ):
         assert at(body, *path) is None
+
+
+@pytest.mark.parametrize(("value", "number"), [(None, None), (0, None), ("12", 12), (3, 3)])
+def test_a_counter_that_is_not_sent_is_none(value, number):
+    assert count(value) == number
+
+
+@pytest.mark.parametrize("value", ["-", "None", "nan", [1]])
+def test_a_counter_that_is_not_a_number_is_refused(value):
+    """As 0 it would replace the counter that is stored."""
+    with pytest.raises((ValueError, TypeError)):
+        count(value)
