@@ -14,7 +14,8 @@ import psycopg
 
 # For pipelines that share servers and a provider.
 SHARED = {
-    "PIPELINE_API_KEYS": json.dumps({"finnhub": ["key-1", "key-2", "key-3"]}),
+    # One for each connection: a producer without a key keeps its lease, and requests none.
+    "PIPELINE_API_KEYS": json.dumps({"finnhub": [f"key-{number}" for number in range(1, 5)]}),
     "PIPELINE_STREAMS__MARKET_HOURS": "always",
     "PIPELINE_STREAMS__LEASE_TTL_S": "5",
     "PIPELINE_ARCHIVE__ENABLED": "false",

@@ -25,6 +25,8 @@ from tests.support import eventually_sync
 
 SERVE_YAML = Path(__file__).parents[2] / "kuberay" / "overlays" / "lite" / "serve.yaml"
 SERVE = [sys.executable, "-m", "ray.serve.scripts"]
+# Producers: two shards of sp500 and one of each other feed. Consumers: one for each feed.
+ACTORS = (2 + len(FEEDS) - 1) + len(FEEDS)
 TOKEN = "a-token-of-this-test"
 # The metrics of a run without faults; all other metrics appear after a fault.
 EXPECTED = {name for name, metric in METRICS.items()} - {
@@ -157,8 +159,7 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     assert served.run("migrate").returncode == 0
     served.wait_until_ready(generation=1)
     first = served.writers()
-    # Two shards of sp500 and one of each other feed; one consumer for each feed.
-    assert len(first) == (2 + len(FEEDS) - 1) + len(FEEDS)
+    assert len(first) == ACTORS
 
     # The API is the same application as on a laptop.
     status, latest = served.get("/v1/feeds/bithumb/symbols", token=TOKEN)
@@ -209,5 +210,5 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     # Before a node ends, its actors release their leases.
     drained = served.run("drain-node", "--node", served.worker_id())
     assert drained.returncode == 0, drained.stdout + drained.stderr
-    assert "7 actors of the node" in drained.stdout
+    assert f"{ACTORS} actors of the node" in drained.stdout
     eventually_sync(lambda: leases(served) == 0, what="free leases")
