@@ -29,7 +29,7 @@ class LongestPause(Random):
 
 
 class FakeOutbox:
-    """Keeps records; reports that it has published none of them."""
+    """Keeps records, and adds what is done to it to `events`."""
 
     def __init__(self, epoch: int = 7, events: list[str] | None = None) -> None:
         self.epoch = epoch
@@ -45,6 +45,8 @@ class FakeOutbox:
 
     def put(self, key: str, record: object, *, received_at: datetime) -> None:
         self.records.append(record)
+        if isinstance(record, Gap):
+            self.events.append("gap")
 
     def status(self) -> OutboxStatus:
         return OutboxStatus(0, len(self.records), 0, self.safe_at, self.cause)
