@@ -65,6 +65,11 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def until_s(seconds: float) -> None:
+    """Sleep until so many seconds after the test began."""
+    await asyncio.sleep(seconds - now_s())
+
+
 def at(seconds: float) -> datetime:
     """Return the moment so many seconds after the test began."""
     return START + timedelta(seconds=seconds)

@@ -16,7 +16,7 @@ from ray_pipeline.stream.heartbeat import Beat
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
 from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer
 from tests.fake_feed import FakeOutbox, FakeVenue, LongestPause, make_collector
-from tests.virtual_time import at, now_s, virtual_clock, virtual_time
+from tests.virtual_time import at, now_s, until_s, virtual_clock, virtual_time
 
 TTL_S = 30.0
 DRAIN_S = 20.0
@@ -177,11 +177,6 @@ class Bench:
     def subscribed(self) -> list[tuple[str, str]]:
         """The requests that the newest connection received."""
         return self.venue.socket.sent
-
-
-async def until_s(seconds: float) -> None:
-    """Sleep until this virtual time."""
-    await asyncio.sleep(seconds - now_s())
 
 
 @virtual_time

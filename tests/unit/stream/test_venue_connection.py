@@ -14,7 +14,7 @@ from tests.fake_feed import (
     make_intake,
     running,
 )
-from tests.virtual_time import at, now_s, virtual_time
+from tests.virtual_time import at, now_s, until_s, virtual_time
 
 NEVER_OPEN = MarketHours(())
 PING = b'{"type":"ping"}'
@@ -44,11 +44,6 @@ class Bench:
     def gap_summaries(self) -> list[tuple]:
         """Kind, symbols, start and end of each reported gap."""
         return [(gap.gap_kind, gap.symbols, gap.from_at, gap.to_at) for gap in self.outbox.gaps]
-
-
-async def until_s(seconds: float) -> None:
-    """Sleep until this virtual time."""
-    await asyncio.sleep(seconds - now_s())
 
 
 async def trade_every_10_s(bench: Bench, name: str) -> None:
