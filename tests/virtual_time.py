@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from ray_pipeline.stream.venue_connection import Clock
 
 START = datetime(2026, 9, 23, 14, tzinfo=UTC)
-LIMIT_S = 100_000.0  # a coroutine that polls without end would never let a failed test finish
+# Tasks that run without end must fail the test, which no real time would interrupt.
+LIMIT_S = 100_000.0
+LIMIT_ROUNDS = 100_000  # of the event loop at one moment
 
 
 class _Selector(selectors.DefaultSelector):
-    """Passes the time that it would wait to `advance`, and returns at once."""
+    """Passes the time that it would wait, None for without end, to `advance`; returns at once."""
 
     def __init__(self, advance: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -26,7 +28,7 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list:
         ready = super().select(0)
-        if not ready and timeout != 0:
+        if not ready:
             self._advance(timeout)
         return ready
 
@@ -36,6 +38,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now_s = 0.0
+        self._rounds = 0
         super().__init__(_Selector(self._advance))
 
     def time(self) -> float:
@@ -44,6 +47,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float | None) -> None:
         if seconds is None:
             raise AssertionError("every task waits, and no timer will wake one")
+        self._rounds = 0 if seconds > 0 else self._rounds + 1
+        if self._rounds > LIMIT_ROUNDS:
+            raise AssertionError(f"the tasks run without end at {self._now_s:g} s of virtual time")
         self._now_s += seconds
         if self._now_s > LIMIT_S:
             raise AssertionError(f"the test does not end within {LIMIT_S:g} s of virtual time")
