@@ -72,12 +72,12 @@ def now_s() -> float:
 
 
 async def until_s(seconds: float) -> None:
-    """Sleep until so many seconds after the test began."""
+    """Sleep until this number of seconds after the test began."""
     await asyncio.sleep(seconds - now_s())
 
 
 def at(seconds: float) -> datetime:
-    """Return the moment so many seconds after the test began."""
+    """Return the moment this number of seconds after the test began."""
     return START + timedelta(seconds=seconds)
 
 

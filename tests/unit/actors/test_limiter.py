@@ -17,7 +17,7 @@ MIDNIGHT = datetime(2026, 9, 24, tzinfo=UTC)
 
 
 class FakeLedger:
-    """Answers with `answer`; keeps what it is asked."""
+    """Answers with `answer`; keeps its calls."""
 
     def __init__(self) -> None:
         self.answer: Permit | NotBefore = Permit("key")

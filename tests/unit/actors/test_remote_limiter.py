@@ -1,4 +1,4 @@
-"""The client of the limiter actor: answers, errors of the actor, and an actor that is away."""
+"""The client of the limiter actor: answers, errors of the actor, and an actor that does not answer."""
 
 import asyncio
 
@@ -76,7 +76,7 @@ async def test_a_dead_actor_means_that_the_ledger_is_away():
 
 
 @virtual_time
-async def test_an_actor_that_does_not_answer_is_given_up_and_its_call_is_not_cancelled():
+async def test_a_late_answer_is_not_waited_for_and_its_call_is_not_cancelled():
     """A cancellation could reach the actor between the count and the answer."""
     actor = FakeHandle()
 
