@@ -150,7 +150,7 @@ async def test_nothing_is_missing_while_the_consumer_does_not_store():
 
 @virtual_time
 async def test_an_outage_of_the_database_delays_the_missing_ranges():
-    """Their grace goes on; the range is written when the database answers."""
+    """They are written once, after the outage."""
     bench = Bench()
     bench.lack(3, 5, 9)
     async with running(bench.reports.write_missing_ranges()):
@@ -161,7 +161,7 @@ async def test_an_outage_of_the_database_delays_the_missing_ranges():
         await until_s(LATER_S)
 
     ((written_at_s, *_),) = bench.records.written
-    assert written_at_s == EXPIRED_S + MISSING_EVERY_S
+    assert written_at_s >= EXPIRED_S + MISSING_EVERY_S
 
 
 @virtual_time
