@@ -1,4 +1,4 @@
-"""The client of the limiter actor: answers, errors of the actor, and an actor that does not answer."""
+"""The client of the limiter actor: answers, errors of the actor, and an actor that is silent."""
 
 import asyncio
 
