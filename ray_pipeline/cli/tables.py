@@ -67,7 +67,7 @@ def render_audit(audit: Audit) -> Group:
     """Return the audit's counts, then each problem with its fix."""
     counts = table(
         "Audit", "feed", ">published", ">stored", ">parked", ">lost", ">duplicates", ">missing",
-        ">gaps", ">dead dead_letters", ">redis behind", ">unexplained",
+        ">gaps", ">dead letters", ">redis behind", ">unexplained",
         rows=((feed.feed, *(f"{count:,}" for count in (
             feed.published, feed.stored, feed.parked, feed.lost, feed.duplicates, feed.missing,
             feed.gaps, feed.dead_letters, feed.redis_behind, feed.unexplained,
@@ -107,7 +107,7 @@ def render_dead_letters(rows: Iterable[ListedDeadLetter]) -> RenderableType:
             row.resolution or row.detail,
         ) for row in rows),
     )  # fmt: skip
-    return dead_letters if dead_letters.row_count else "no dead dead_letters"
+    return dead_letters if dead_letters.row_count else "no dead letters"
 
 
 def _time(moment: datetime | None) -> str:
@@ -153,7 +153,7 @@ def _consumers(status: Status) -> Table:
 
 def _dead_letters(status: Status) -> Table:
     return table(
-        "Open dead dead_letters", "feed", "reason", ">count", ">newest",
+        "Open dead letters", "feed", "reason", ">count", ">newest",
         rows=((row.feed, row.reason, f"{row.count:,}", age(row.newest_age_s))
               for row in status.dead_letters),
     )  # fmt: skip

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from ray_pipeline.cli.tables import render_job_summary, render_status, render_table, table
+from ray_pipeline.cli.tables import (
+    render_audit,
+    render_dead_letters,
+    render_job_summary,
+    render_status,
+    render_table,
+    table,
+)
+from ray_pipeline.observe.audit import Audit
 from ray_pipeline.observe.status import Status, UncoveredSymbols
 from tests.unit.observe.test_status import ROW, SHARD
 
@@ -61,3 +69,10 @@ def test_the_summary_counts_jobs_by_state_and_names_the_failed():
         "running: b 3/9\n"
         "see `ray-pipeline why`: c"
     )
+
+
+def test_dead_letters_have_one_name():
+    """Also where the name of a column in the database has an underscore."""
+    assert render_dead_letters([]) == "no dead letters"
+    assert "dead letters" in text(render_audit(Audit((), ())))
+    assert "dead dead" not in text(render_audit(Audit((), ())))
