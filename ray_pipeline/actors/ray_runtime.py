@@ -61,8 +61,11 @@ class RayHandle:
         """
         try:
             reference = getattr(self._actor, method).remote(*arguments)
+            result = asyncio.ensure_future(_result(reference))
+            # After a timeout nothing awaits the result: asyncio would log its exception as lost.
+            result.add_done_callback(_ignore_failure)
             # Shielded: a timeout must not cancel the method inside the actor.
-            return await asyncio.wait_for(asyncio.shield(_result(reference)), timeout_s)
+            return await asyncio.wait_for(asyncio.shield(result), timeout_s)
         except (ray.exceptions.RayActorError, TimeoutError) as error:
             raise ActorUnreachable(f"{method}: {type(error).__name__}: {error}") from error
 
@@ -81,6 +84,11 @@ class RayHandle:
 
 async def _result(reference: Any) -> object:
     return cast(object, await reference)
+
+
+def _ignore_failure(result: "asyncio.Future[object]") -> None:
+    if not result.cancelled():
+        result.exception()
 
 
 @dataclass(frozen=True, slots=True)
