@@ -93,7 +93,8 @@ class BithumbSimulator(Simulator):
     def _frame(self, code: str, stream_type: str) -> Frame:
         ticker = self._next(code)
         at_ms = int(str(ticker["timestamp"]))
-        moment = datetime.fromtimestamp(at_ms / 1000, KST)
+        # The trade's own time, not the ticker's: they can lie in different seconds.
+        moment = datetime.fromtimestamp(int(str(ticker["trade_timestamp"])) / 1000, KST)
         text = as_json(
             {
                 "type": "ticker",
