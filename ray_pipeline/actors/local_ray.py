@@ -12,6 +12,7 @@ import psutil
 import ray
 from ray._private.node import Node
 from ray._private.parameter import RayParams
+from ray._private.utils import write_ray_address
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local import ray_access
@@ -69,6 +70,9 @@ def start(settings: Settings) -> LocalRay:
     environment = ray_access.environment(home)
     use_environment(environment)
     node, ports = _start_head(settings, home)
+    # Ray's jobs read the cluster's address from this file. Without it they take any cluster that
+    # they detect on this machine, which may be the one of another home.
+    write_ray_address(node.address, node.get_temp_dir_path())
     dashboard = f"http://{node.webui_url}"
     cluster = LocalRay(node, ports, dashboard, environment | {"RAY_API_SERVER_ADDRESS": dashboard})
     try:
