@@ -8,9 +8,8 @@ timestamps are true epochs. This module returns UTC in `trade_date`, Korean time
 `trade_date_kst`, and true epochs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal
 
 import msgspec
 
@@ -18,16 +17,17 @@ from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
-from ray_pipeline.feeds.layout import (
-    SCHEMA_VERSION,
-    Layout,
-    copy_number,
-    copy_text,
-    json_text,
-)
+from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.protocol import AllSymbols, Arrival, RefusedPart, RestPoll, VenueProtocol
-from ray_pipeline.feeds.records import Ticker, from_ms
+from ray_pipeline.feeds.records import DetailedTickerFields, Ticker, from_ms
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
+from ray_pipeline.feeds.upbit_protocol import (
+    FrameParser,
+    check_ticker,
+    copy_line,
+    redis_value,
+    subscribe,
+)
 
 SOURCE = "bithumb"
 WS_URL = "wss://ws-api.bithumb.com/websocket/v1"
@@ -39,55 +39,12 @@ CLOCK_TOLERANCE_MS = 60_000
 REPLAY_AGE_MS = 86_400_000
 
 
-class RawTicker(msgspec.Struct, frozen=True, gc=False):
+class RawTicker(DetailedTickerFields, frozen=True):
     """A ticker as Bithumb writes it: `code` over the WebSocket, `market` over REST."""
 
     timestamp: int
     code: str | None = None
     market: str | None = None
-    type: str | None = None
-    trade_date: str | None = None
-    trade_time: str | None = None
-    trade_date_kst: str | None = None
-    trade_time_kst: str | None = None
-    trade_timestamp: int | None = None
-    opening_price: Decimal | None = None
-    high_price: Decimal | None = None
-    low_price: Decimal | None = None
-    trade_price: Decimal | None = None
-    prev_closing_price: Decimal | None = None
-    change: str | None = None
-    change_price: Decimal | None = None
-    change_rate: Decimal | None = None
-    signed_change_price: Decimal | None = None
-    signed_change_rate: Decimal | None = None
-    trade_volume: Decimal | None = None
-    acc_trade_price: Decimal | None = None
-    acc_trade_price_24h: Decimal | None = None
-    acc_trade_volume: Decimal | None = None
-    acc_trade_volume_24h: Decimal | None = None
-    highest_52_week_price: Decimal | None = None
-    highest_52_week_date: str | None = None
-    lowest_52_week_price: Decimal | None = None
-    lowest_52_week_date: str | None = None
-    stream_type: str | None = None
-
-
-COPIED = (
-    "opening_price", "high_price", "low_price", "trade_price", "prev_closing_price", "change",
-    "change_price", "change_rate", "signed_change_price", "signed_change_rate", "trade_volume",
-    "acc_trade_price", "acc_trade_price_24h", "acc_trade_volume", "acc_trade_volume_24h",
-    "highest_52_week_price", "highest_52_week_date", "lowest_52_week_price", "lowest_52_week_date",
-)  # fmt: skip
-
-
-NO_ERROR = msgspec.Raw(b"null")
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    type: str | None = None
-    error: msgspec.Raw = NO_ERROR  # a union with None would take no object
-    status: str | None = None
 
 
 class _Market(msgspec.Struct, frozen=True):
@@ -99,38 +56,10 @@ class _Market(msgspec.Struct, frozen=True):
     market_warning: str | None = None
 
 
-_kinds = msgspec.json.Decoder(_Kind)
-_tickers = msgspec.json.Decoder(RawTicker)
 _lists = msgspec.json.Decoder(list[msgspec.Raw])
 _markets = msgspec.json.Decoder(list[_Market])
 
-
-def subscribe(ticket: str, markets: Sequence[str]) -> str:
-    """Return the one frame that subscribes to all markets; a new one replaces it."""
-    return msgspec.json.encode(
-        [{"ticket": ticket}, {"type": "ticker", "codes": list(markets)}, {"format": "DEFAULT"}]
-    ).decode()
-
-
-def parse_frame(frame: bytes | str) -> Sequence[RawTicker | RefusedPart]:
-    """
-    Return the ticker in a WebSocket frame; nothing for a status or other harmless frame.
-
-    Raises:
-        FeedRefused: If the frame is an error. Bithumb closes the connection after it.
-    """
-    payload = frame.encode() if isinstance(frame, str) else frame
-    try:
-        kind = _kinds.decode(payload)
-        if kind.error != NO_ERROR:
-            raise FeedRefused(f"Bithumb refused the subscription: {bytes(kind.error).decode()}")
-        if kind.type == "ticker":
-            return (_tickers.decode(payload),)
-    except UNDECODABLE as error:
-        return (RefusedPart(_reason(error), str(error), payload),)
-    if kind.status is not None:
-        return ()
-    return (RefusedPart(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", payload),)
+parse_frame = FrameParser("Bithumb", RawTicker)
 
 
 def parse_answer(body: bytes) -> Iterator[RawTicker | RefusedPart]:
@@ -146,14 +75,7 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | RefusedPart]:
         start = body[:200].decode("utf-8", "replace")
         raise FeedRefused(f"Bithumb's answer is not a list of tickers: {start}") from error
     for row in rows:
-        try:
-            yield _tickers.decode(row)
-        except UNDECODABLE as error:
-            yield RefusedPart(_reason(error), str(error), bytes(row))
-
-
-def _reason(error: Exception) -> str:
-    return Reason.WRONG_SHAPE if isinstance(error, msgspec.ValidationError) else Reason.NOT_JSON
+        yield parse_frame.ticker(bytes(row))
 
 
 def markets(body: bytes) -> Iterator[Row]:
@@ -177,38 +99,29 @@ def ticker(raw: RawTicker, arrival: Arrival, seq: int) -> Ticker:
     Raises:
         BadRecord: If it names no market, or if a time or a number is unusable.
     """
-    market = raw.code or raw.market
-    if not market or "\x00" in market:
-        raise BadRecord("a ticker without a market", reason=Reason.BAD_SYMBOL)
     try:
         trade_ms, timestamp_ms, traded_at = _times(raw, arrival.received_at)
         trade_date, trade_time = _texts(traded_at, UTC)
         trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     except (ValueError, OverflowError) as error:
         raise BadRecord(str(error), reason=Reason.BAD_TIME) from error
-    if timestamp_ms > arrival.latest_ms:
-        # It would stay the latest value until that time.
-        ahead_ms = timestamp_ms - arrival.received_ms
-        raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
-    copied = {name: getattr(raw, name) for name in COPIED}
-    for name, value in copied.items():
-        # JSON cannot express infinity, so no price may be infinite.
-        if isinstance(value, Decimal) and not value.is_finite():
-            raise BadRecord(f"no usable {name}", reason=Reason.BAD_PRICE)
+    market = check_ticker(raw, arrival, market=raw.code or raw.market, timestamp_ms=timestamp_ms)
+    times = {
+        "trade_timestamp": trade_ms,
+        "trade_date": trade_date,
+        "trade_time": trade_time,
+        "trade_date_kst": trade_date_kst,
+        "trade_time_kst": trade_time_kst,
+    }
     return Ticker(
         market=market,
         timestamp_field=timestamp_ms,
         epoch=arrival.epoch,
         seq=seq,
         pod_index=arrival.shard,
-        trade_date=trade_date,
-        trade_time=trade_time,
-        trade_date_kst=trade_date_kst,
-        trade_time_kst=trade_time_kst,
-        trade_timestamp=trade_ms,
         source=SOURCE,
         created_at=arrival.received_at,
-        **copied,
+        **({name: getattr(raw, name) for name in COPIED} | times),
     )
 
 
@@ -267,46 +180,19 @@ def _moment(date: str | None, time: str | None, zone: timezone) -> datetime | No
     return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=zone)
 
 
-_TEXT = ("change", "highest_52_week_date", "lowest_52_week_date")
-
-
-def _line(ticker: Ticker, received: str) -> str:
-    copied = "\t".join(
-        copy_text(getattr(ticker, name)) if name in _TEXT else copy_number(getattr(ticker, name))
-        for name in COPIED
-    )
-    return (
-        f"{copy_text(ticker.market)}\t{copy_text(ticker.trade_date)}\t"
-        f"{copy_text(ticker.trade_time)}\t{copy_text(ticker.trade_date_kst)}\t"
-        f"{copy_text(ticker.trade_time_kst)}\t{copy_number(ticker.trade_timestamp)}\t{copied}\t"
-        f"{ticker.timestamp_field}\t{copy_text(ticker.source or SOURCE)}\t{received}\t"
-        f"{ticker.pod_index}\t{ticker.epoch}\t{ticker.seq}\n"
-    )
-
-
-def _value(ticker: Ticker) -> str | None:
-    # A client sorts by price: one value without a price would empty its whole snapshot.
-    if ticker.trade_price is None:
-        return None
-    numbers = {
-        "price": ticker.trade_price,
-        "change_rate": ticker.signed_change_rate,
-        "change_price": ticker.signed_change_price,
-        "volume": ticker.trade_volume,
-        "acc_trade_price_24h": ticker.acc_trade_price_24h,
-    }
-    inner = "".join(f'"{name}":{number},' for name, number in numbers.items() if number is not None)
-    return (
-        f'{{"symbol":{json_text(ticker.market)},"market":{json_text(ticker.market)},{inner}'
-        f'"timestamp":{ticker.timestamp_field},"source":"bithumb",'
-        f'"event_time_ms":{ticker.timestamp_field},"schema":{SCHEMA_VERSION}}}'
-    )
-
-
+COPIED = DetailedTickerFields.__struct_fields__
+# The table has no column for the type of the stream.
 COLUMNS = (
-    "market", "trade_date", "trade_time", "trade_date_kst", "trade_time_kst", "trade_timestamp",
-    *COPIED, "timestamp_field", "source", "created_at", "pod_index", "epoch", "seq",
+    "market", *(name for name in COPIED if name != "stream_type"), "timestamp_field", "source",
+    "created_at", "pod_index", "epoch", "seq",
 )  # fmt: skip
+SHOWN = {
+    "price": "trade_price",
+    "change_rate": "signed_change_rate",
+    "change_price": "signed_change_price",
+    "volume": "trade_volume",
+    "acc_trade_price_24h": "acc_trade_price_24h",
+}
 
 LISTING = RestListing("/v1/market/all", {"isDetails": "true"}, markets)
 
@@ -320,8 +206,8 @@ FEED = Feed(
     layout=Layout(
         kind=Ticker,
         columns=COLUMNS,
-        line=_line,
-        value=_value,
+        line=copy_line(Ticker, COLUMNS, source=SOURCE),
+        value=redis_value(SOURCE, "timestamp_field", SHOWN),
         symbol_column="market",
         event_column="timestamp_field",
         price_column="trade_price",
