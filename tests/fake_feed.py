@@ -148,7 +148,7 @@ class FakePacer:
 def make_intake(outbox: FakeOutbox, feed: str = "sp500") -> Intake:
     """Return an intake that fills the outbox."""
     notices = NoticeWriter(outbox, Origin(3, f"{feed}-03"))
-    return Intake(notices, feed_named(feed), future_tolerance_ms=1_000, newest_ms={})
+    return Intake(notices, feed_named(feed), future_tolerance_ms=1_000)
 
 
 def make_collector(

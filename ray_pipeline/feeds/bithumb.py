@@ -19,9 +19,10 @@ from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
 from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.protocol import AllSymbols, Arrival, RefusedPart, RestPoll, VenueProtocol
-from ray_pipeline.feeds.records import DetailedTickerFields, Ticker, from_ms
+from ray_pipeline.feeds.records import SNAPSHOT, DetailedTickerFields, Ticker, from_ms
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 from ray_pipeline.feeds.upbit_protocol import (
+    TRADE_COLUMNS,
     FrameParser,
     check_ticker,
     copy_line,
@@ -106,12 +107,14 @@ def ticker(raw: RawTicker, arrival: Arrival, seq: int) -> Ticker:
     except (ValueError, OverflowError) as error:
         raise BadRecord(str(error), reason=Reason.BAD_TIME) from error
     market = check_ticker(raw, arrival, market=raw.code or raw.market, timestamp_ms=timestamp_ms)
-    times = {
+    corrected = {
         "trade_timestamp": trade_ms,
         "trade_date": trade_date,
         "trade_time": trade_time,
         "trade_date_kst": trade_date_kst,
         "trade_time_kst": trade_time_kst,
+        # An answer over REST shows what a snapshot shows.
+        "stream_type": raw.stream_type if raw.code is not None else SNAPSHOT,
     }
     return Ticker(
         market=market,
@@ -121,7 +124,7 @@ def ticker(raw: RawTicker, arrival: Arrival, seq: int) -> Ticker:
         pod_index=arrival.shard,
         source=SOURCE,
         created_at=arrival.received_at,
-        **({name: getattr(raw, name) for name in COPIED} | times),
+        **({name: getattr(raw, name) for name in COPIED} | corrected),
     )
 
 
@@ -212,6 +215,7 @@ FEED = Feed(
         event_column="timestamp_field",
         price_column="trade_price",
         volume_column="trade_volume",
+        trade_columns=(*TRADE_COLUMNS, "acc_trade_volume"),
     ),
     redis=RedisKeys("crypto", ttl_s=86_400, hash="crypto_realtime_data", channel="crypto_updates"),
     protocol=VenueProtocol(

@@ -15,6 +15,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FORMAT_VERSION: Literal[1] = 1
 
 
+SNAPSHOT = "SNAPSHOT"  # the type of a ticker that the venue repeats after each subscription
+
+
 class Record(Protocol):
     """What every record has: the identity that its producer gave it, and when it was received."""
 
@@ -98,7 +101,7 @@ class DetailedTickerFields(TickerFields, frozen=True, kw_only=True):
     change_price: Decimal | None = None
     change_rate: Decimal | None = None
     acc_trade_price: Decimal | None = None
-    acc_trade_volume: Decimal | None = None
+    acc_trade_volume: Decimal | None = None  # of the day, up to and including this trade
     highest_52_week_price: Decimal | None = None
     highest_52_week_date: str | None = None
     lowest_52_week_price: Decimal | None = None

@@ -26,6 +26,7 @@ from ray_pipeline.feeds.protocol import AllSymbols, Arrival, VenueProtocol
 from ray_pipeline.feeds.records import FORMAT_VERSION, TickerFields
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 from ray_pipeline.feeds.upbit_protocol import (
+    TRADE_COLUMNS,
     FrameParser,
     check_ticker,
     copy_line,
@@ -131,6 +132,7 @@ FEED = Feed(
         symbol_column="market",
         price_column="trade_price",
         volume_column="trade_volume",
+        trade_columns=(*TRADE_COLUMNS, "acc_trade_volume_24h"),
     ),
     redis=RedisKeys("crypto:upbit", ttl_s=86_400),
     protocol=VenueProtocol(

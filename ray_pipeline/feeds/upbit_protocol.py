@@ -18,6 +18,8 @@ from ray_pipeline.feeds.layout import SCHEMA_VERSION, copy_number, copy_text, js
 from ray_pipeline.feeds.protocol import Arrival, RefusedPart
 from ray_pipeline.feeds.records import TickerFields
 
+# What identifies the trade of a snapshot, together with a total of the volume; see `Layout`.
+TRADE_COLUMNS = ("trade_timestamp", "trade_price", "trade_volume")
 NO_ERROR = msgspec.Raw(b"null")
 
 Raw = TypeVar("Raw", bound=TickerFields)

@@ -1,7 +1,5 @@
 """Connect the parts of a producer: one shard of one feed."""
 
-import asyncio
-import logging
 import os
 import socket
 import uuid
@@ -10,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 
-from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
+from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.lease import Ownership
@@ -21,7 +19,7 @@ from ray_pipeline.storage.kafka.broker import KafkaBroker
 from ray_pipeline.storage.postgres.heartbeats import Heartbeats
 from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.storage.postgres.pacing import Pacer
-from ray_pipeline.storage.postgres.symbols import newest_times, symbols_of_shard
+from ray_pipeline.storage.postgres.symbols import symbols_of_shard
 from ray_pipeline.storage.spool import Spool, open_spool
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
@@ -34,15 +32,12 @@ from ray_pipeline.stream.polling import Poller
 from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, RunnableOutbox
 from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 
-log = logging.getLogger(__name__)
-
-RETRY_S = 1.0
 CLOCK = Clock()
 
 
 async def build_producer(settings: Settings, feed_name: str, shard: int) -> Producer:
     """
-    Return the producer of a shard. An outage of Postgres is waited out.
+    Return the producer of a shard.
 
     Raises:
         PipelineError: If the feed has no such shard.
@@ -50,33 +45,13 @@ async def build_producer(settings: Settings, feed_name: str, shard: int) -> Prod
     feed = feed_named(feed_name)
     always = settings.streams.market_hours == "always"
     hours = ALWAYS_OPEN if always else await market_hours(feed.calendar)
-    newest_ms = await _newest_ms(settings, feed)
-    return _Wiring(settings, feed, shard, hours=hours, newest_ms=newest_ms).producer()
-
-
-async def _newest_ms(settings: Settings, feed: Feed) -> dict[str, int]:
-    """Return the event times of the stored records, so that the first snapshot repeats none."""
-    while feed.protocol.poll is not None:
-        try:
-            return await newest_times(settings.postgres_dsn(), feed)
-        except DatabaseUnavailable as error:
-            log.warning("%s", error)
-            await asyncio.sleep(RETRY_S)
-    return {}
+    return _Wiring(settings, feed, shard, hours=hours).producer()
 
 
 class _Wiring:
     """Makes the parts of one producer."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        feed: Feed,
-        shard: int,
-        *,
-        hours: MarketHours,
-        newest_ms: dict[str, int],
-    ) -> None:
+    def __init__(self, settings: Settings, feed: Feed, shard: int, *, hours: MarketHours) -> None:
         self._settings = settings
         self._streams = settings.streams
         self._options = settings.feeds[feed.name]
@@ -84,7 +59,6 @@ class _Wiring:
         self._feed = feed
         self._shard = shard
         self._hours = hours
-        self._newest_ms = newest_ms
         self._dsn = settings.postgres_dsn()
         self._random = Random()
         self._broker = KafkaBroker(settings)
@@ -191,7 +165,6 @@ class _Wiring:
             notices,
             self._feed,
             future_tolerance_ms=int(self._streams.future_tolerance_s * 1000),
-            newest_ms=self._newest_ms,
         )
         collector = self._collector(intake)
         if self._feed.protocol.poll is None:

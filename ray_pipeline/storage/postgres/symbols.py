@@ -163,24 +163,6 @@ async def _store(
         )
 
 
-async def newest_times(dsn: str, feed: Feed) -> dict[str, int]:
-    """
-    Return the event time of the newest stored record of each symbol, ms since the epoch.
-
-    Raises:
-        DatabaseUnavailable: If Postgres is away.
-    """
-    if feed.latest_table is None:
-        return {}
-    query = sql.SQL("SELECT {}, {} FROM {}").format(
-        sql.Identifier(feed.layout.symbol_column),
-        sql.Identifier(feed.layout.event_column),
-        sql.Identifier(feed.latest_table),
-    )
-    async with session(dsn, name="ray-pipeline symbols") as connection:
-        return dict(await (await connection.execute(query)).fetchall())
-
-
 class PolledSymbols:
     """Symbols that are read at intervals."""
 

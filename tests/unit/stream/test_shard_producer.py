@@ -147,7 +147,7 @@ class Bench:
     def _line(self, notices: NoticeWriter) -> Line:
         if self.bugs:
             raise self.bugs.pop()
-        intake = Intake(notices, feed_named("sp500"), future_tolerance_ms=1_000, newest_ms={})
+        intake = Intake(notices, feed_named("sp500"), future_tolerance_ms=1_000)
         return Line(make_collector(self.venue, intake))
 
     async def _close(self) -> None:
