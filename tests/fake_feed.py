@@ -185,3 +185,17 @@ async def running(coroutine) -> AsyncIterator[asyncio.Task]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+class EveryCall:
+    """Permits every REST call, and counts permits and cooldowns."""
+
+    def __init__(self) -> None:
+        self.permits = 0
+        self.cooldowns_s: list[float] = []
+
+    async def take(self) -> None:
+        self.permits += 1
+
+    async def cool_down(self, wait_s: float, reason: str) -> None:
+        self.cooldowns_s.append(wait_s)

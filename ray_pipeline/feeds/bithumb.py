@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 import msgspec
 
 from ray_pipeline.dead_letter_reasons import Reason
-from ray_pipeline.errors import BadRecord, FeedRefused
+from ray_pipeline.errors import BadRecord, FeedRefused, SymbolRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
 from ray_pipeline.feeds.layout import Layout
@@ -29,6 +29,7 @@ from ray_pipeline.feeds.upbit_protocol import (
     redis_value,
     subscribe,
 )
+from ray_pipeline.foreign_text import foreign_text
 
 SOURCE = "bithumb"
 WS_URL = "wss://ws-api.bithumb.com/websocket/v1"
@@ -38,6 +39,7 @@ KST = timezone(timedelta(hours=9))
 SHIFT_MS = 9 * 3_600_000
 CLOCK_TOLERANCE_MS = 60_000
 REPLAY_AGE_MS = 86_400_000
+WRONG_REQUEST = frozenset({"400", "404"})  # names of errors: too many codes, an unknown code
 
 
 class RawTicker(DetailedTickerFields, frozen=True):
@@ -57,6 +59,18 @@ class _Market(msgspec.Struct, frozen=True):
     market_warning: str | None = None
 
 
+class _Problem(msgspec.Struct, frozen=True):
+    name: str | int
+    message: str = ""
+
+
+class _Error(msgspec.Struct, frozen=True):
+    """An error as Bithumb writes it."""
+
+    error: _Problem
+
+
+_errors = msgspec.json.Decoder(_Error)
 _lists = msgspec.json.Decoder(list[msgspec.Raw])
 _markets = msgspec.json.Decoder(list[_Market])
 
@@ -68,15 +82,28 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | RefusedPart]:
     Yield the tickers in an answer of `/v1/ticker`, in its order.
 
     Raises:
-        FeedRefused: If the answer is an error; Bithumb sends those under HTTP 200 too.
+        SymbolRefused: If the answer says that the request is wrong; Bithumb sends those under HTTP
+            200 too.
+        FeedRefused: If it is another error, or not from Bithumb.
     """
     try:
         rows = _lists.decode(body)
     except UNDECODABLE as error:
-        start = body[:200].decode("utf-8", "replace")
+        problem = _problem(body)
+        if problem is not None and str(problem.name) in WRONG_REQUEST:
+            raise SymbolRefused(foreign_text(f"{problem.name} {problem.message}")) from None
+        start = foreign_text(body[:200].decode("utf-8", "replace"))
         raise FeedRefused(f"Bithumb's answer is not a list of tickers: {start}") from error
     for row in rows:
         yield parse_frame.ticker(bytes(row))
+
+
+def _problem(body: bytes) -> _Problem | None:
+    """Return the problem in {"error": {"name": 404, "message": "Code not found"}}, if any."""
+    try:
+        return _errors.decode(body).error
+    except UNDECODABLE:
+        return None
 
 
 def markets(body: bytes) -> Iterator[Row]:

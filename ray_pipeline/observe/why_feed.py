@@ -11,7 +11,7 @@ SHOWN_CAUSES = 3
 
 def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
     """Explain a feed's state; `shards` are the newest producers of any feed."""
-    causes = sorted({shard.trouble for shard in shards if shard.feed == row.feed} - {""})
+    causes = sorted({shard.remark for shard in shards if shard.feed == row.feed} - {""})
     cause = "; ".join(causes[:SHOWN_CAUSES])
     newest = age(row.last_record_age_s)
     match state := feed_state(newest_age_s=row.last_record_age_s, lag=row.lag):

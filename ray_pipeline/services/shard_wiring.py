@@ -19,8 +19,10 @@ from ray_pipeline.storage.kafka.broker import KafkaBroker
 from ray_pipeline.storage.postgres.heartbeats import Heartbeats
 from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.storage.postgres.pacing import Pacer
+from ray_pipeline.storage.postgres.shared_ledger import SharedLedger
 from ray_pipeline.storage.postgres.symbols import symbols_of_shard
 from ray_pipeline.storage.spool import Spool, open_spool
+from ray_pipeline.storage.venue_permits import VenuePermits
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
 from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
@@ -33,6 +35,7 @@ from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, 
 from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 
 CLOCK = Clock()
+LONGEST_POLL_PAUSE_S = 60.0  # after failed rounds; the venue recovers sooner if it is left alone
 
 
 async def build_producer(settings: Settings, feed_name: str, shard: int) -> Producer:
@@ -66,7 +69,12 @@ class _Wiring:
         self._leases = Leases(self._dsn)
         self._heartbeats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
-        self._rest = VenueRest(feed.protocol, self._endpoint.rest_url)
+        self._ledger = SharedLedger(
+            self._dsn, settings.key_fingerprints(), speed=settings.jobs.speed
+        )
+        venue = feed.protocol.venue
+        permits = VenuePermits(self._ledger, venue, caller=f"stream {feed.name}")
+        self._rest = VenueRest(feed.protocol, self._endpoint.rest_url, permits)
         self._key = key_of(settings, feed, shard)
 
     def producer(self) -> Producer:
@@ -127,6 +135,7 @@ class _Wiring:
         await self._broker.close()
         await self._leases.close()
         await self._heartbeats.close()
+        await self._ledger.close()
 
     def _close_spool(self) -> None:
         if self._spool is not None:
@@ -169,7 +178,17 @@ class _Wiring:
         collector = self._collector(intake)
         if self._feed.protocol.poll is None:
             return Line(collector)
-        return Line(collector, Poller(self._rest, intake, collector, self._options.poll_s, CLOCK))
+        poller = Poller(
+            self._rest,
+            intake,
+            collector,
+            pause_s=self._options.poll_s,
+            clock=CLOCK,
+            backoff=Backoff(
+                base_s=self._options.poll_s, cap_s=LONGEST_POLL_PAUSE_S, random=self._random
+            ),
+        )
+        return Line(collector, poller)
 
     def _collector(self, intake: Intake) -> Collector:
         streams = self._streams

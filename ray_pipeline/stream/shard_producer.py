@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
@@ -295,7 +296,8 @@ class Producer:
             spooled=outbox.spooled,
             connected=collector.connected if collector else False,
             state=state,
-            cause=cause,
+            # Parts of it come from the venue, and Postgres must be able to store it.
+            cause=foreign_text(cause),
             wanted=len(collector.subscriptions.desired) if collector else 0,
             confirmed=collector.subscriptions.confirmed if collector else 0,
             received=notices.counts.records if notices else 0,
@@ -305,11 +307,13 @@ class Producer:
         )
 
     def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
-        """Return the state and the first cause, in the order lease, feed, broker."""
+        """Return the state and the first cause, in the order feed, lease, broker, REST API."""
         ownership_cause = self._parts.ownership.cause
         if self._state or collector is None:
             return self._state, self._cause or ownership_cause
-        return collector.state, collector.cause or ownership_cause or outbox.cause
+        poller_cause = self._line.poller.cause if self._line and self._line.poller else ""
+        causes = (collector.cause, ownership_cause, outbox.cause, poller_cause)
+        return collector.state, next(filter(None, causes), "")
 
 
 async def _ignore(awaitable: Awaitable[object]) -> None:

@@ -16,6 +16,7 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
+from ray_pipeline.retry import doubled_s
 from ray_pipeline.storage.postgres.connection import (
     Connection,
     connect,
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 Symbols = Mapping[str, str | None]
 
 RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
 LOCK_KEY = 0x7261795F73796D62  # "ray_symb": an advisory lock that nothing else in the database uses
 ASSIGNED = "SELECT symbol, shard FROM shard_assignments WHERE feed = %s"
 
@@ -173,18 +175,29 @@ class PolledSymbols:
     async def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
         last: Symbols | None = None
+        failures = 0
         while True:
             pause_s = self._poll_s
             try:
                 symbols = await self._load()
             except (DatabaseUnavailable, FeedUnavailable, FeedRefused) as error:
                 log.warning("the symbols cannot be read: %s", error)
-                pause_s = RETRY_S
+                pause_s = _retry_s(error, failures)
+                failures += 1
             else:
+                failures = 0
                 if _differ(symbols, last):
                     last = symbols
                     yield symbols
             await asyncio.sleep(pause_s)
+
+
+def _retry_s(error: Exception, failures: int) -> float:
+    """Return the seconds to the next attempt: a venue's REST API is called ever more slowly."""
+    if isinstance(error, DatabaseUnavailable):
+        return RETRY_S
+    requested_s = error.retry_after_s if isinstance(error, FeedRefused) else 0.0
+    return max(requested_s, min(doubled_s(RETRY_S, failures), LONGEST_RETRY_S))
 
 
 class NotifiedSymbols:

@@ -18,6 +18,7 @@ from ray_pipeline.feeds.records import to_ms
 from ray_pipeline.simulators.base import Stats
 from ray_pipeline.simulators.bithumb import MOST_CODES, BithumbOptions, BithumbSimulator
 from ray_pipeline.storage.venue_rest import VenueRest
+from tests.fake_feed import EveryCall
 from tests.integration.simulators.clients import Client, ask, connected, refusal, stats
 from tests.support import eventually
 
@@ -170,7 +171,7 @@ async def test_the_socket_and_rest_write_times_differently_and_mean_the_same():
 
 async def test_the_list_of_markets_is_what_may_be_asked_for():
     async with BithumbSimulator(BithumbOptions(symbols=MARKETS)) as simulator:
-        rest = VenueRest(bithumb.FEED.protocol, simulator.rest_url)
+        rest = VenueRest(bithumb.FEED.protocol, simulator.rest_url, EveryCall())
 
         assert [code for code, *_ in await rest.listing(bithumb.LISTING)] == list(MARKETS)
         (answer,) = [events async for events in rest.records(MARKETS)]
