@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import Close
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
 from ray_pipeline.foreign_text import foreign_text
@@ -59,7 +58,7 @@ class WebSocket:
         try:
             await self._connection.send(text)
         except (WebSocketException, OSError) as error:
-            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
+            raise FeedUnavailable(_ended(error, self._secrets)) from None
 
     async def receive(self) -> bytes:
         """
@@ -71,7 +70,7 @@ class WebSocket:
         try:
             return self._secrets.data(await self._connection.recv(decode=False))
         except (WebSocketException, OSError) as error:
-            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
+            raise FeedUnavailable(_ended(error, self._secrets)) from None
 
 
 @asynccontextmanager
@@ -144,20 +143,20 @@ async def _connect(
     except RedirectRefused as error:
         raise FeedRefused(secrets.text(error.args[0]), fix=error.fix) from None
     except InvalidStatus as error:
-        raise _refused(error, venue) from None
+        raise _refused(error, venue, secrets) from None
     except Exception as error:
         # The answer of a foreign server can make any layer fail.
-        text = f"cannot connect: {foreign_text(str(error)) or type(error).__name__}"
-        raise FeedUnavailable(secrets.text(text)) from None
+        text = _plain(str(error), secrets) or type(error).__name__
+        raise FeedUnavailable(f"cannot connect: {text}") from None
 
 
-def _refused(error: InvalidStatus, venue: str) -> FeedRefused:
+def _refused(error: InvalidStatus, venue: str, secrets: Redactor) -> FeedRefused:
     response = error.response
     status = response.status_code
     reason = REFUSALS.get(status, "no WebSocket connection is offered")
     text = f"refused with HTTP {status}: {reason}"
     pause = parse_retry_after(
-        response.headers.get_all("Retry-After"),
+        map(secrets.text, response.headers.get_all("Retry-After")),
         now=datetime.now(UTC),
         longest_s=LONGEST_STREAM_PAUSE_S,
     )
@@ -168,15 +167,18 @@ def _refused(error: InvalidStatus, venue: str) -> FeedRefused:
     )
 
 
-def _ended(error: Exception) -> str:
+def _ended(error: Exception, secrets: Redactor) -> str:
     if not isinstance(error, ConnectionClosed):
-        return f"the connection broke: {foreign_text(str(error)) or type(error).__name__}"
+        return f"the connection broke: {_plain(str(error), secrets) or type(error).__name__}"
     if error.rcvd is not None:
-        return f"closed by the provider with {_close_text(error.rcvd)}"
-    if error.sent is not None:
-        return f"closed with {_close_text(error.sent)}"
-    return "the connection broke without a close frame (1006)"
+        close, by = error.rcvd, "closed by the provider with"
+    elif error.sent is not None:
+        close, by = error.sent, "closed with"
+    else:
+        return "the connection broke without a close frame (1006)"
+    return f"{by} {close.code} {_plain(close.reason, secrets)}".rstrip()
 
 
-def _close_text(close: Close) -> str:
-    return f"{close.code} {foreign_text(close.reason)}".rstrip()
+def _plain(text: str, secrets: Redactor) -> str:
+    # In this order: a key that is cut short would no longer be recognised.
+    return foreign_text(secrets.text(text))
