@@ -10,7 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from ray_pipeline.errors import BadRecord
+from ray_pipeline.dead_letter_reasons import Reason
+from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.protocol import Arrival, Complaint, RefusedPart
 from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
@@ -61,7 +62,8 @@ class NoticeWriter:
             seq=self.outbox.next_seq(),
             pod_index=self.origin.shard,
             reason=reason,
-            detail=detail[:DETAIL_LIMIT],
+            # Half a surrogate pair cannot be encoded.
+            detail=detail[:DETAIL_LIMIT].encode("utf-8", "replace").decode(),
             payload=excerpt(payload),
             size_bytes=len(payload),
             created_at=received_at,
@@ -159,7 +161,14 @@ class Intake:
         Raises:
             FeedRefused: If the venue ends the connection after this frame.
         """
-        events = self._parse(frame)
+        try:
+            events = self._parse(frame)
+        except FeedRefused:
+            raise
+        except Exception as error:
+            # A bug that one frame reveals must not cost the connection, and with it other frames.
+            self.notices.reject(Reason.FAULT, _named(error), frame, received_at=received_at)
+            return TAKEN_NOTHING
         if not events:
             return TAKEN_NOTHING
         self._arrive(received_at)
@@ -210,13 +219,29 @@ class Intake:
         try:
             # `next_seq` only looks at the number, so a refused or repeated record leaves it free.
             record = self._record(event, self._arrival, outbox.next_seq())
+            symbol = self._symbol_of(record)
+            if self._seen is not None and self._seen.repeats(record):
+                return symbol
+            outbox.put(symbol, record, received_at=received_at)
         except BadRecord as error:
-            payload = frame or msgspec.json.encode(event)
+            payload = frame or _payload(event)
             self.notices.reject(error.reason, str(error), payload, received_at=received_at)
             return None
-        symbol = self._symbol_of(record)
-        if self._seen is not None and self._seen.repeats(record):
-            return symbol
-        outbox.put(symbol, record, received_at=received_at)
+        except Exception as error:
+            payload = frame or _payload(event)
+            self.notices.reject(Reason.FAULT, _named(error), payload, received_at=received_at)
+            return None
         self._counts.records += 1
         return symbol
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _payload(event: object) -> bytes:
+    """Return a record as the venue wrote it, or at least as Python shows it."""
+    try:
+        return msgspec.json.encode(event)
+    except Exception:
+        return repr(event).encode("utf-8", "replace")

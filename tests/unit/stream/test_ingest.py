@@ -4,11 +4,14 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import pytest
+
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Reject, Ticker, Trade
 from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 
 NOW = datetime(2026, 9, 23, 12, tzinfo=UTC)
+UNENCODABLE = "BOOM"
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
@@ -23,6 +26,8 @@ class FakeOutbox:
         return len(self.records) + 1
 
     def put(self, key: str, record: object, *, received_at: datetime) -> None:
+        if key == UNENCODABLE:
+            raise ValueError("the encoder fails")
         self.records.append(record)
 
 
@@ -123,3 +128,32 @@ def test_the_dead_letter_of_a_ticker_is_its_whole_frame():
     made.take(sent, NOW)
 
     assert outbox.records[0].payload == sent.decode()
+
+
+@pytest.mark.parametrize(
+    "bad", [{"s": UNENCODABLE}, {"s": "\x00"}, {"p": "NaN"}, {"v": "Infinity"}, {"t": 10**30}]
+)
+def test_any_bad_trade_costs_only_itself_and_no_number(bad):
+    """Also one that only the encoder refuses."""
+    made, outbox = intake("sp500")
+
+    taken = made.take(frame(trade("AAPL"), {**trade("MSFT"), **bad}, trade("TSLA")), NOW)
+
+    assert list(taken.symbols) == ["AAPL", "TSLA"]
+    assert [record.seq for record in outbox.records] == [1, 2, 3]
+    assert [type(record) for record in outbox.records] == [Trade, Reject, Trade]
+
+
+def test_a_frame_that_the_parser_fails_on_is_parked_with_the_error():
+    """A bug must not cost the connection."""
+    made, outbox = intake("sp500")
+
+    def fail(_: bytes) -> list[object]:
+        raise ZeroDivisionError("half \ud800")
+
+    made._parse = fail
+    assert not made.take(b"frame", NOW).symbols
+
+    (reject,) = outbox.records
+    assert (reject.reason, reject.payload) == ("fault", "frame")
+    assert reject.detail == "ZeroDivisionError: half ?"
