@@ -118,10 +118,8 @@ class _Wiring:
         """
         Return why this instance must not request a handover; empty if it may.
 
-        A release without a key or without a broker must not stop a release that has both.
+        A generation without a broker must not stop a generation that has one.
         """
-        if self._key is None:
-            return self._missing()
         try:
             await self._broker.partitions(self._topic)
         except BrokerUnavailable as error:

@@ -363,17 +363,38 @@ async def test_an_expired_lease_is_not_valid_until_it_is_renewed():
 
 
 @virtual_time
-async def test_without_a_key_it_holds_the_lease_and_says_what_is_missing():
-    """A generation that has a key takes the lease over."""
+async def test_without_a_key_it_takes_no_lease_and_says_what_is_missing():
+    """An instance of any generation that has the key must be able to collect."""
     bench = Bench(has_key=False)
     async with bench.running():
-        await until_s(8)
+        await until_s(8.5)
         assert bench.situation == ("no_key", "there is no key")
-        assert bench.events == ["take"]
-        assert bench.beats.beats[-1].state == "no_key"
-        bench.leases.newer_generation = True
-        await until_s(12)
-        assert bench.events == ["take", "let go", "release"]
+        assert bench.events == []
+        assert {(beat.state, beat.epoch) for beat in bench.beats.beats} == {("no_key", 0)}
+        assert len(bench.beats.beats) == 9
+
+    last = bench.beats.beats[-1]
+    assert (last.state, last.epoch, last.stopped_at) == ("stopped", 0, at(8.5))
+
+
+@virtual_time
+@pytest.mark.parametrize("moment", ["collecting", "draining"])
+async def test_the_last_heartbeat_after_a_failure_names_the_cause(moment):
+    """The lease is not lost; the outbox failed."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        if moment == "draining":
+            bench.outbox.drain_takes_s = 1_000.0
+            bench.leases.newer_generation = True
+            await until_s(12)
+            bench.leases.newer_generation = False
+        bench.outbox.fail(RuntimeError("disk full"))
+        await until_s(12.5)
+
+        last = next(beat for beat in bench.beats.beats[::-1] if beat.epoch == 1)
+        assert (last.state, last.cause) == ("failed", "RuntimeError: disk full")
+        assert last.stopped_at is None
 
 
 @virtual_time
