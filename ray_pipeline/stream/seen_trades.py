@@ -8,7 +8,7 @@ each time, it would become several rows, and its volume would count in the bars 
 
 from collections.abc import Iterable
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -40,7 +40,7 @@ class TickerTrade(msgspec.Struct, frozen=True, gc=False):
     total: Decimal | None
 
 
-Identity = tuple[int | None, Decimal | None, Decimal | None]
+Identity = tuple[int, Decimal | None, Decimal | None]
 
 
 class SeenTrades(Generic[T]):
@@ -51,21 +51,22 @@ class SeenTrades(Generic[T]):
         self._fields = attrgetter(layout.symbol_column, *layout.trade_columns)
         self._totals: dict[str, dict[Identity, Decimal | None]] = {}
         for trade in trades:
-            self._note(trade)
+            if (identity := _identity(trade)) is not None:
+                self._note(trade, identity)
 
     def repeats(self, record: T) -> bool:
         """Return whether a record is a snapshot of a noted trade; note its trade otherwise."""
         trade = TickerTrade(*self._fields(record))
-        if trade.time_ms is None:
+        if (identity := _identity(trade)) is None:
             return False
-        if getattr(record, "stream_type", None) == SNAPSHOT and self._is_noted(trade):
+        is_snapshot = getattr(record, "stream_type", None) == SNAPSHOT
+        if is_snapshot and self._is_noted(trade, identity):
             return True
-        self._note(trade)
+        self._note(trade, identity)
         return False
 
-    def _is_noted(self, trade: TickerTrade) -> bool:
+    def _is_noted(self, trade: TickerTrade, identity: Identity) -> bool:
         totals = self._totals.get(trade.symbol, {})
-        identity = _identity(trade)
         if identity not in totals:
             return False
         # Two trades of one millisecond can have the same price and volume. Only a trade makes the
@@ -74,14 +75,13 @@ class SeenTrades(Generic[T]):
         noted = totals[identity]
         return noted is None or trade.total is None or trade.total <= noted
 
-    def _note(self, trade: TickerTrade) -> None:
+    def _note(self, trade: TickerTrade, identity: Identity) -> None:
         totals = self._totals.setdefault(trade.symbol, {})
-        identity = _identity(trade)
-        totals.pop(identity, None)  # so that it moves to the end, as the newest
         totals[identity] = trade.total
         if len(totals) > KEPT_TRADES:
-            del totals[next(iter(totals))]
+            # The oldest trade, not the one noted first: a replay must not displace new trades.
+            del totals[min(totals, key=itemgetter(0))]
 
 
-def _identity(trade: TickerTrade) -> Identity:
-    return trade.time_ms, trade.price, trade.volume
+def _identity(trade: TickerTrade) -> Identity | None:
+    return None if trade.time_ms is None else (trade.time_ms, trade.price, trade.volume)

@@ -20,7 +20,7 @@ from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.venue_connection import Clock, Collector
+from ray_pipeline.stream.venue_connection import NO_SYMBOLS, Clock, Collector
 from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ class RunnableOutbox(OutboxPort, Protocol):
 
 class SymbolUpdates(Protocol):
     """The source of the symbols."""
+
+    @property
+    def cause(self) -> str:
+        """Why they could not be read at the newest attempt; empty if they were."""
 
     def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -330,7 +334,10 @@ class Producer:
         if self._state or collector is None:
             return self._state, self._cause or ownership_cause
         poller_cause = self._line.poller.cause if self._line and self._line.poller else ""
-        causes = (collector.cause, ownership_cause, outbox.cause, poller_cause)
+        symbols_cause = self._parts.symbols.cause
+        if collector.state == NO_SYMBOLS and symbols_cause:
+            return collector.state, symbols_cause  # it says more than the state does
+        causes = (collector.cause, ownership_cause, outbox.cause, poller_cause, symbols_cause)
         return collector.state, next(filter(None, causes), "")
 
 

@@ -26,6 +26,7 @@ from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
 
+NO_SYMBOLS = "no_symbols"
 REST_EVERY = 20  # subscriptions
 # Reading a socket with a full buffer never waits. Without a pause the lease would not be renewed.
 YIELD_RECORDS = 500
@@ -215,7 +216,7 @@ class Collector:
                 await self._running.wait()
                 self._set("disconnected", "waiting for the next attempt")
             elif not self._subscriptions.desired:
-                self._set("no_symbols", "there are no symbols to collect")
+                self._set(NO_SYMBOLS, "there are no symbols to collect")
                 self._changed.clear()
                 await first_of(_wait(self._changed), _wait(self._paused))
             elif wait_s > 0:

@@ -166,11 +166,17 @@ async def _store(
 
 
 class PolledSymbols:
-    """Symbols that are read at intervals."""
+    """
+    Symbols that are read at intervals.
+
+    Attributes:
+        cause: Why they could not be read at the newest attempt; empty if they were.
+    """
 
     def __init__(self, load: Callable[[], Awaitable[Symbols]], *, poll_s: float) -> None:
         self._load = load
         self._poll_s = poll_s
+        self.cause = ""
 
     async def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -182,10 +188,11 @@ class PolledSymbols:
                 symbols = await self._load()
             except (DatabaseUnavailable, FeedUnavailable, FeedRefused) as error:
                 log.warning("the symbols cannot be read: %s", error)
+                self.cause = f"the symbols cannot be read: {error}"
                 pause_s = _retry_s(error, failures)
                 failures += 1
             else:
-                failures = 0
+                self.cause, failures = "", 0
                 if _differ(symbols, last):
                     last = symbols
                     yield symbols
@@ -201,12 +208,18 @@ def _retry_s(error: Exception, failures: int) -> float:
 
 
 class NotifiedSymbols:
-    """Symbols that are read after a notification, and at intervals in case one was missed."""
+    """
+    Symbols that are read after a notification, and at intervals in case one was missed.
+
+    Attributes:
+        cause: Why they could not be read at the newest attempt; empty if they were.
+    """
 
     def __init__(self, dsn: str, source: SymbolSource) -> None:
         self._dsn = dsn
         self._source = source
         self._channel = source.channel or ""
+        self.cause = ""
 
     async def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -214,6 +227,7 @@ class NotifiedSymbols:
         while True:
             try:
                 async for symbols in self._listen():
+                    self.cause = ""
                     if _differ(symbols, last):
                         last = symbols
                         yield symbols
@@ -221,6 +235,7 @@ class NotifiedSymbols:
                 if isinstance(error, psycopg.Error) and disposition(error) != Disposition.RETRY:
                     raise
                 log.warning("listening for %s is interrupted: %s", self._channel, error)
+                self.cause = f"the symbols cannot be read: {error}"
             await asyncio.sleep(RETRY_S)
 
     async def _listen(self) -> AsyncIterator[Symbols]:

@@ -11,10 +11,12 @@ from aiohttp import web
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable, FeedRefused, FeedUnavailable
 from ray_pipeline.feeds import bithumb
+from ray_pipeline.storage.postgres.shared_ledger import SharedLedger
 from ray_pipeline.storage.venue_permits import VenuePermits
 from ray_pipeline.storage.venue_rest import LARGEST_BYTES, MOST_REFUSALS, VenueRest
 from ray_pipeline.stream.exclusions import FIRST_S, LONGEST_S
 from tests.fake_feed import EveryCall
+from tests.streams import rows
 
 NOW = datetime(2026, 9, 23, 3, 18, 34, tzinfo=UTC)
 MARKETS = [f"KRW-{number:03d}" for number in range(450)]
@@ -27,6 +29,7 @@ class Venue:
     def __init__(self) -> None:
         self.unknown: set[str] = set()
         self.calls: list[list[str]] = []
+        self.times_s: list[float] = []
         self.fault: tuple[int, str | bytes, list[tuple[str, str]]] | None = None
         self.fault_from = 0  # the number of the first faulty call
         self.fault_until = 10**9
@@ -37,6 +40,7 @@ class Venue:
     async def answer(self, request: web.Request) -> web.Response:
         markets = request.query["markets"].split(",")
         self.calls.append(markets)
+        self.times_s.append(asyncio.get_running_loop().time())
         self.concurrent += 1
         self.most_concurrent = max(self.most_concurrent, self.concurrent)
         await asyncio.sleep(0)
@@ -222,3 +226,30 @@ async def test_without_a_permit_no_call_is_made(answer, error):
     """The ledger is the only count of calls: if it is away, the call waits."""
     with pytest.raises(error, match="no permit for a REST call"):
         await VenuePermits(FakeLimiter(answer), "bithumb", caller="stream bithumb").take()
+
+
+async def test_calls_and_jobs_share_the_quota_of_the_ledger(postgres_dsn):
+    """Bithumb allows ten calls a second; a cooldown holds back the calls of jobs, too."""
+    venue = Venue()
+    ledger = SharedLedger(postgres_dsn, {}, speed=1.0)
+    venue.permits = VenuePermits(ledger, "bithumb", caller="stream bithumb")
+    async with venue.serving() as rest:
+        for _ in range(5):
+            await markets_of(rest)
+        counted = rows(
+            postgres_dsn,
+            "SELECT sum(calls), count(DISTINCT job) FROM quota_grants WHERE provider = 'bithumb'",
+        )
+        venue.fault = (429, "slow down", [("Retry-After", "600")])
+        with pytest.raises(FeedRefused, match="the provider asked for 600, waiting 600 s"):
+            await markets_of(rest)
+
+    answer = await ledger.acquire("bithumb", job="bithumb_markets", sweep=False)
+    await ledger.close()
+    assert counted == [(25, 1)]
+    gaps_s = [
+        later - first for first, later in zip(venue.times_s, venue.times_s[10:], strict=False)
+    ]
+    assert min(gaps_s) >= 1.0
+    assert isinstance(answer, NotBefore)
+    assert "asked for 600" in answer.reason

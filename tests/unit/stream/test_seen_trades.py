@@ -105,3 +105,13 @@ def test_memory_is_bounded_and_forgetting_loses_no_trade():
 
     assert trades.repeats(ticker(trade_timestamp=TRADE_MS + 1))
     assert not trades.repeats(ticker(trade_timestamp=TRADE_MS))
+
+
+def test_a_replay_of_old_trades_displaces_no_new_one():
+    """The snapshot after the replay still repeats the newest trade."""
+    trades, _ = seen(
+        ticker("REALTIME"),
+        *(ticker("REALTIME", trade_timestamp=TRADE_MS - ms) for ms in range(1, 3 * KEPT_TRADES)),
+    )
+
+    assert trades.repeats(ticker())

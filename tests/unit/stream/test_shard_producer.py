@@ -89,6 +89,7 @@ class FakeSymbols:
     def __init__(self, *names: str) -> None:
         self._symbols = dict.fromkeys(names)
         self._changed = asyncio.Event()
+        self.cause = ""
 
     async def updates(self) -> AsyncIterator[Mapping[str, str | None]]:
         while True:
@@ -112,6 +113,7 @@ class Bench:
         self.outboxes: list[FakeOutbox] = []
         self.outbox_failure: Exception | None = None
         self.bugs: list[Exception] = []
+        self.poller = None
         self.ownership = Ownership(
             self.leases,
             "producer/sp500/3",
@@ -148,7 +150,7 @@ class Bench:
         if self.bugs:
             raise self.bugs.pop()
         intake = Intake(notices, feed_named("sp500"), future_tolerance_ms=1_000)
-        return Line(make_collector(self.venue, intake))
+        return Line(make_collector(self.venue, intake), self.poller)
 
     async def _close(self) -> None:
         self.events.append("close")
@@ -343,6 +345,34 @@ async def test_a_cause_of_the_feed_or_the_lease_is_shown_before_one_of_the_broke
         bench.venue.socket.break_off()
         await until_s(25.5)
         assert bench.situation == ("disconnected", "the connection broke")
+
+
+@virtual_time
+async def test_the_reason_that_there_are_no_symbols_is_shown():
+    """The venue refuses the list, for example."""
+    bench = Bench()
+    bench.symbols.change()
+    bench.symbols.cause = "the symbols cannot be read: HTTP 503"
+    async with bench.running():
+        await until_s(5)
+        assert bench.situation == ("no_symbols", "the symbols cannot be read: HTTP 503")
+
+
+@virtual_time
+async def test_an_excluded_market_is_shown_although_the_feed_collects():
+    """It is tried again by itself; a person sees the reason meanwhile."""
+    bench = Bench()
+
+    class FakePoller:
+        cause = "the REST API refuses KRW-NONE until 03:28:34 UTC (404 Code not found)"
+
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
+    bench.poller = FakePoller()
+    async with bench.running():
+        await until_s(5)
+        assert bench.situation == ("collecting", FakePoller.cause)
 
 
 @virtual_time
