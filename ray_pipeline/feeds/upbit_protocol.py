@@ -43,7 +43,7 @@ def subscribe(ticket: str, markets: Sequence[str]) -> str:
 
 
 class FrameParser(Generic[Raw]):
-    """Reads the frames of one venue, whose tickers have the fields of `kind`."""
+    """Reads the frames of one venue into tickers of one type."""
 
     def __init__(self, title: str, kind: type[Raw]) -> None:
         self._title = title

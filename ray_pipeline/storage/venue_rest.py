@@ -146,7 +146,7 @@ class VenueRest:
         Request a symbol that the venue has accepted.
 
         Raises:
-            FeedUnavailable: If it is refused too, or if there is none: that is an outage.
+            FeedUnavailable: If it is refused too, or if no symbol was accepted yet.
         """
         try:
             if self._accepted is not None:

@@ -32,7 +32,7 @@ REFUSALS = {
 FIXES = {
     401: "check the key of this shard in PIPELINE_API_KEYS",
     403: "check that the plan of this shard's key includes the stream",
-    503: "no action is needed; the connection is tried again",
+    503: "wait; the connection is tried again",
     429: "a key allows one connection: make sure that no other program uses this shard's key",
 }
 
@@ -153,7 +153,7 @@ async def _connect(
 def _refused(error: InvalidStatus, venue: str, secrets: Redactor) -> FeedRefused:
     response = error.response
     status = response.status_code
-    reason = REFUSALS.get(status, "no WebSocket connection is offered")
+    reason = REFUSALS.get(status, "the server offers no WebSocket")
     text = f"refused with HTTP {status}: {reason}"
     pause = parse_retry_after(
         map(secrets.text, response.headers.get_all("Retry-After")),

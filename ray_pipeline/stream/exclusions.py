@@ -57,7 +57,7 @@ class Exclusions:
             self._symbols.pop(symbol, None)
 
     def describe(self) -> str:
-        """Return the excluded symbols, why, and until when; empty if there is none."""
+        """Return the excluded symbols, why, and until when; empty without any."""
         if not self._symbols:
             return ""
         texts = [

@@ -1,5 +1,5 @@
 """
-Recognise snapshots that repeat a trade.
+Recognise tickers that show a trade again.
 
 A ticker shows the latest trade of its market. The venue sends a snapshot of each market after each
 subscription, and REST answers are snapshots too, so the same trade arrives again and again. Stored
@@ -7,6 +7,7 @@ each time, it would become several rows, and its volume would count in the bars 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter, itemgetter
 from typing import Generic, TypeVar
@@ -43,44 +44,66 @@ class TickerTrade(msgspec.Struct, frozen=True, gc=False):
 Identity = tuple[int, Decimal | None, Decimal | None]
 
 
+@dataclass(slots=True)
+class _Noted:
+    """
+    A noted trade.
+
+    Attributes:
+        total: The largest total that was seen with it.
+        streamed: Whether the stream itself has delivered it, and not only a snapshot.
+    """
+
+    total: Decimal | None
+    streamed: bool
+
+
 class SeenTrades(Generic[T]):
     """The newest trades of each symbol of a feed with snapshots."""
 
     def __init__(self, layout: Layout[T], trades: Iterable[TickerTrade] = ()) -> None:
         """Begin with trades that are stored already, oldest first."""
         self._fields = attrgetter(layout.symbol_column, *layout.trade_columns)
-        self._totals: dict[str, dict[Identity, Decimal | None]] = {}
+        self._symbols: dict[str, dict[Identity, _Noted]] = {}
         for trade in trades:
             if (identity := _identity(trade)) is not None:
-                self._note(trade, identity)
+                self._note(trade, identity, streamed=True)
 
     def repeats(self, record: T) -> bool:
-        """Return whether a record is a snapshot of a noted trade; note its trade otherwise."""
+        """
+        Return whether a record shows a noted trade again; note its trade otherwise.
+
+        Two messages of the stream are never repeats of each other, even if they are equal.
+        """
         trade = TickerTrade(*self._fields(record))
         if (identity := _identity(trade)) is None:
             return False
-        is_snapshot = getattr(record, "stream_type", None) == SNAPSHOT
-        if is_snapshot and self._is_noted(trade, identity):
-            return True
-        self._note(trade, identity)
-        return False
-
-    def _is_noted(self, trade: TickerTrade, identity: Identity) -> bool:
-        totals = self._totals.get(trade.symbol, {})
-        if identity not in totals:
+        streamed = getattr(record, "stream_type", None) != SNAPSHOT
+        noted = self._symbols.get(trade.symbol, {}).get(identity)
+        if noted is None or _has_grown(noted.total, trade.total) or (streamed and noted.streamed):
+            self._note(trade, identity, streamed=streamed)
             return False
-        # Two trades of one millisecond can have the same price and volume. Only a trade makes the
-        # total grow, so a larger total is another trade. A smaller one is the same trade after
-        # older trades have left the total: at midnight, or at any time if it covers 24 hours.
-        noted = totals[identity]
-        return noted is None or trade.total is None or trade.total <= noted
+        # A snapshot repeats the trade, or the stream delivers a trade that a snapshot has shown: a
+        # REST answer overtakes the stream now and then.
+        noted.streamed = noted.streamed or streamed
+        return True
 
-    def _note(self, trade: TickerTrade, identity: Identity) -> None:
-        totals = self._totals.setdefault(trade.symbol, {})
-        totals[identity] = trade.total
-        if len(totals) > KEPT_TRADES:
+    def _note(self, trade: TickerTrade, identity: Identity, *, streamed: bool) -> None:
+        trades = self._symbols.setdefault(trade.symbol, {})
+        trades[identity] = _Noted(trade.total, streamed)
+        if len(trades) > KEPT_TRADES:
             # The oldest trade, not the one noted first: a replay must not displace new trades.
-            del totals[min(totals, key=itemgetter(0))]
+            del trades[min(trades, key=itemgetter(0))]
+
+
+def _has_grown(noted: Decimal | None, total: Decimal | None) -> bool:
+    """
+    Return whether a total proves another trade with the same time, price and volume.
+
+    Only a trade makes the total grow. It shrinks without one: at midnight, or at any time if it
+    covers 24 hours. A smaller total therefore belongs to the same trade.
+    """
+    return noted is not None and total is not None and total > noted
 
 
 def _identity(trade: TickerTrade) -> Identity | None:

@@ -62,9 +62,16 @@ def test_the_same_trade_after_midnight_is_a_repeat():
     assert seen(ticker("REALTIME"), ticker(acc_trade_volume=Decimal(0)))[1] == [False, True]
 
 
-def test_a_realtime_ticker_is_never_a_repeat():
+def test_messages_of_the_stream_are_never_repeats_of_each_other():
     """Each of them is a message of its own."""
     assert seen(*[ticker("REALTIME")] * 3, *[ticker(None)] * 2)[1] == [False] * 5
+
+
+def test_a_trade_that_a_snapshot_showed_first_is_stored_once():
+    """A REST answer overtakes the stream. The next message of the stream is another one."""
+    records = [ticker(), ticker("REALTIME"), ticker(), ticker("REALTIME")]
+
+    assert seen(*records)[1] == [False, True, True, False]
 
 
 def test_a_ticker_without_the_time_of_its_trade_is_kept():
@@ -90,11 +97,13 @@ def test_stored_trades_are_known_after_a_restart():
 )
 def test_each_trade_is_kept_once_however_often_snapshots_repeat_it(steps):
     """Against the set of all trades."""
-    trades, known = SeenTrades(BITHUMB.layout), set()
+    trades, shown, streamed = SeenTrades(BITHUMB.layout), set(), set()
     for stream_type, number in steps:
         repeated = trades.repeats(ticker(stream_type, trade_timestamp=TRADE_MS + number))
-        assert repeated == (stream_type == "SNAPSHOT" and number in known)
-        known.add(number)
+        assert repeated == (number in (shown if stream_type == "SNAPSHOT" else shown - streamed))
+        shown.add(number)
+        if stream_type == "REALTIME":
+            streamed.add(number)
 
 
 def test_memory_is_bounded_and_forgetting_loses_no_trade():
