@@ -37,7 +37,7 @@ LONGEST_CHECK_PAUSE_S = 1.0
 SUSTAINED_S = 30.0
 MOST_COMPLAINTS = 20  # of a connection are reported; a server may vary its text without end
 # This number of unreadable frames in a row within this time is a flood: each becomes a dead letter,
-# and they would fill the disk. At a lower rate all are kept, and a later generation can replay them.
+# and they would fill the disk. At a lower rate all are kept, to be replayed by a later generation.
 FLOOD_FRAMES = 1_000
 FLOOD_S = 10.0
 
