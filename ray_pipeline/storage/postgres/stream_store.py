@@ -57,11 +57,12 @@ _SEQUENCES = """
     WHERE feed = %s ORDER BY 1, 2, 3
 """
 
+# The order of the rows is that of the primary key backwards: one descent of the index per symbol.
 _NEWEST_TRADES = """
     SELECT symbols.{symbol}, {fields}
     FROM {latest} AS symbols CROSS JOIN LATERAL (
         SELECT * FROM {table} WHERE {symbol} = symbols.{symbol}
-        ORDER BY {event} DESC, epoch DESC, seq DESC LIMIT {limit}
+        ORDER BY {event} DESC, pod_index DESC, epoch DESC, seq DESC LIMIT {limit}
     ) AS rows
     ORDER BY rows.{event}, rows.epoch, rows.seq
 """
