@@ -32,7 +32,7 @@ from ray_pipeline.observe.audit import Audit
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.audit_facts import run_audit
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.postgres.symbols import fill_for_simulation
 

@@ -22,7 +22,7 @@ from ray_pipeline.errors import MigrationError, PipelineError
 from ray_pipeline.observe.status import Status
 from ray_pipeline.serve.routes import View, routes
 from ray_pipeline.settings import Settings, load
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import unapplied
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.status_rows import read_status

@@ -11,7 +11,7 @@ from typing import Any
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import client_options
+from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.positions import topic_name
 from ray_pipeline.storage.kafka.reader import KafkaLog, LagReporter
 from ray_pipeline.storage.postgres.consumer_records import PostgresConsumerRecords

@@ -14,8 +14,9 @@ from ray_pipeline.feeds.codec import UNDECODABLE, decode_shard_epoch
 from ray_pipeline.feeds.feed import Feed, partition_of
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
+from ray_pipeline.storage.kafka.client_start import FAILURES
 from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
+from ray_pipeline.storage.kafka.replaying_producer import replaying_producer
 from ray_pipeline.storage.parquet import read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.stream.archive_layout import ArchivePart, in_order

@@ -16,7 +16,7 @@ from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import client_options
+from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.positions import topic_name
 from ray_pipeline.storage.kafka.reader import KafkaLog
 from ray_pipeline.storage.parquet import Archive

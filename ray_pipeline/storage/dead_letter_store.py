@@ -12,8 +12,9 @@ from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import RecordIdentity
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
+from ray_pipeline.storage.kafka.client_start import FAILURES
 from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
+from ray_pipeline.storage.kafka.replaying_producer import replaying_producer
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.stream.dead_letters import (
     DeadLetter,

@@ -16,8 +16,8 @@ from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.observe import doctor
 from ray_pipeline.observe.doctor import Check
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import topics
 from ray_pipeline.storage.kafka.positions import partition_counts
+from ray_pipeline.storage.kafka.topics import topics
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.redis.latest_cache import client

@@ -11,7 +11,9 @@ from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, KafkaBroker, client_options
+from ray_pipeline.storage.kafka.broker import KafkaBroker
+from ray_pipeline.storage.kafka.client_options import client_options
+from ray_pipeline.storage.kafka.client_start import FAILURES
 
 TIMEOUT_S = 10.0
 FIX = (

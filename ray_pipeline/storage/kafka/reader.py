@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, LogReplaced
-from ray_pipeline.storage.kafka.broker import start_client
+from ray_pipeline.storage.kafka.client_start import start_client
 from ray_pipeline.stream.batch import Message
 from ray_pipeline.stream.offsets import Offsets
 

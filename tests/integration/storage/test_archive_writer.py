@@ -24,7 +24,7 @@ from ray_pipeline.settings import (
 )
 from ray_pipeline.storage.archive_replay import Selection, replay_archive
 from ray_pipeline.storage.archive_writer import Archiver
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.parquet import Archive, read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import scalar, session

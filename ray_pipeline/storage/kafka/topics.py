@@ -1,0 +1,101 @@
+"""The topics of the feeds: create those that are missing."""
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+
+from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
+from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.settings import Settings
+from ray_pipeline.storage.kafka.client_options import client_options
+from ray_pipeline.storage.kafka.client_start import FAILURES, failure_text, start_client
+
+REQUEST_TIMEOUT_S = 5.0
+TOPICS_TIMEOUT_S = 15.0
+POLL_S = 0.1
+NOT_ALLOWED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+WRONG = (
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    PolicyViolationError,
+    *NOT_ALLOWED,
+)
+
+
+async def ensure_topics(settings: Settings) -> None:
+    """
+    Create the missing topics of all feeds, and wait until the broker shows them.
+
+    Raises:
+        ConfigurationError: If the broker refuses the credentials or the topics.
+        BrokerUnavailable: If the broker is away or takes too long.
+    """
+    options = client_options(settings.kafka, settings.bootstrap_servers())
+    admin = AIOKafkaAdminClient(**options, request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+    try:
+        await start_client(admin, options, timeout_s=2 * REQUEST_TIMEOUT_S)
+        try:
+            async with asyncio.timeout(TOPICS_TIMEOUT_S):
+                await _create(admin, topics(settings), settings.kafka.replication_factor)
+        except FAILURES as error:
+            raise BrokerUnavailable(
+                f"Kafka's topics could not be created: {failure_text(error, options)}"
+            ) from error
+    finally:
+        await admin.close()
+
+
+def topics(settings: Settings) -> dict[str, int]:
+    """Return each feed's topic, with the prefix, and its number of partitions."""
+    return {
+        settings.kafka.topic_prefix + spec.topic: settings.feeds[spec.name].partitions
+        for spec in FEEDS
+    }
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, partition_counts: dict[str, int], replication_factor: int
+) -> None:
+    existing = set(await admin.list_topics())
+    missing = [
+        _new_topic(name, partitions, replication_factor)
+        for name, partitions in partition_counts.items()
+        if name not in existing
+    ]
+    if missing:
+        response = await admin.create_topics(missing, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        for name, code, *text in response.topic_errors:
+            _check(name, code, str(text[0] or "") if text else "")
+    while not await _visible(admin, list(partition_counts)):  # noqa: ASYNC110 - aiokafka has only polling
+        await asyncio.sleep(POLL_S)
+
+
+def _new_topic(name: str, partitions: int, replication_factor: int) -> NewTopic:
+    topic = NewTopic(name, partitions, 1)
+    # The constructor refuses -1, the broker's own default; the request does not.
+    topic.replication_factor = replication_factor
+    return topic
+
+
+async def _visible(admin: AIOKafkaAdminClient, names: list[str]) -> bool:
+    return not any(topic["error_code"] for topic in await admin.describe_topics(names))
+
+
+def _check(name: str, code: int, text: str) -> None:
+    kind = for_code(code)
+    if code == 0 or kind is TopicAlreadyExistsError:
+        return
+    if issubclass(kind, WRONG):
+        raise ConfigurationError(f"Kafka refuses topic {name}: {kind.__name__} {text}".rstrip())
+    raise BrokerUnavailable(f"Kafka did not create topic {name}: {kind.__name__} {text}".rstrip())
