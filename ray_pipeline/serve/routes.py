@@ -1,6 +1,6 @@
 """The supervisor's routes: whether the process lives, whether data progresses, and why not."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,10 +57,19 @@ def routes(view: Callable[[], View]) -> APIRouter:
 
     @router.get("/ready", summary="Whether data progresses")
     async def ready() -> Response:
-        """503 with the reasons if an actor is missing, or no feed stored a record lately."""
+        """
+        503 with the reasons if an actor is missing, records wait that nothing reads or can send, or
+        no feed stored a record lately.
+        """
         current = view()
-        reasons = [*_actor_reasons(current), *await _data_reasons(current)]
-        body = {"ready": not reasons, "reasons": reasons, "generation": current.generation}
+        data = await _data(current)
+        reasons = [*_actor_reasons(current), *data.reasons]
+        body = {
+            "ready": not reasons,
+            "reasons": reasons,
+            "notices": data.notices,
+            "generation": current.generation,
+        }
         return answer(body, status=503 if reasons else 200)
 
     @router.get("/why", summary="One sentence per feed and actor")
@@ -93,16 +102,27 @@ def _actor_reasons(view: View) -> Iterator[str]:
             yield f"{name} does not answer"
 
 
-async def _data_reasons(view: View) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _DataState:
+    """Why data does not progress, and what differs from the settings without harm."""
+
+    reasons: Sequence[str] = ()
+    notices: Sequence[str] = ()
+
+
+async def _data(view: View) -> _DataState:
     if view.supervisor is None:
-        return []  # the schema may not exist yet
+        return _DataState()  # the schema may not exist yet
     try:
         page = await view.read()
     except PipelineError as error:
-        return [str(error)]
+        return _DataState([str(error)])
     # One feed that progresses is enough: markets close at different times.
     newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
-    return list(filter(None, [lack_of_progress(newest_age_s, limit_s=view.limit_s)]))
+    progress = lack_of_progress(newest_age_s, limit_s=view.limit_s)
+    troubles = [topic.trouble for topic in page.topics]
+    notices = [topic.notice for topic in page.topics]
+    return _DataState(list(filter(None, [progress, *troubles])), list(filter(None, notices)))
 
 
 async def _feeds(view: View) -> list[dict[str, object]]:
@@ -112,7 +132,7 @@ async def _feeds(view: View) -> list[dict[str, object]]:
         page = await view.read()
     except PipelineError as error:
         return [{"name": "all", "fresh": False, "why": str(error)}]
-    feeds = (explain_feed(row, page.shards) for row in page.feeds)
+    feeds = (explain_feed(row, page.shards, topics=page.topics) for row in page.feeds)
     return [{"name": feed.name, "fresh": feed.fresh, "why": feed.sentence} for feed in feeds]
 
 

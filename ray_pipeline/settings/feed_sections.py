@@ -14,6 +14,7 @@ class FeedSettings(Section):
     How one feed runs. `_feed_section` declares which of these values a feed has.
 
     Attributes:
+        enabled: Whether the feed is collected and stored.
         partitions: Partitions of the topic.
         ttl_s: Time to live of the latest values in Redis.
         shards: Configured connections of a feed with sharding.
@@ -21,6 +22,7 @@ class FeedSettings(Section):
         poll_s: Pause between two rounds over REST.
     """
 
+    enabled: bool = True
     partitions: int
     ttl_s: int
     shards: int = 1
@@ -31,6 +33,7 @@ class FeedSettings(Section):
 def _feed_section(feed: Feed) -> type[Section]:
     """Return the section of a feed; the defaults come from the feed."""
     fields: dict[str, Any] = {
+        "enabled": (bool, Field(True, description=f"Collect and store {feed.name}.")),
         "partitions": (
             int,
             Field(feed.partitions, ge=1, description=f"Partitions of {feed.topic}."),

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BeforeValidator, Field, SecretStr
 
 from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.redact import fingerprint
@@ -109,6 +110,10 @@ class Settings(Section):
         values = dict(explicit(self))
         endpoints: dict[str, Any] = values.pop("endpoints", {})
         return dict(variables((), values | endpoints))
+
+    def enabled_feeds(self) -> tuple[Feed, ...]:
+        """Return the feeds that are collected, by rank."""
+        return tuple(feed for feed in FEEDS if self.feeds[feed.name].enabled)
 
     def endpoint(self, provider: str) -> EndpointSettings:
         """Return the section of a provider; a section without values if it is not configured."""

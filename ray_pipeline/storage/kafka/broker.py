@@ -1,7 +1,7 @@
 """A producer of records that is replaced after a failure."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
@@ -46,12 +46,16 @@ class KafkaBroker:
         Raises:
             BrokerUnavailable: If the broker is away or has no such topic.
         """
-        producer = await self._connected()
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                return len(await producer.partitions_for(topic))
-        except FAILURES as error:
-            raise self._failed(producer, f"{topic} has no partitions", error) from error
+        return len(await self._partitions(await self._connected(), topic))
+
+    async def check_partition(self, topic: str, partition: int) -> None:
+        """
+        Check that a topic has a partition.
+
+        Raises:
+            BrokerUnavailable: If the broker is away, or has no such topic or partition.
+        """
+        await self._check_partition(await self._connected(), topic, partition)
 
     async def send(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
         """
@@ -104,6 +108,7 @@ class KafkaBroker:
                 break
             count += 1
         batch.close()
+        await self._check_partition(producer, topic, partition)
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 future = await producer.send_batch(batch, topic, partition=partition)
@@ -120,6 +125,27 @@ class KafkaBroker:
         except (*FAILURES, AssertionError) as error:
             raise self._failed(producer, f"{topic} was not acknowledged", error) from error
         return count
+
+    async def _check_partition(
+        self, producer: AIOKafkaProducer, topic: str, partition: int
+    ) -> None:
+        # aiokafka would wait for the partition until the timeout and then not name it.
+        numbers = await self._partitions(producer, topic)
+        if partition not in numbers:
+            # aiokafka reads the partitions every five minutes only; a new producer reads them now.
+            self._discard(producer)
+            raise BrokerUnavailable(
+                f"Kafka: {topic} has {len(numbers)} partitions, and no partition {partition}",
+                fix="add partitions to the topic; see `ray-pipeline status`",
+            )
+
+    async def _partitions(self, producer: AIOKafkaProducer, topic: str) -> Collection[int]:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                numbers: Collection[int] = await producer.partitions_for(topic)
+                return numbers
+        except FAILURES as error:
+            raise self._failed(producer, f"{topic} has no partitions", error) from error
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._lock:

@@ -1,12 +1,16 @@
-"""A plain producer for the commands that replay records."""
+"""A plain producer for the commands that replay records, and the partitions it may use."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from aiokafka import AIOKafkaProducer
 
+from ray_pipeline.errors import BrokerUnavailable
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.observe.topic_partitions import shortage
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.client_options import client_options
+from ray_pipeline.storage.kafka.topics import topic_name
 
 
 @contextlib.asynccontextmanager
@@ -19,3 +23,21 @@ async def replaying_producer(settings: Settings) -> AsyncIterator[AIOKafkaProduc
         yield producer
     finally:
         await producer.stop()
+
+
+def replay_partitions(settings: Settings, spec: Feed, counts: Mapping[str, int]) -> int:
+    """
+    Return the number of partitions over which the feed's shards are spread.
+
+    Args:
+        settings: They name the number. A topic with more partitions does not move a shard.
+        spec: The feed.
+        counts: The number of partitions of each topic of the broker.
+
+    Raises:
+        BrokerUnavailable: If the topic has fewer partitions: records could not be sent.
+    """
+    topic, configured = topic_name(settings, spec), settings.feeds[spec.name].partitions
+    if lacking := shortage(topic, spec.name, configured=configured, present=counts.get(topic, 0)):
+        raise BrokerUnavailable(lacking, fix="`ray-pipeline up` makes the topics")
+    return configured

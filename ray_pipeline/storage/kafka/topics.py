@@ -1,24 +1,31 @@
-"""The topics of the feeds: create those that are missing."""
+"""The topics of the feeds: create those that are missing, and add missing partitions."""
 
 import asyncio
+import logging
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
+    InvalidRequestError,
     InvalidTopicError,
     PolicyViolationError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnsupportedVersionError,
     for_code,
 )
 
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
-from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.observe.topic_partitions import grow_fix
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.client_start import FAILURES, failure_text, start_client
+
+log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 5.0
 TOPICS_TIMEOUT_S = 15.0
@@ -32,13 +39,18 @@ WRONG = (
     *NOT_ALLOWED,
 )
 
+# Unsupported: a broker that has no request for new partitions.
+REFUSALS = (*WRONG, UnsupportedVersionError, IncompatibleBrokerVersion, InvalidRequestError)
+
 
 async def ensure_topics(settings: Settings) -> None:
     """
-    Create the missing topics of all feeds, and wait until the broker shows them.
+    Give the broker at least the topics and partitions that the settings name, and wait for them.
+
+    A topic that has more partitions keeps them: Kafka removes none.
 
     Raises:
-        ConfigurationError: If the broker refuses the credentials or the topics.
+        ConfigurationError: If the broker refuses the credentials, a topic or its new partitions.
         BrokerUnavailable: If the broker is away or takes too long.
     """
     options = client_options(settings.kafka, settings.bootstrap_servers())
@@ -48,6 +60,7 @@ async def ensure_topics(settings: Settings) -> None:
         try:
             async with asyncio.timeout(TOPICS_TIMEOUT_S):
                 await _create(admin, topics(settings), settings.kafka.replication_factor)
+                await _grow(admin, settings)
         except FAILURES as error:
             raise BrokerUnavailable(
                 f"Kafka's topics could not be created: {failure_text(error, options)}"
@@ -57,11 +70,16 @@ async def ensure_topics(settings: Settings) -> None:
 
 
 def topics(settings: Settings) -> dict[str, int]:
-    """Return each feed's topic, with the prefix, and its number of partitions."""
+    """Return the topic of each enabled feed, with the prefix, and its number of partitions."""
     return {
-        settings.kafka.topic_prefix + spec.topic: settings.feeds[spec.name].partitions
-        for spec in FEEDS
+        topic_name(settings, spec): settings.feeds[spec.name].partitions
+        for spec in settings.enabled_feeds()
     }
+
+
+def topic_name(settings: Settings, spec: Feed) -> str:
+    """Return a feed's topic as the broker knows it."""
+    return settings.kafka.topic_prefix + spec.topic
 
 
 async def _create(
@@ -79,6 +97,35 @@ async def _create(
             _check(name, code, str(text[0] or "") if text else "")
     while not await _visible(admin, list(partition_counts)):  # noqa: ASYNC110 - aiokafka has only polling
         await asyncio.sleep(POLL_S)
+
+
+async def _grow(admin: AIOKafkaAdminClient, settings: Settings) -> None:
+    """Add the partitions that topics lack; a broker created them by itself, or settings changed."""
+    for spec in settings.enabled_feeds():
+        name, configured = topic_name(settings, spec), settings.feeds[spec.name].partitions
+        present = await _partitions(admin, name)
+        if present >= configured:
+            continue
+        try:
+            await admin.create_partitions(
+                {name: NewPartitions(configured)}, timeout_ms=int(REQUEST_TIMEOUT_S * 1000)
+            )
+        except REFUSALS as error:
+            # Another process may have been faster.
+            if (present := await _partitions(admin, name)) < configured:
+                raise ConfigurationError(
+                    f"{name} has {present} partitions, the settings name {configured}, and Kafka "
+                    f"refuses to add some: {type(error).__name__}",
+                    fix=grow_fix(name, spec.name, configured),
+                ) from error
+        while await _partitions(admin, name) < configured:  # noqa: ASYNC110 - as in `_create`
+            await asyncio.sleep(POLL_S)
+        log.warning("%s: grown from %d to %d partitions", name, present, configured)
+
+
+async def _partitions(admin: AIOKafkaAdminClient, name: str) -> int:
+    (topic,) = await admin.describe_topics([name])
+    return len(topic["partitions"])
 
 
 def _new_topic(name: str, partitions: int, replication_factor: int) -> NewTopic:

@@ -60,6 +60,7 @@ async def publishing(settings: Settings, spool: Spool, *, epoch: int) -> AsyncIt
         broker,
         spool,
         topic=topic_of(settings),
+        partition=partition_of(SHARD, settings.feeds["sp500"].partitions),
         shard=SHARD,
         epoch=epoch,
         may_send=lambda: True,

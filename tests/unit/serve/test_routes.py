@@ -1,11 +1,13 @@
 """What the supervisor says of itself, its actors and the feeds."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.observe.status import Status
+from ray_pipeline.observe.topic_partitions import TopicRow
 from ray_pipeline.serve.routes import View, routes
 from tests.unit.observe.test_status import ROW, SHARD
 
@@ -47,7 +49,10 @@ async def test_a_process_lives_without_anything_else():
 
 async def test_it_is_ready_while_actors_answer_and_data_progresses():
     """The generation tells a rollout which release answered."""
-    assert await ask("/ready") == (200, {"ready": True, "reasons": [], "generation": 3})
+    assert await ask("/ready") == (
+        200,
+        {"ready": True, "reasons": [], "notices": [], "generation": 3},
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,3 +97,34 @@ async def test_every_feed_and_actor_has_a_sentence():
             "why": "producer-sp500-00-g1 has not started yet.",
         },
     ]
+
+
+SURPLUS = TopicRow("t", "sp500", 3, 6, [], 0, 1.0)
+SHORTAGE = TopicRow("t", "sp500", 3, 1, [], 0, 1.0)
+UNREAD = TopicRow("t", "sp500", 3, 6, [3, 4, 5], 682, 1.0)
+
+
+async def test_more_partitions_than_the_settings_name_are_a_notice():
+    """Their records are stored: data progresses."""
+    status, body = await ask("/ready", page=replace(PAGE, topics=(SURPLUS,)))
+
+    assert status == 200
+    assert body["notices"] == [SURPLUS.notice]
+    assert "6 partitions, the settings name 3" in SURPLUS.notice
+
+
+@pytest.mark.parametrize("topic", [SHORTAGE, UNREAD])
+async def test_it_is_not_ready_while_records_wait_that_nothing_reads_or_sends(topic):
+    """A lag of 0 hid them."""
+    status, body = await ask("/ready", page=replace(PAGE, topics=(topic,)))
+
+    assert (status, body["reasons"]) == (503, [topic.trouble])
+
+
+@pytest.mark.parametrize("topic", [SHORTAGE, SURPLUS, UNREAD])
+async def test_why_names_a_topic_that_differs_from_the_settings(topic):
+    _, body = await ask("/why", page=replace(PAGE, topics=(topic,)))
+
+    (feed,) = body["feeds"]
+    assert (topic.trouble or topic.notice) in feed["why"]
+    assert feed["fresh"] is not bool(topic.trouble)
