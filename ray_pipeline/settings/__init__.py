@@ -10,6 +10,7 @@ feed has a section too: `PIPELINE_FEEDS__SP500__SHARDS`.
 from ray_pipeline.settings.loading import load
 from ray_pipeline.settings.names import OTHER_NAMES, fields, known_names
 from ray_pipeline.settings.sections import (
+    ArchiveSettings,
     JobSettings,
     KafkaSettings,
     PostgresSettings,
@@ -20,6 +21,7 @@ from ray_pipeline.settings.variables import variable_name
 
 __all__ = [
     "OTHER_NAMES",
+    "ArchiveSettings",
     "JobSettings",
     "KafkaSettings",
     "PostgresSettings",
