@@ -26,6 +26,7 @@ from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import unapplied
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.status_rows import read_status
+from ray_pipeline.storage.postgres.stream_identity import record_topic_prefix
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class SupervisorRunner:
                     f"the schema lacks {len(names)} migrations, the first is {names[0]}",
                     fix="run `ray-pipeline migrate`, in Kubernetes the Job `migrate`",
                 )
+            await record_topic_prefix(connection, self._settings.kafka.topic_prefix)
         self._settings.redis_url()
         await ensure_topics(self._settings)
 

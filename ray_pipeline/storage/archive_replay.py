@@ -20,6 +20,7 @@ from ray_pipeline.storage.kafka.replaying_producer import replay_partitions, rep
 from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.parquet import read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 from ray_pipeline.stream.archive_layout import ArchivePart, in_order
 from ray_pipeline.stream.batch import Message
 
@@ -111,6 +112,7 @@ async def replay_archive(
     feeds = feeds_in(directory, selection)
     sent: dict[str, int] = {}
     async with session(settings.postgres_dsn(), name="replay") as connection:
+        await check_topic_prefix(connection, settings.kafka.topic_prefix)
         try:
             counts = await partition_counts(settings)
             async with replaying_producer(settings) as producer:

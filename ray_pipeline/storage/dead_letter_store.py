@@ -17,6 +17,7 @@ from ray_pipeline.storage.kafka.positions import partition_counts
 from ray_pipeline.storage.kafka.replaying_producer import replay_partitions, replaying_producer
 from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 from ray_pipeline.stream.dead_letters import (
     DeadLetter,
     readdress,
@@ -170,6 +171,7 @@ async def replay_dead_letters(
         DatabaseUnavailable: If Postgres went away; replay again.
     """
     async with session(settings.postgres_dsn(), name="dlq replay") as connection:
+        await check_topic_prefix(connection, settings.kafka.topic_prefix)
         await connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         addressed = await _reserve(connection, ids)
         if payload is not None:
