@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiokafka import AIOKafkaProducer
 
-from ray_pipeline.errors import BrokerUnavailable
+from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.observe.topic_partitions import shortage
 from ray_pipeline.settings import Settings
@@ -35,8 +35,14 @@ def replay_partitions(settings: Settings, spec: Feed, counts: Mapping[str, int])
         counts: The number of partitions of each topic of the broker.
 
     Raises:
+        ConfigurationError: If the feed is disabled: no consumer would store the records.
         BrokerUnavailable: If the topic has fewer partitions: records could not be sent.
     """
+    if not settings.feeds[spec.name].enabled:
+        raise ConfigurationError(
+            f"{spec.name} is disabled by setting",
+            fix=f"remove PIPELINE_FEEDS__{spec.name.upper()}__ENABLED=false",
+        )
     topic, configured = topic_name(settings, spec), settings.feeds[spec.name].partitions
     if lacking := shortage(topic, spec.name, configured=configured, present=counts.get(topic, 0)):
         raise BrokerUnavailable(lacking, fix="`ray-pipeline up` makes the topics")
