@@ -14,8 +14,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from rich.console import Console
+from starlette.requests import Request
 
 from ray_pipeline.actors.desired import desired
+from ray_pipeline.api.auth import TokenCheck
 from ray_pipeline.cli.tables import render_status
 from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.feeds import codec
@@ -119,9 +121,13 @@ async def show(settings: Settings) -> Shown:
             return await read_status(connection, settings, stream_keys={})
 
     page, bodies = await read(), {}
-    view = View(read, limit_s=300.0, generation=1, supervisor=Reconciling())
+    view = View(
+        read, limit_s=300.0, generation=1, supervisor=Reconciling(), token_check=TokenCheck("token")
+    )
+    request = Request({"type": "http", "headers": [(b"authorization", b"Bearer token")]})
     for route in routes(lambda: view).routes:
-        bodies[route.path] = json.loads((await route.endpoint()).body)
+        if route.path != "/live":
+            bodies[route.path] = json.loads((await route.endpoint(request)).body)
     console = Console(width=400)
     with console.capture() as printed:
         console.print(render_status(page))

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from starlette.requests import Request
 
+from ray_pipeline.api.auth import TokenCheck
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.observe.status import Status
 from ray_pipeline.observe.topic_partitions import TopicRow
@@ -27,15 +29,28 @@ class Supervisor:
 UP = Supervisor(first={"state": "storing"}, second={"state": "streaming", "cause": ""})
 
 
-async def ask(path, *, supervisor=UP, page=PAGE, cause="starting", fix=""):
+TOKEN = "right-token"
+
+
+def request(token):
+    headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
+    return Request({"type": "http", "headers": headers})
+
+
+async def ask(
+    path, *, supervisor=UP, page=PAGE, cause="starting", fix="", token=TOKEN, expected=TOKEN
+):
     async def read():
         if isinstance(page, Exception):
             raise page
         return page
 
-    view = View(read, limit_s=60.0, generation=3, supervisor=supervisor, cause=cause, fix=fix)
+    view = View(
+        read, limit_s=60.0, generation=3, supervisor=supervisor, cause=cause, fix=fix,
+        token_check=TokenCheck(expected) if expected else None,
+    )  # fmt: skip
     (route,) = [route for route in routes(lambda: view).routes if route.path == path]
-    response = await route.endpoint()
+    response = await (route.endpoint() if path == "/live" else route.endpoint(request(token)))
     return response.status_code, json.loads(response.body)
 
 
@@ -128,3 +143,19 @@ async def test_why_names_a_topic_that_differs_from_the_settings(topic):
     (feed,) = body["feeds"]
     assert (topic.trouble or topic.notice) in feed["why"]
     assert feed["fresh"] is not bool(topic.trouble)
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"), [(None, TOKEN), ("wrong", TOKEN), ("", TOKEN), (None, ""), ("any", "")]
+)
+async def test_without_the_token_a_probe_learns_the_state_and_no_reason(token, expected):
+    """Reasons name hosts, topics and errors of the stores."""
+    down = {"page": DatabaseUnavailable("Postgres at db.internal is down")}
+
+    assert await ask("/ready", token=token, expected=expected, **down) == (
+        503,
+        {"ready": False, "generation": 3},
+    )
+    status, body = await ask("/why", token=token, expected=expected)
+    assert (status, set(body)) == (401, {"error", "fix"})
+    assert (await ask("/live", token=token, expected=expected))[0] == 200
