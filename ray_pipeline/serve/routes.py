@@ -1,6 +1,6 @@
 """The supervisor's routes: whether the process lives, whether data progresses, and why not."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from ray_pipeline.actors.reconcile import is_up
 from ray_pipeline.api.answers import answer, refusal
 from ray_pipeline.api.auth import TokenCheck, token_in
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.observe.freshness import lack_of_progress, newest_age
+from ray_pipeline.observe.data_progress import DataProgress, data_progress
 from ray_pipeline.observe.status import Status
 from ray_pipeline.observe.why_feed import explain_feed
 
@@ -119,27 +119,13 @@ def _actor_reasons(view: View) -> Iterator[str]:
             yield f"{name} does not answer"
 
 
-@dataclass(frozen=True, slots=True)
-class _DataState:
-    """Why data does not progress, and what differs from the settings without harm."""
-
-    reasons: Sequence[str] = ()
-    notices: Sequence[str] = ()
-
-
-async def _data(view: View) -> _DataState:
+async def _data(view: View) -> DataProgress:
     if view.supervisor is None:
-        return _DataState()  # the schema may not exist yet
+        return DataProgress()  # the schema may not exist yet
     try:
-        page = await view.read()
+        return data_progress(await view.read(), limit_s=view.limit_s)
     except PipelineError as error:
-        return _DataState([str(error)])
-    # One feed that progresses is enough: markets close at different times.
-    newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
-    progress = lack_of_progress(newest_age_s, limit_s=view.limit_s)
-    troubles = [topic.trouble for topic in page.topics]
-    notices = [topic.notice for topic in page.topics]
-    return _DataState(list(filter(None, [progress, *troubles])), list(filter(None, notices)))
+        return DataProgress(reasons=(str(error),))
 
 
 async def _feeds(view: View) -> list[dict[str, object]]:
