@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 
-from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.errors import BrokerUnavailable, ConfigurationError
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.positions import Positions, read_positions
 from ray_pipeline.storage.kafka.topics import ensure_topics, topic_name
@@ -29,8 +29,9 @@ async def check_topics(settings: Settings) -> None:
         try:
             await ensure_topics(settings)
             topics = await _read(settings)
-        except ConfigurationError as error:
-            log.warning("%s", error)
+        except (ConfigurationError, BrokerUnavailable) as error:
+            # The rows below show it on every page; a warning at each check would fill the log.
+            log.debug("%s", error)
     async with session(settings.postgres_dsn(), name="topics") as connection:
         await write_topics(connection, topics, generation=settings.ray.generation)
 

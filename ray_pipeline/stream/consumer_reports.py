@@ -61,7 +61,10 @@ class ConsumerReports:
         status = self._status
         state, cause = status.state, status.cause
         if self.present is not None and partition not in self.present:
-            state, cause = "absent", f"the topic has {len(self.present)} partitions"
+            state, cause = (
+                "absent",
+                f"the topic has {len(self.present)} of {self._configured} partitions",
+            )
         return ConsumerBeat(
             partition, state, cause, status.lag.get(partition, 0), status.redis_state
         )

@@ -84,6 +84,14 @@ class ConsumerAssignment:
         assigned = [number for number in self.partitions if number in present]
         return assigned + (further if 0 in self.partitions else [])
 
+    def lack(self, present: Sequence[int]) -> str:
+        """Return that the topic has none of the partitions to store."""
+        numbers = ", ".join(map(str, self.partitions))
+        return (
+            f"topic {self.topic} has {len(present)} of {self.configured} partitions, and none of "
+            f"this consumer's: {numbers}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumerPorts(Generic[T]):
@@ -184,10 +192,7 @@ class PartitionConsumer(Generic[T]):
             self._reports.present = present
             partitions = self._assignment.in_topic(present)
             if not partitions:
-                raise BrokerUnavailable(
-                    f"topic {self._assignment.topic} has {len(present)} partitions, and none of "
-                    f"this consumer's: {', '.join(map(str, self._assignment.partitions))}"
-                )
+                raise BrokerUnavailable(self._assignment.lack(present))
             async with background(self._interrupt_at_new_partitions(reader, present)):
                 await self._own(reader, partitions)
         finally:

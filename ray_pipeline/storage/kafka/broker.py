@@ -135,7 +135,7 @@ class KafkaBroker:
             # aiokafka reads the partitions every five minutes only; a new producer reads them now.
             self._discard(producer)
             raise BrokerUnavailable(
-                f"Kafka: {topic} has {len(numbers)} partitions, and no partition {partition}",
+                f"Kafka: {topic} has no partition {partition}; its last one is {max(numbers)}",
                 fix="add partitions to the topic; see `ray-pipeline status`",
             )
 

@@ -10,8 +10,8 @@ CLOSE_TIMEOUT_S = 2.0
 
 
 async def dispose(producer: AIOKafkaProducer) -> None:
-    """Stop a producer without waiting for what it still wants to send. It raises nothing."""
-    # `stop` alone would wait for every batch, which an idempotent producer repeats without end. The
+    """Stop a producer without waiting for the batches that it still sends. It raises nothing."""
+    # `stop` alone would wait for every batch, and an idempotent producer repeats them forever. The
     # sender ends before the batches are failed: it raises if a batch fails that it is sending.
     sender = producer._sender.sender_task if producer._sender is not None else None
     if sender is not None:

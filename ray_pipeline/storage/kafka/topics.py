@@ -114,8 +114,8 @@ async def _grow(admin: AIOKafkaAdminClient, settings: Settings) -> None:
             # Another process may have been faster.
             if (present := await _partitions(admin, name)) < configured:
                 raise ConfigurationError(
-                    f"{name} has {present} partitions, the settings name {configured}, and Kafka "
-                    f"refuses to add some: {type(error).__name__}",
+                    f"{name} has {present} of the {configured} partitions that the settings name, "
+                    f"and Kafka refuses to add some: {type(error).__name__}",
                     fix=grow_fix(name, spec.name, configured),
                 ) from error
         while await _partitions(admin, name) < configured:  # noqa: ASYNC110 - as in `_create`

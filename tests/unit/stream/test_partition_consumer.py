@@ -565,7 +565,7 @@ async def test_a_configured_partition_that_the_topic_lacks_is_reported_absent():
     absent = {
         (beat.partition, beat.cause) for beat in bench.database.beats if beat.state == "absent"
     }
-    assert absent == {(1, "the topic has 1 partitions")}
+    assert absent == {(1, "the topic has 1 of 2 partitions")}
 
 
 async def test_a_consumer_without_any_partition_in_the_topic_waits_and_says_so():
