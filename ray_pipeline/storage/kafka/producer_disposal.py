@@ -35,6 +35,6 @@ async def _end(task: "asyncio.Task[None]") -> None:
 
 
 def forget(future: "asyncio.Future[Any]") -> None:
-    """Retrieve an exception that is no longer awaited; asyncio would log it otherwise."""
+    """Retrieve an exception that nothing awaits; asyncio would log it otherwise."""
     if not future.cancelled():
         future.exception()
