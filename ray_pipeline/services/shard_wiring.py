@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from ray_pipeline.errors import BrokerUnavailable
-from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed import Feed, partition_of
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
@@ -66,6 +66,9 @@ class _Wiring:
         self._random = Random()
         self._broker = KafkaBroker(settings)
         self._topic = settings.kafka.topic_prefix + feed.topic
+        # Of the partitions that the settings name, not of those that the broker has: a topic that
+        # grows while producers run must not move a shard.
+        self._partition = partition_of(shard, self._options.partitions)
         self._leases = Leases(self._dsn)
         self._heartbeats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
@@ -121,7 +124,7 @@ class _Wiring:
         A generation without a broker must not stop a generation that has one.
         """
         try:
-            await self._broker.partitions(self._topic)
+            await self._broker.check_partition(self._topic, self._partition)
         except BrokerUnavailable as error:
             return str(error)
         return ""
@@ -161,6 +164,7 @@ class _Wiring:
             self._broker,
             self._spool,
             topic=self._topic,
+            partition=self._partition,
             shard=self._shard,
             epoch=epoch,
             may_send=gate,
