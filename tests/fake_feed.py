@@ -88,6 +88,8 @@ class FakeSocket:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         self.sent_at_s: list[float] = []
+        self.pings_at_s: list[float] = []
+        self.half_open = False
         self._arrivals: asyncio.Queue[bytes | Exception] = asyncio.Queue()
 
     async def send(self, text: str) -> None:
@@ -100,6 +102,11 @@ class FakeSocket:
         if isinstance(arrival, Exception):
             raise arrival
         return arrival
+
+    async def ping(self) -> None:
+        self.pings_at_s.append(now_s())
+        if self.half_open:
+            await asyncio.Event().wait()
 
     def deliver(self, frame: bytes) -> None:
         """Let a frame arrive."""

@@ -241,7 +241,7 @@ class Producer:
             )
             self._set("draining", "")
             if self._line is not None:
-                self._line.collector.gaps.close_all(to_at=self._parts.clock.now())
+                self._line.collector.close_gaps(to_at=self._parts.clock.now())
             await first_of(_ignore(outbox.drain(self._drain_s)), _ignore(asyncio.shield(sending)))
         finally:
             halt.set()
@@ -325,8 +325,21 @@ class Producer:
             received=notices.counts.records if notices else 0,
             reconnects=max(collector.connections - 1, 0) if collector else 0,
             last_data_at=notices.counts.last_data_at if notices else None,
-            safe_at=_earlier(outbox.safe_at, collector.gaps.since() if collector else None),
+            safe_at=self._safe_at(outbox),
         )
+
+    def _safe_at(self, outbox: OutboxStatus) -> datetime | None:
+        """
+        Return until when everything that the venue sent is acknowledged, or in a gap.
+
+        Everything received may be acknowledged while the venue's frames do not arrive, so the
+        outbox alone cannot tell. None before the first connection.
+        """
+        if self._line is None:
+            return outbox.safe_at
+        collector = self._line.collector
+        moments = (outbox.safe_at, collector.gaps.since(), collector.complete_until)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
         """Return the state and the first cause, in the order feed, lease, broker, REST API."""
@@ -347,8 +360,3 @@ def _named(error: Exception) -> str:
 
 async def _ignore(awaitable: Awaitable[object]) -> None:
     await awaitable
-
-
-def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:
-    """Return the earlier of two moments; None does not count."""
-    return min((moment for moment in (first, second) if moment is not None), default=None)

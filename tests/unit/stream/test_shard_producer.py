@@ -496,6 +496,45 @@ async def test_a_heartbeat_a_second_describes_the_connection():
 
 
 @virtual_time
+@pytest.mark.parametrize("outbox_safe_at", [at(20), None], ids=["acknowledged", "no record yet"])
+async def test_what_a_half_open_connection_did_not_deliver_is_not_safe(outbox_safe_at):
+    """The next producer must report it if this one is killed before it notices."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.venue.socket.half_open = True
+        bench.outbox.safe_at = outbox_safe_at
+        await until_s(20)
+        assert bench.beats.beats[-1].connected
+        assert bench.beats.beats[-1].safe_at == at(4)
+
+
+@virtual_time
+async def test_the_time_of_the_drain_is_not_safe():
+    """The connection is closed before the drain, and the venue goes on sending."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.outbox.drain_takes_s = 0.5
+        bench.outbox.safe_at = at(6)
+    assert bench.beats.beats[-1].state == "stopped"
+    assert bench.beats.beats[-1].safe_at == at(4)
+
+
+@virtual_time
+async def test_a_gap_that_was_open_at_the_stop_is_not_reported_again():
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.venue.refusals = [FeedUnavailable("no route")] * 9
+        bench.venue.socket.break_off()
+        await until_s(20)
+        bench.outbox.safe_at = at(20)
+    assert bench.outbox.gaps[-1].to_at == at(20)
+    assert bench.beats.beats[-1].safe_at == at(20)
+
+
+@virtual_time
 async def test_before_its_first_lease_it_can_be_stopped(caplog):
     """This is not a failure."""
     bench = Bench()
