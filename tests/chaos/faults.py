@@ -1,0 +1,311 @@
+"""How each fault begins and ends. Every fault undoes itself, also if the run is interrupted."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import psycopg
+import redis
+
+from tests.chaos.plan import FaultKind, PlannedFault
+from tests.chaos.processes import Child
+from tests.chaos.stack import CONSUMERS, LEASE_TTL_S, SHARDS, Stack
+from tests.chaos.verify import FaultWindow
+
+PRODUCERS = tuple(f"producer-{shard}" for shard in SHARDS)
+PARTS = (*PRODUCERS, *CONSUMERS)
+NONE: frozenset[int] = frozenset()
+# What a fault may still cause after its end: a reconnect with its back-off and its subscriptions.
+AFTERMATH_S = 15.0
+
+KINDS = (
+    FaultKind("kill", PARTS, weight=6),
+    FaultKind("freeze", PARTS, 1, 12, weight=4),
+    FaultKind("zombie_consumer", tuple(CONSUMERS), 2, 6),
+    FaultKind("postgres_kill", ("postgres",), 0, 3),
+    FaultKind("postgres_restart", ("postgres",), 0, 1),
+    FaultKind("postgres_freeze", ("postgres",), 1, 10),
+    FaultKind("postgres_read_only", ("postgres",), 1, 8),
+    FaultKind("postgres_disk_full", ("postgres",), 1, 8),
+    FaultKind("postgres_terminate", ("postgres",)),
+    FaultKind("kafka_freeze", ("kafka",), 1, 12),
+    FaultKind("kafka_kill", ("kafka",), 0, 3),
+    FaultKind("redis_kill", ("redis",), 0, 3),
+    FaultKind("redis_freeze", ("redis",), 1, 8),
+    FaultKind("redis_flush", ("redis",)),
+    FaultKind("venue_close", PRODUCERS),
+    FaultKind("venue_silence", ("venue",), 2, 14),
+    FaultKind("venue_refuse", ("venue",)),
+    FaultKind("venue_garbage", ("venue",), weight=1),
+)
+
+
+def link_kinds(links: tuple[str, ...]) -> tuple[FaultKind, ...]:
+    """Return the faults of the links."""
+    return (
+        FaultKind("link_stall", links, 1, 10, weight=4),
+        FaultKind("link_drop", links, 1, 8, weight=4),
+        FaultKind("link_reset", links, 0.1, 5, weight=4),
+        FaultKind("link_delay", links, 2, 10, weight=3),
+    )
+
+
+@dataclass(slots=True)
+class Injected:
+    """A fault that has begun."""
+
+    planned: PlannedFault
+    begun_s: float  # time.time
+    ended_s: float | None = None
+    shards: frozenset[int] | None = None  # whose records it keeps away; None: of all
+    waits_for: frozenset[int] = frozenset(SHARDS)  # which must flow again
+    recovery_s: float | None = None
+
+
+@dataclass(slots=True)
+class Injector:
+    """Carries out a plan on a stack."""
+
+    stack: Stack
+    say: Callable[[str], None]
+    injected: list[Injected] = field(default_factory=list)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def active(self) -> list[Injected]:
+        """The faults that have begun and not ended."""
+        return [fault for fault in self.injected if fault.ended_s is None]
+
+    async def inject(self, planned: PlannedFault) -> Injected:
+        """Wait until no other fault is on the target, then begin a fault and end it."""
+        lock = self._locks.setdefault(planned.target, asyncio.Lock())
+        async with lock:
+            fault = Injected(planned, time.time())
+            fault.shards, fault.waits_for = _shards_of(planned)
+            self.injected.append(fault)
+            self.say(f"fault {planned}")
+            method: Callable[[str, float], Awaitable[None]] = getattr(self, f"do_{planned.kind}")
+            try:
+                await method(planned.target, planned.lasts_s)
+            finally:
+                fault.ended_s = time.time()
+        return fault
+
+    def windows(self) -> list[FaultWindow]:
+        """Return when which shards were kept from their records."""
+        return [
+            FaultWindow(
+                fault.begun_s,
+                (fault.ended_s or time.time()) + AFTERMATH_S,
+                fault.shards,
+                str(fault.planned),
+            )
+            for fault in self.injected
+            if fault.shards is None or fault.shards
+        ]
+
+    # Processes
+
+    async def do_kill(self, target: str, _: float) -> None:
+        """kill -9; the process is restarted."""
+        self.stack.children[target].kill()
+
+    async def do_freeze(self, target: str, lasts_s: float) -> None:
+        """SIGSTOP, SIGCONT."""
+        child = self.stack.children[target]
+        child.freeze()
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            child.thaw()
+
+    async def do_zombie_consumer(self, target: str, lasts_s: float) -> None:
+        """Freeze a consumer until another has its partitions, then let it wake up."""
+        frozen = self.stack.children[target]
+        second = Child(f"{target}-second", frozen.arguments, frozen.values, frozen.directory)
+        self.stack.children[second.name] = second
+        frozen.freeze()
+        second.start()
+        try:
+            await asyncio.sleep(LEASE_TTL_S + lasts_s)
+            frozen.thaw()
+            await asyncio.sleep(lasts_s)
+        finally:
+            frozen.thaw()
+            await second.stop_restarting()
+            second.kill()
+            del self.stack.children[second.name]
+
+    # Postgres
+
+    async def do_postgres_kill(self, _: str, lasts_s: float) -> None:
+        """kill -9 of the server, and a restart."""
+        async with self._restarted(self.stack.postgres.kill, self.stack.postgres.start):
+            await asyncio.sleep(lasts_s)
+
+    async def do_postgres_restart(self, _: str, lasts_s: float) -> None:
+        """A fast shutdown, and a restart."""
+        async with self._restarted(self.stack.postgres.stop, self.stack.postgres.start):
+            await asyncio.sleep(lasts_s)
+
+    async def do_postgres_freeze(self, _: str, lasts_s: float) -> None:
+        """SIGSTOP of the server and its backends."""
+        await self._frozen(self.stack.postgres.pause, self.stack.postgres.resume, lasts_s)
+
+    async def do_postgres_read_only(self, _: str, lasts_s: float) -> None:
+        """Every transaction is read-only, as on a replica after a failover."""
+        await self._configured("default_transaction_read_only", "on", lasts_s)
+
+    async def do_postgres_disk_full(self, _: str, lasts_s: float) -> None:
+        """Every write of history fails with 53100."""
+        await self._execute(
+            "CREATE OR REPLACE FUNCTION chaos_disk_full() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' "
+            "USING ERRCODE = '53100'; END $$",
+            "CREATE OR REPLACE TRIGGER chaos_disk_full BEFORE INSERT ON sp500_websocket_trades "
+            "FOR EACH ROW EXECUTE FUNCTION chaos_disk_full()",
+        )
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            await self._execute("DROP TRIGGER IF EXISTS chaos_disk_full ON sp500_websocket_trades")
+
+    async def do_postgres_terminate(self, *_: object) -> None:
+        """Terminate every connection."""
+        await self._execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'ray-pipeline%'"
+        )
+
+    async def _configured(self, name: str, value: str, lasts_s: float) -> None:
+        await self._execute(f"ALTER SYSTEM SET {name} = {value}", "SELECT pg_reload_conf()")
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            await self._execute(
+                "SET default_transaction_read_only = off",
+                f"ALTER SYSTEM RESET {name}",
+                "SELECT pg_reload_conf()",
+            )
+
+    async def _execute(self, *statements: str) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            self.stack.postgres.dsn, autocommit=True
+        ) as connection:
+            for statement in statements:
+                await connection.execute(statement)
+
+    # Kafka and Redis
+
+    async def do_kafka_freeze(self, _: str, lasts_s: float) -> None:
+        """SIGSTOP of the broker."""
+        await self._frozen(self.stack.kafka.pause, self.stack.kafka.resume, lasts_s)
+
+    async def do_kafka_kill(self, _: str, lasts_s: float) -> None:
+        """kill -9 of the broker, and a restart."""
+        async with self._restarted(self.stack.kafka.kill, self.stack.kafka.start):
+            await asyncio.sleep(lasts_s)
+
+    async def do_redis_kill(self, _: str, lasts_s: float) -> None:
+        """kill -9, and a restart."""
+        async with self._restarted(self.stack.redis.kill, self.stack.redis.start):
+            await asyncio.sleep(lasts_s)
+
+    async def do_redis_freeze(self, _: str, lasts_s: float) -> None:
+        """SIGSTOP of Redis."""
+        await self._frozen(self.stack.redis.pause, self.stack.redis.resume, lasts_s)
+
+    async def do_redis_flush(self, *_: object) -> None:
+        """FLUSHALL."""
+        await asyncio.to_thread(self._flush)
+
+    def _flush(self) -> None:
+        with redis.Redis.from_url(self.stack.redis.url) as client:
+            client.flushall()
+
+    @contextlib.asynccontextmanager
+    async def _restarted(
+        self, end: Callable[[], None], start: Callable[[], None]
+    ) -> AsyncIterator[None]:
+        await asyncio.to_thread(end)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(start)
+
+    async def _frozen(
+        self, freeze: Callable[[], None], thaw: Callable[[], None], lasts_s: float
+    ) -> None:
+        freeze()
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            thaw()
+
+    # The venue
+
+    async def do_venue_close(self, target: str, _: float) -> None:
+        """Close the connection of one shard, with a code or without a handshake."""
+        shard = int(target.rpartition("-")[2])
+        code = (1000, 1006, 1011, 1012)[shard % 4]
+        await self.stack.venue.control("terminate", shard=shard, code=code)
+
+    async def do_venue_silence(self, _: str, lasts_s: float) -> None:
+        """Send no data; sockets stay open and pings continue."""
+        await self.stack.venue.control("silence", on=True, pings=True)
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            await self.stack.venue.control("silence", on=False)
+
+    async def do_venue_refuse(self, *_: object) -> None:
+        """Cut all connections and answer the next six with 429."""
+        await self.stack.venue.control("refuse", status=429, retry_after_s=1.0, count=6)
+        await self.stack.venue.control("close", code=1006)
+
+    async def do_venue_garbage(self, *_: object) -> None:
+        """Send frames that no client can use."""
+        for kind in ("malformed", "truncated", "wrong_type", "unknown_type", "future"):
+            await self.stack.venue.control("frame", kind=kind)
+
+    # Links
+
+    async def do_link_stall(self, target: str, lasts_s: float) -> None:
+        """Nothing passes; connections stay open."""
+        await self._link(target, "stall", lasts_s)
+
+    async def do_link_drop(self, target: str, lasts_s: float) -> None:
+        """Bytes are swallowed; then the connections are cut."""
+        await self._link(target, "drop", lasts_s)
+
+    async def do_link_reset(self, target: str, lasts_s: float) -> None:
+        """Connections are cut, new ones too."""
+        await self._link(target, "reset", lasts_s)
+
+    async def do_link_delay(self, target: str, lasts_s: float) -> None:
+        """Every byte arrives a third of a second later."""
+        await self._link(target, "delay", lasts_s, delay_s=0.3)
+
+    async def _link(self, target: str, mode, lasts_s: float, *, delay_s: float = 0.0) -> None:
+        link = self.stack.links[target]
+        link.set(mode, delay_s=delay_s)
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            link.set("pass")
+
+
+def _shards_of(planned: PlannedFault) -> tuple[frozenset[int] | None, frozenset[int]]:
+    """Return the shards whose records a fault keeps away, and those that must flow after it."""
+    target, every = planned.target, frozenset(SHARDS)
+    if target in PRODUCERS:
+        shard = frozenset({int(target.rpartition("-")[2])})
+        return shard, shard
+    if target in CONSUMERS:
+        partitions = CONSUMERS[target]
+        return NONE, frozenset(shard for shard in SHARDS if shard % len(SHARDS) in partitions)
+    if target in {"venue", "producers-venue"}:
+        return None, every
+    return NONE, every
