@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.chaos.report import table
 from tests.chaos.run import Options, Result, run
+from tests.chaos.spool_disk import leave_mount_namespace
 from tests.chaos.stack import say
 
 SHOWN = 20  # violations
@@ -40,6 +41,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run; return the exit code."""
     given = arguments()
+    leave_mount_namespace()
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.chmod(0o755)  # Postgres' user must enter it
     say(f"logs: {directory}")
@@ -74,7 +76,12 @@ def conclude(result: Result, options: Options, *, keep: bool) -> int:
         print(f"violation: {text}")
     if len(violations) > SHOWN:
         print(f"... and {len(violations) - SHOWN} more")
-    repeat = f"--minutes {options.minutes:g} --rate {options.rate:g} --seed {options.seed}"
+    repeat = (
+        f"--minutes {options.minutes:g} --rate {options.rate:g} --seed {options.seed} "
+        f"--faults-per-minute {options.faults_per_minute:g}"
+    )
+    if options.only:
+        repeat += f" --only {','.join(options.only)}"
     print(f'{len(violations)} violations. Repeat: make chaos ARGS="{repeat}"')
     print(f"logs: {options.directory}")
     return 1

@@ -82,6 +82,8 @@ async def finished(stack: Stack) -> None:
     for name in CONSUMERS:
         if not await stack.children[name].end(timeout_s=STOP_S):
             raise NotConverged(f"{name} did not stop within {STOP_S:g} s of SIGTERM")
+    await stack.venue.end()
+    await stack.providers.end()
 
 
 async def _until(problem, timeout_s: float) -> None:

@@ -11,14 +11,19 @@ import redis
 
 from tests.chaos.plan import FaultKind, PlannedFault
 from tests.chaos.processes import Child
-from tests.chaos.stack import CONSUMERS, LEASE_TTL_S, SHARDS, Stack
-from tests.chaos.verify import FaultWindow
+from tests.chaos.servers import copy_files, start_from
+from tests.chaos.spool_disk import empty, fill
+from tests.chaos.stack import CONSUMERS, LEASE_TTL_S, LINKS, RUNS, SCHEDULERS, SHARDS, Stack
 
 PRODUCERS = tuple(f"producer-{shard}" for shard in SHARDS)
-PARTS = (*PRODUCERS, *CONSUMERS)
+BATCH = (*RUNS, *SCHEDULERS, "limiter")
+PARTS = (*PRODUCERS, *CONSUMERS, *BATCH)
+PROVIDERS = ("finnhub", "coingecko", "fred", "bithumb")
 NONE: frozenset[int] = frozenset()
 # What a fault may still cause after its end: a reconnect with its back-off and its subscriptions.
 AFTERMATH_S = 15.0
+# Longer than a run, so that the times that a process wrote tell under which clock it wrote them.
+CLOCK_STEP_S = 3_660.0
 
 KINDS = (
     FaultKind("kill", PARTS, weight=6),
@@ -35,21 +40,30 @@ KINDS = (
     FaultKind("redis_kill", ("redis",), 0, 3),
     FaultKind("redis_freeze", ("redis",), 1, 8),
     FaultKind("redis_flush", ("redis",)),
+    FaultKind("redis_old_copy", ("redis",), 2, 10),
+    FaultKind("spool_full", ("producers-kafka",), 8, 14),
+    FaultKind("clock", PARTS, 2, 12, weight=3),
     FaultKind("venue_close", PRODUCERS),
     FaultKind("venue_silence", ("venue",), 2, 14),
     FaultKind("venue_refuse", ("venue",)),
     FaultKind("venue_garbage", ("venue",), weight=1),
+    FaultKind("provider_refuses", PROVIDERS, 1, 6),
+    FaultKind("provider_breaks", PROVIDERS, 1, 6),
+    FaultKind("link_stall", tuple(LINKS), 1, 10, weight=4),
+    FaultKind("link_drop", tuple(LINKS), 1, 8, weight=4),
+    FaultKind("link_reset", tuple(LINKS), 0.1, 5, weight=4),
+    FaultKind("link_delay", tuple(LINKS), 2, 10, weight=3),
 )
 
 
-def link_kinds(links: tuple[str, ...]) -> tuple[FaultKind, ...]:
-    """Return the faults of the links."""
-    return (
-        FaultKind("link_stall", links, 1, 10, weight=4),
-        FaultKind("link_drop", links, 1, 8, weight=4),
-        FaultKind("link_reset", links, 0.1, 5, weight=4),
-        FaultKind("link_delay", links, 2, 10, weight=3),
-    )
+def possible_kinds(stack: Stack) -> list[FaultKind]:
+    """Return the kinds of faults that this machine allows."""
+    impossible = set()
+    if stack.clocks.library is None:
+        impossible.add("clock")
+    if not stack.spool_mounted:
+        impossible.add("spool_full")
+    return [kind for kind in KINDS if kind.name not in impossible]
 
 
 @dataclass(slots=True)
@@ -72,6 +86,7 @@ class Injector:
     say: Callable[[str], None]
     injected: list[Injected] = field(default_factory=list)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _steps: int = 0
 
     @property
     def active(self) -> list[Injected]:
@@ -92,19 +107,6 @@ class Injector:
             finally:
                 fault.ended_s = time.time()
         return fault
-
-    def windows(self) -> list[FaultWindow]:
-        """Return when which shards were kept from their records."""
-        return [
-            FaultWindow(
-                fault.begun_s,
-                (fault.ended_s or time.time()) + AFTERMATH_S,
-                fault.shards,
-                str(fault.planned),
-            )
-            for fault in self.injected
-            if fault.shards is None or fault.shards
-        ]
 
     # Processes
 
@@ -137,6 +139,24 @@ class Injector:
             await second.stop_restarting()
             second.kill()
             del self.stack.children[second.name]
+
+    async def do_clock(self, target: str, lasts_s: float) -> None:
+        """The wall clock of a process is wrong by more than an hour, then right again."""
+        clock = self.stack.clocks.by_name[target]
+        self._steps += 1
+        clock.set(CLOCK_STEP_S if self._steps % 2 else -CLOCK_STEP_S)
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            clock.set(0.0)
+
+    async def do_spool_full(self, target: str, lasts_s: float) -> None:
+        """The broker cannot be reached, and the disk of the spool is full."""
+        fill(self.stack.spool)
+        try:
+            await self._link(target, "stall", lasts_s)
+        finally:
+            empty(self.stack.spool)
 
     # Postgres
 
@@ -221,6 +241,14 @@ class Injector:
         """FLUSHALL."""
         await asyncio.to_thread(self._flush)
 
+    async def do_redis_old_copy(self, _: str, lasts_s: float) -> None:
+        """Redis is restored from a copy of its files that is some seconds old."""
+        redis_server = self.stack.redis
+        copy = await asyncio.to_thread(copy_files, redis_server)
+        await asyncio.sleep(lasts_s)
+        await asyncio.to_thread(redis_server.kill)
+        await asyncio.to_thread(start_from, redis_server, copy)
+
     def _flush(self) -> None:
         with redis.Redis.from_url(self.stack.redis.url) as client:
             client.flushall()
@@ -270,6 +298,23 @@ class Injector:
         for kind in ("malformed", "truncated", "wrong_type", "unknown_type", "future"):
             await self.stack.venue.control("frame", kind=kind)
 
+    # Providers
+
+    async def do_provider_refuses(self, target: str, lasts_s: float) -> None:
+        """429 with Retry-After."""
+        await self._provider(target, "refuse", lasts_s, seconds=2.0)
+
+    async def do_provider_breaks(self, target: str, lasts_s: float) -> None:
+        """Half an answer, then the end of the connection."""
+        await self._provider(target, "truncated", lasts_s)
+
+    async def _provider(self, target: str, kind: str, lasts_s: float, **arguments) -> None:
+        await self.stack.providers.fault(target, kind, **arguments)
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            await self.stack.providers.fault(target, "clear")
+
     # Links
 
     async def do_link_stall(self, target: str, lasts_s: float) -> None:
@@ -306,6 +351,8 @@ def _shards_of(planned: PlannedFault) -> tuple[frozenset[int] | None, frozenset[
     if target in CONSUMERS:
         partitions = CONSUMERS[target]
         return NONE, frozenset(shard for shard in SHARDS if shard % len(SHARDS) in partitions)
-    if target in {"venue", "producers-venue"}:
+    if target in {"venue", "producers-venue"} or planned.kind == "spool_full":
         return None, every
+    if target in BATCH or target in PROVIDERS or target.startswith("runs-"):
+        return NONE, NONE
     return NONE, every

@@ -24,6 +24,8 @@ def table(result: Result) -> str:
             f"| {verdict.sent:,} | {verdict.stored:,} | {verdict.parked:,} | {verdict.explained:,} "
             f"| {verdict.unexplained:,} | {verdict.duplicates:,} | {verdict.unknown:,} "
             f"| {verdict.gaps:,} | {verdict.false_gaps:,} |",
+            "",
+            f"Providers received {result.calls:,} calls.",
         ]
     )
 

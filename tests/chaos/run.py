@@ -5,14 +5,14 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from tests.chaos import converge, stored
-from tests.chaos.faults import KINDS, Injected, Injector, link_kinds
+from tests.chaos.faults import AFTERMATH_S, Injected, Injector, possible_kinds
 from tests.chaos.plan import PlannedFault, make_plan
+from tests.chaos.quotas import exceeded, read_calls
 from tests.chaos.sent_log import read_log
-from tests.chaos.stack import LINKS, Stack, running, say
+from tests.chaos.stack import SHARDS, Stack, running, say
 from tests.chaos.verify import FaultWindow, Verdict, judge, missing_trades
 from tests.chaos.watch import Watch
 
@@ -44,6 +44,7 @@ class Result:
     verdict: Verdict = field(default_factory=Verdict)
     faults: Sequence[Injected] = ()
     problems: list[str] = field(default_factory=list)
+    calls: int = 0
 
     @property
     def violations(self) -> list[str]:
@@ -51,9 +52,9 @@ class Result:
         return [*self.problems, *self.verdict.violations]
 
 
-def plan_of(options: Options) -> list[PlannedFault]:
+def plan_of(options: Options, stack: Stack) -> list[PlannedFault]:
     """Return the plan of a run."""
-    kinds = [kind for kind in (*KINDS, *link_kinds(tuple(LINKS)))]
+    kinds = possible_kinds(stack)
     if options.only:
         kinds = [kind for kind in kinds if kind.name in options.only]
     count = max(1, round(options.faults_per_minute * options.minutes))
@@ -72,6 +73,7 @@ async def run(options: Options) -> Result:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         await asyncio.to_thread(_compare, stack, result)
+        _write_details(options.directory, result)
     return result
 
 
@@ -84,7 +86,7 @@ async def _break(stack: Stack, watch: Watch, options: Options, result: Result) -
     progress = asyncio.create_task(_show_progress(watch, injector, options, begun_s))
     try:
         async with asyncio.TaskGroup() as group:
-            for planned in plan_of(options):
+            for planned in plan_of(options, stack):
                 await asyncio.sleep(max(0.0, begun_s + planned.at_s - time.monotonic()))
                 group.create_task(_inject(injector, planned, watch))
             await asyncio.sleep(max(0.0, begun_s + options.seconds - time.monotonic()))
@@ -101,7 +103,7 @@ async def _break(stack: Stack, watch: Watch, options: Options, result: Result) -
 async def _first_records(watch: Watch) -> None:
     """Wait until every shard stores records."""
     async with asyncio.timeout(START_S):
-        await watch.flowing(frozenset(converge.SHARDS), since_s=0.0)
+        await watch.flowing(frozenset(SHARDS), since_s=0.0)
 
 
 async def _inject(injector: Injector, planned: PlannedFault, watch: Watch) -> None:
@@ -128,28 +130,45 @@ async def _show_progress(
 
 
 def _compare(stack: Stack, result: Result) -> None:
+    """Compare the simulators' logs with the stores and the quotas."""
     dsn = stack.postgres.dsn
-    log = read_log(stack.venue.log)
-    facts = stored.read_facts(dsn, _plain_times)
+    log = read_log(stack.sent_log)
+
+    def real_time(shard: int, written_s: float) -> float:
+        return stack.clocks.real_s(f"producer-{shard}", written_s)
+
+    facts = stored.read_facts(dsn, real_time)
     missing = missing_trades(log, facts)
     keys = {item.before.key for item in missing if item.before is not None}
-    received_s = {key: at_s for key, (at_s, _) in stored.received(dsn, keys).items()}
+    received_s = {
+        key: real_time(shard, at_s) for key, (at_s, shard) in stored.received(dsn, keys).items()
+    }
     result.verdict = judge(log, facts, missing, received_s, _windows(result.faults))
     result.problems += stored.differences_in_redis(dsn, stack.redis.url)
+    with stack.calls_log.open() as lines:
+        calls = read_calls(lines)
+    result.calls = len(calls)
+    result.problems += exceeded(calls)
 
 
 def _windows(faults: Sequence[Injected]) -> list[FaultWindow]:
-    from tests.chaos.faults import AFTERMATH_S
-
     return [
-        FaultWindow(f.begun_s, (f.ended_s or time.time()) + AFTERMATH_S, f.shards, str(f.planned))
-        for f in faults
-        if f.shards is None or f.shards
+        FaultWindow(
+            fault.begun_s,
+            (fault.ended_s or time.time()) + AFTERMATH_S,
+            fault.shards,
+        )
+        for fault in faults
+        if fault.shards is None or fault.shards
     ]
 
 
-def _plain_times(
-    _: int, from_at: datetime | None, to_at: datetime | None, recorded_at: datetime
-) -> list[tuple[float, float]]:
-    to_s = (to_at or recorded_at).timestamp()
-    return [(from_at.timestamp() if from_at else to_s, to_s)]
+def _write_details(directory: Path, result: Result) -> None:
+    """Keep the times of the faults, the gaps and the missing trades with the logs."""
+    lines = [
+        f"{fault.begun_s:.3f} to {fault.ended_s or 0:.3f}: fault {fault.planned}, "
+        f"recovered after {fault.recovery_s}"
+        for fault in result.faults
+    ]
+    lines += [*result.verdict.details, *(f"violation: {text}" for text in result.violations)]
+    (directory / "details.log").write_text("\n".join(lines) + "\n")

@@ -1,10 +1,9 @@
 """Read the facts of a finished run from Postgres and Redis, past every link."""
 
-import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 
 import psycopg
 import redis
@@ -33,11 +32,11 @@ NEWEST = f"""
     GROUP BY t.symbol, t.timestamp_ms
 """
 
-Correct = Callable[[int, datetime | None, datetime | None, datetime], Sequence[tuple[float, float]]]
-"""Returns the real times of a shard's gap, from its start, its end and when it was recorded."""
+RealTime = Callable[[int, float], float]
+"""Returns the real time of a moment that the producer of a shard wrote."""
 
 
-def read_facts(dsn: str, correct: Correct) -> StoredFacts:
+def read_facts(dsn: str, real_time: RealTime) -> StoredFacts:
     """Return what Postgres holds."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         rows: Counter[str] = Counter()
@@ -45,7 +44,7 @@ def read_facts(dsn: str, correct: Correct) -> StoredFacts:
             for line in _lines(copy):
                 rows[line] += 1
         parked = Counter(_parked(connection))
-        gaps = [_gap(row, correct) for row in connection.execute(GAPS).fetchall()]
+        gaps = [_gap(row, real_time) for row in connection.execute(GAPS).fetchall()]
         arrived = {
             (shard, epoch): list(_ranges(seen))
             for shard, epoch, seen in connection.execute(SEEN).fetchall()
@@ -92,19 +91,25 @@ def _trim(number: str) -> str:
     return number.rstrip("0").rstrip(".") if "." in number else number
 
 
-def _gap(row: tuple, correct: Correct) -> GapWindow:
+def _gap(row: tuple, real_time: RealTime) -> GapWindow:
     number, shard, epoch, kind, from_at, to_at, recorded_at, symbols, first, last, cause = row
+    to_s = real_time(shard, (to_at or recorded_at).timestamp())
+    from_s = real_time(shard, from_at.timestamp()) if from_at else to_s
     numbers = f", numbers {first}..{last}" if first is not None else ""
     return GapWindow(
         id=number,
         shard=shard,
         epoch=epoch,
         kind=kind,
-        windows=correct(shard, from_at, to_at, recorded_at),
+        from_s=from_s,
+        to_s=to_s,
         symbols=None if symbols is None else frozenset(symbols),
         first_seq=first,
         last_seq=last,
-        text=f"{number} ({kind}, shard {shard}, epoch {epoch}, {from_at} to {to_at}{numbers}: {cause})",
+        text=(
+            f"{number} ({kind}, shard {shard}, epoch {epoch}, {from_at} to {to_at}{numbers}: "
+            f"{cause})"
+        ),
     )
 
 
@@ -120,14 +125,8 @@ def received(dsn: str, keys: Iterable[str]) -> Mapping[str, tuple[float, int]]:
     wanted = set(keys)
     prices = [key.split(" ")[1] for key in wanted]
     with psycopg.connect(dsn, autocommit=True) as connection:
-        rows = connection.execute(RECEIVED, ([*map(_number, prices)],)).fetchall()
+        rows = connection.execute(RECEIVED, ([*map(Decimal, prices)],)).fetchall()
     return {key: (at_s, shard) for key, at_s, shard in rows if key in wanted}
-
-
-def _number(text: str) -> object:
-    from decimal import Decimal
-
-    return Decimal(text)
 
 
 def differences_in_redis(dsn: str, url: str) -> list[str]:
@@ -146,8 +145,3 @@ def differences_in_redis(dsn: str, url: str) -> list[str]:
         ):
             differences.append(f"Redis has {value!r} of {symbol}; the newest row: {at_ms} {prices}")
     return differences
-
-
-async def in_thread(function: Callable[..., object], *arguments: object) -> object:
-    """Run a blocking function without blocking the links."""
-    return await asyncio.to_thread(function, *arguments)

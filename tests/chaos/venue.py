@@ -82,7 +82,8 @@ class LoggedVenue(FinnhubSimulator):
 
     def _trades(self, symbol: str, at_ms: int) -> list[str]:
         serial = next(self._serials)
-        trade = f'{{"c":["1"],"p":{price_of(serial)},"s":"{symbol}","t":{at_ms},"v":{serial % 997 + 1}}}'
+        price, volume = price_of(serial), serial % 997 + 1
+        trade = f'{{"c":["1"],"p":{price},"s":"{symbol}","t":{at_ms},"v":{volume}}}'
         return [trade] * (2 if self.random.random() < TWIN_SHARE else 1)
 
     async def send_generated(self, due: int) -> None:

@@ -18,6 +18,7 @@ from tests.chaos.sent_log import SentLog, SentTrade
 # A producer notes the time of a frame a moment after the venue wrote it, and busy processes wait
 # for a core.
 SLACK_S = 0.5
+EVERY_SHARD = -1  # the shard of a gap that is not one shard's
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class GapWindow:
     A row of `gaps`; times in seconds since the epoch, corrected by the fault of the clock.
 
     Attributes:
-        windows: The times that the row may mean: several if a clock was changed in between.
+        from_s, to_s: The time without data.
         symbols: The symbols; None for all of the shard.
         text: The row, for messages.
     """
@@ -35,7 +36,8 @@ class GapWindow:
     shard: int
     epoch: int
     kind: str
-    windows: Sequence[tuple[float, float]]
+    from_s: float
+    to_s: float
     symbols: frozenset[str] | None
     first_seq: int | None
     last_seq: int | None
@@ -47,7 +49,7 @@ class GapWindow:
             self.symbols is not None and symbol not in self.symbols
         ):
             return False
-        return any(start <= to_s and from_s <= end for start, end in self.windows)
+        return self.from_s <= to_s and from_s <= self.to_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,12 @@ class FaultWindow:
     from_s: float
     to_s: float
     shards: frozenset[int] | None
-    name: str
+
+    def kept(self, shard: int, *, from_s: float, to_s: float) -> bool:
+        """Return whether it may have kept records of a shard between two times; -1: of any."""
+        if self.shards is not None and shard not in self.shards and shard != EVERY_SHARD:
+            return False
+        return self.from_s <= to_s and from_s <= self.to_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ class StoredFacts:
 
 @dataclass(slots=True)
 class Verdict:
-    """The result: counts, and a text for each violation."""
+    """The result: counts, a text for each violation, and details for the logs."""
 
     sent: int = 0
     stored: int = 0
@@ -92,6 +99,7 @@ class Verdict:
     gaps: int = 0
     false_gaps: int = 0
     violations: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,7 @@ def judge(
     spans = [(item.trade, *_receipt(item, received_s)) for item in missing]
     _judge_missing(spans, facts.gaps, verdict)
     for gap in facts.gaps:
+        verdict.details.append(f"gap {gap.text}, real time {gap.from_s:.3f} to {gap.to_s:.3f}")
         if reason := _untrue(gap, log, facts, spans, faults):
             verdict.false_gaps += 1
             verdict.violations.append(f"gap {gap.text} is not true: {reason}")
@@ -170,19 +179,22 @@ def _receipt(item: MissingTrade, received_s: Mapping[str, float]) -> tuple[float
 def _judge_missing(
     spans: Iterable[tuple[SentTrade, float, float]], gaps: Sequence[GapWindow], verdict: Verdict
 ) -> None:
-    unexplained: dict[tuple[int, int], list[SentTrade]] = {}
+    by_connection: dict[tuple[int, int, bool], list[SentTrade]] = {}
     for trade, from_s, to_s in spans:
-        if any(gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s) for gap in gaps):
-            verdict.explained += 1
-        else:
-            verdict.unexplained += 1
-            unexplained.setdefault((trade.shard, trade.connection), []).append(trade)
-    for (shard, connection), trades in unexplained.items():
-        verdict.violations.append(
-            f"{len(trades)} trades of shard {shard}, connection {connection}, sent from "
-            f"{trades[0].at_s:.3f} to {trades[-1].at_s:.3f}, are missing without a gap; "
-            f"the first: {trades[0].key}"
+        explained = any(
+            gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s) for gap in gaps
         )
+        verdict.explained += explained
+        verdict.unexplained += not explained
+        group = (trade.shard, trade.connection, explained)
+        by_connection.setdefault(group, []).append(trade)
+    for (shard, connection, explained), trades in by_connection.items():
+        text = (
+            f"{len(trades)} trades of shard {shard}, connection {connection}, sent from "
+            f"{trades[0].at_s:.3f} to {trades[-1].at_s:.3f}, are missing "
+            f"{'in a gap' if explained else 'without a gap'}; the first: {trades[0].key}"
+        )
+        (verdict.details if explained else verdict.violations).append(text)
 
 
 def _untrue(
@@ -195,17 +207,11 @@ def _untrue(
     """Return why a gap is not true; empty if it is."""
     if gap.kind == "sequence":
         return _arrived_after_all(gap, facts)
-    for start, end in gap.windows:
-        moments = log.moments.get(gap.shard, []) if gap.shard >= 0 else []
-        if any(start - SLACK_S <= moment <= end + SLACK_S for moment in moments):
-            return ""
-        if any(
-            fault.from_s <= end
-            and start <= fault.to_s
-            and (fault.shards is None or gap.shard in fault.shards or gap.shard < 0)
-            for fault in faults
-        ):
-            return ""
+    start_s, end_s = gap.from_s - SLACK_S, gap.to_s + SLACK_S
+    if any(start_s <= moment_s <= end_s for moment_s in log.moments.get(gap.shard, [])):
+        return ""
+    if any(fault.kept(gap.shard, from_s=start_s, to_s=end_s) for fault in faults):
+        return ""
     for trade, from_s, to_s in spans:
         if gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s):
             return ""

@@ -1,6 +1,7 @@
 """Watch a run from outside: how much was sent, how much is stored, and when each shard moved."""
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 
@@ -53,10 +54,8 @@ class Watch:
 
     async def _poll_venue(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 self.sent = await self.stack.venue.sent()
-            except (aiohttp.ClientError, TimeoutError):
-                pass
             await asyncio.sleep(4 * POLL_S)
 
     async def _poll_postgres(self) -> None:
