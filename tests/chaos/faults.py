@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ CLOCK_STEP_S = 3_660.0
 KINDS = (
     FaultKind("kill", PARTS, weight=6),
     FaultKind("freeze", PARTS, 1, 12, weight=4),
+    FaultKind("kill_while_cut", PRODUCERS, 1, 6),
     FaultKind("zombie_consumer", tuple(CONSUMERS), 2, 6),
     FaultKind("postgres_kill", ("postgres",), 0, 3),
     FaultKind("postgres_restart", ("postgres",), 0, 1),
@@ -45,6 +47,7 @@ KINDS = (
     FaultKind("clock", PARTS, 2, 12, weight=3),
     FaultKind("venue_close", PRODUCERS),
     FaultKind("venue_silence", ("venue",), 2, 14),
+    FaultKind("venue_freeze", ("venue",), 2, 14),
     FaultKind("venue_refuse", ("venue",)),
     FaultKind("venue_garbage", ("venue",), weight=1),
     FaultKind("provider_refuses", PROVIDERS, 1, 6),
@@ -95,8 +98,7 @@ class Injector:
 
     async def inject(self, planned: PlannedFault) -> Injected:
         """Wait until no other fault is on the target, then begin a fault and end it."""
-        lock = self._locks.setdefault(planned.target, asyncio.Lock())
-        async with lock:
+        async with self._lock(planned.target):
             fault = Injected(planned, time.time())
             fault.shards, fault.waits_for = _shards_of(planned)
             self.injected.append(fault)
@@ -107,6 +109,9 @@ class Injector:
             finally:
                 fault.ended_s = time.time()
         return fault
+
+    def _lock(self, target: str) -> asyncio.Lock:
+        return self._locks.setdefault(target, asyncio.Lock())
 
     # Processes
 
@@ -122,6 +127,17 @@ class Injector:
             await asyncio.sleep(lasts_s)
         finally:
             child.thaw()
+
+    async def do_kill_while_cut(self, target: str, lasts_s: float) -> None:
+        """Nothing arrives from the venue, and before anyone notices, the producer is killed."""
+        async with self._lock("producers-venue"):
+            link = self.stack.links["producers-venue"]
+            link.set("drop")
+            try:
+                await asyncio.sleep(lasts_s)
+                self.stack.children[target].kill()
+            finally:
+                link.set("pass")
 
     async def do_zombie_consumer(self, target: str, lasts_s: float) -> None:
         """Freeze a consumer until another has its partitions, then let it wake up."""
@@ -288,6 +304,15 @@ class Injector:
         finally:
             await self.stack.venue.control("silence", on=False)
 
+    async def do_venue_freeze(self, _: str, lasts_s: float) -> None:
+        """SIGSTOP: sockets stay open, and neither data nor pings arrive."""
+        process = self.stack.venue.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     async def do_venue_refuse(self, *_: object) -> None:
         """Cut all connections and answer the next six with 429."""
         await self.stack.venue.control("refuse", status=429, retry_after_s=1.0, count=6)
@@ -345,6 +370,8 @@ class Injector:
 def _shards_of(planned: PlannedFault) -> tuple[frozenset[int] | None, frozenset[int]]:
     """Return the shards whose records a fault keeps away, and those that must flow after it."""
     target, every = planned.target, frozenset(SHARDS)
+    if planned.kind == "kill_while_cut":
+        return None, every
     if target in PRODUCERS:
         shard = frozenset({int(target.rpartition("-")[2])})
         return shard, shard

@@ -110,6 +110,9 @@ class Link:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._cut()  # a connection may have been made meanwhile
+        while self.ends:
+            await asyncio.sleep(0)
 
     def set(self, mode: Mode, *, delay_s: float = 0.0) -> None:
         """
