@@ -14,12 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import report
+from tests.chaos.processes import ROOT, leftovers
 from tests.chaos.report import table
 from tests.chaos.run import Options, Result, run
 from tests.chaos.spool_disk import leave_mount_namespace
 from tests.chaos.stack import say
 
 SHOWN = 20  # violations
+INTERRUPTED = 130
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+TITLE = "Faults at random"
 
 
 def arguments() -> argparse.Namespace:
@@ -33,6 +38,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--faults-per-minute", type=float, default=10.0)
     parser.add_argument(
         "--only", type=lambda text: tuple(text.split(",")), default=(), help="kinds of faults"
+    )
+    parser.add_argument(
+        "--write-results", action="store_true", help="write the table into benchmarks/RESULTS.md"
     )
     parser.add_argument("--keep", action="store_true", help="keep the logs of a clean run")
     return parser.parse_args()
@@ -50,19 +58,41 @@ def main() -> int:
     )
     try:
         result = asyncio.run(_interruptible(options))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except asyncio.CancelledError:
         say(f"interrupted; logs: {directory}")
-        return 130
+        return INTERRUPTED
+    result.problems += [f"{name} is still running" for name in leftovers(directory)]
     print(table(result))
+    if given.write_results:
+        text = f"{report.machine()}. {repetition(options)}\n\n{table(result)}"
+        report.write(RESULTS, {TITLE: text}, order=[])
     return conclude(result, options, keep=given.keep)
 
 
 async def _interruptible(options: Options) -> Result:
-    """Run; SIGTERM ends the run as Ctrl-C does."""
+    """Run. The first Ctrl-C or SIGTERM ends the run in order; further ones are ignored."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, _interrupt, task)
     return await run(options)
+
+
+def _interrupt(task: "asyncio.Task[Result]") -> None:
+    if not task.cancelling():
+        say("ending all processes")
+        task.cancel()
+
+
+def repetition(options: Options) -> str:
+    """Return how to repeat a run."""
+    arguments = (
+        f"--minutes {options.minutes:g} --rate {options.rate:g} --seed {options.seed} "
+        f"--faults-per-minute {options.faults_per_minute:g}"
+    )
+    if options.only:
+        arguments += f" --only {','.join(options.only)}"
+    return f'Repeat: make chaos ARGS="{arguments}"'
 
 
 def conclude(result: Result, options: Options, *, keep: bool) -> int:
@@ -76,13 +106,7 @@ def conclude(result: Result, options: Options, *, keep: bool) -> int:
         print(f"violation: {text}")
     if len(violations) > SHOWN:
         print(f"... and {len(violations) - SHOWN} more")
-    repeat = (
-        f"--minutes {options.minutes:g} --rate {options.rate:g} --seed {options.seed} "
-        f"--faults-per-minute {options.faults_per_minute:g}"
-    )
-    if options.only:
-        repeat += f" --only {','.join(options.only)}"
-    print(f'{len(violations)} violations. Repeat: make chaos ARGS="{repeat}"')
+    print(f"{len(violations)} violations. {repetition(options)}")
     print(f"logs: {options.directory}")
     return 1
 

@@ -11,10 +11,10 @@ import psycopg
 import redis
 
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.chaos.processes import Child
+from tests.chaos.processes import Child, in_thread
 from tests.chaos.servers import copy_files, start_from
 from tests.chaos.spool_disk import empty, fill
-from tests.chaos.stack import CONSUMERS, LEASE_TTL_S, LINKS, RUNS, SCHEDULERS, SHARDS, Stack
+from tests.chaos.stack import CONSUMERS, LEASE_TTL_S, LINKS, RUNS, SCHEDULERS, SHARDS, Stack, say
 
 PRODUCERS = tuple(f"producer-{shard}" for shard in SHARDS)
 BATCH = (*RUNS, *SCHEDULERS, "limiter")
@@ -66,6 +66,8 @@ def possible_kinds(stack: Stack) -> list[FaultKind]:
         impossible.add("clock")
     if not stack.spool_mounted:
         impossible.add("spool_full")
+    if impossible:
+        say(f"left out on this machine: {', '.join(sorted(impossible))}; see docs/reliability.md")
     return [kind for kind in KINDS if kind.name not in impossible]
 
 
@@ -86,7 +88,6 @@ class Injector:
     """Carries out a plan on a stack."""
 
     stack: Stack
-    say: Callable[[str], None]
     injected: list[Injected] = field(default_factory=list)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _steps: int = 0
@@ -102,7 +103,7 @@ class Injector:
             fault = Injected(planned, time.time())
             fault.shards, fault.waits_for = _shards_of(planned)
             self.injected.append(fault)
-            self.say(f"fault {planned}")
+            say(f"fault {planned}")
             method: Callable[[str, float], Awaitable[None]] = getattr(self, f"do_{planned.kind}")
             try:
                 await method(planned.target, planned.lasts_s)
@@ -262,8 +263,8 @@ class Injector:
         redis_server = self.stack.redis
         copy = await asyncio.to_thread(copy_files, redis_server)
         await asyncio.sleep(lasts_s)
-        await asyncio.to_thread(redis_server.kill)
-        await asyncio.to_thread(start_from, redis_server, copy)
+        await in_thread(redis_server.kill)
+        await in_thread(lambda: start_from(redis_server, copy))
 
     def _flush(self) -> None:
         with redis.Redis.from_url(self.stack.redis.url) as client:
@@ -273,11 +274,11 @@ class Injector:
     async def _restarted(
         self, end: Callable[[], None], start: Callable[[], None]
     ) -> AsyncIterator[None]:
-        await asyncio.to_thread(end)
+        await in_thread(end)
         try:
             yield
         finally:
-            await asyncio.to_thread(start)
+            await in_thread(start)
 
     async def _frozen(
         self, freeze: Callable[[], None], thaw: Callable[[], None], lasts_s: float

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = "PIPELINE_KAFKA_LIBS"
@@ -25,6 +27,26 @@ def environment(values: Mapping[str, str]) -> dict[str, str]:
         if name == KEPT or not name.startswith(("PIPELINE_", "RAY_"))
     }
     return {**inherited, "PYTHONPATH": str(ROOT), **values}
+
+
+async def in_thread(function: Callable[[], None]) -> None:
+    """Run a blocking function to its end, also if the caller is cancelled meanwhile."""
+    running = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await running
+        raise
+
+
+def leftovers(directory: Path) -> list[str]:
+    """Return the processes that still work in a directory."""
+    processes = []
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        words = [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
+        if any(str(directory) in word for word in words):
+            processes.append(f"process {process.info['pid']} ({' '.join(words)[:200]})")
+    return processes
 
 
 @dataclass(slots=True)

@@ -79,7 +79,7 @@ async def run(options: Options) -> Result:
 
 async def _break(stack: Stack, watch: Watch, options: Options, result: Result) -> None:
     """Inject the faults, then wait until the pipeline is quiet."""
-    injector = Injector(stack, say)
+    injector = Injector(stack)
     result.faults = injector.injected
     await _first_records(watch)
     begun_s = time.monotonic()

@@ -1,6 +1,5 @@
 """Everything that a chaos run starts: servers, links between the parts, and the parts."""
 
-import asyncio
 import contextlib
 import json
 import sys
@@ -18,7 +17,7 @@ from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from tests.chaos.clocks import Clocks, compile_library
 from tests.chaos.link import Link
-from tests.chaos.processes import Child
+from tests.chaos.processes import Child, in_thread
 from tests.chaos.servers import ProxiedKafka
 from tests.chaos.simulator_process import SimulatorProcess, start_simulator
 from tests.chaos.spool_disk import mount_disk
@@ -201,8 +200,8 @@ async def _servers(
     advertised = {"PRODUCERS": links["producers-kafka"], "CONSUMERS": links["consumers-kafka"]}
     kafka = ProxiedKafka(directory / "kafka", advertised=advertised)
     for server in (postgres, redis, kafka):
-        cleanup.push_async_callback(asyncio.to_thread, server.stop)
-        await asyncio.to_thread(server.start)
+        cleanup.push_async_callback(in_thread, server.stop)
+        await in_thread(server.start)
     clocks = Clocks(directory, compile_library(directory))
     mounted = mount_disk(directory / "spool")
     return Stack(
