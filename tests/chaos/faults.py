@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,6 +40,7 @@ KINDS = (
     FaultKind("postgres_terminate", ("postgres",)),
     FaultKind("kafka_freeze", ("kafka",), 1, 12),
     FaultKind("kafka_kill", ("kafka",), 0, 3),
+    FaultKind("kafka_lose_data", ("kafka",), 0, 3, weight=1),
     FaultKind("redis_kill", ("redis",), 0, 3),
     FaultKind("redis_freeze", ("redis",), 1, 8),
     FaultKind("redis_flush", ("redis",)),
@@ -245,6 +247,18 @@ class Injector:
         async with self._restarted(self.stack.kafka.kill, self.stack.kafka.start):
             await asyncio.sleep(lasts_s)
 
+    async def do_kafka_lose_data(self, _: str, lasts_s: float) -> None:
+        """The broker restarts without its topics and records."""
+        kafka = self.stack.kafka
+
+        def start_empty() -> None:
+            shutil.rmtree(kafka.directory / "data")
+            kafka.start()
+
+        async with self._restarted(kafka.kill, start_empty):
+            await asyncio.sleep(lasts_s)
+        await self.stack.make_topics()
+
     async def do_redis_kill(self, _: str, lasts_s: float) -> None:
         """kill -9, and a restart."""
         async with self._restarted(self.stack.redis.kill, self.stack.redis.start):
@@ -379,7 +393,7 @@ def _shards_of(planned: PlannedFault) -> tuple[frozenset[int] | None, frozenset[
     if target in CONSUMERS:
         partitions = CONSUMERS[target]
         return NONE, frozenset(shard for shard in SHARDS if shard % len(SHARDS) in partitions)
-    if target in {"venue", "producers-venue"} or planned.kind == "spool_full":
+    if target in {"venue", "producers-venue"} or planned.kind in {"spool_full", "kafka_lose_data"}:
         return None, every
     if target in BATCH or target in PROVIDERS or target.startswith("runs-"):
         return NONE, NONE

@@ -122,6 +122,15 @@ class Stack:
         redis_url = self.redis.url.replace(self.redis.address, self.through("consumers-redis"))
         return values | {"PIPELINE_REDIS__URL": redis_url}
 
+    async def make_topics(self) -> None:
+        """Make the topics that are missing, as the supervisor does."""
+        configured = load(
+            postgres={"dsn": self.postgres.dsn},
+            redis={"url": self.redis.url},
+            kafka={"bootstrap_servers": self.kafka.bootstrap_servers},
+        )
+        await ensure_topics(configured)
+
     def add(self, name: str, role: str, argument: str, *, group: str) -> None:
         """Describe a process of the pipeline; nothing is started."""
         arguments = ["-m", "tests.chaos.child", role, argument]
@@ -216,12 +225,7 @@ async def _prepare_database(stack: Stack) -> None:
             "INSERT INTO sp500_companies (symbol, company_name) VALUES (%s, %s)",
             [(symbol, f"Company {symbol}") for symbol in SYMBOLS],
         )
-    configured = load(
-        postgres={"dsn": stack.postgres.dsn},
-        redis={"url": stack.redis.url},
-        kafka={"bootstrap_servers": stack.kafka.bootstrap_servers},
-    )
-    await ensure_topics(configured)
+    await stack.make_topics()
 
 
 async def _end_children(stack: Stack) -> None:

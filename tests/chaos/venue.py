@@ -54,6 +54,7 @@ class LoggedVenue(FinnhubSimulator):
         self._log = log.open("a", encoding="utf-8")
         self._serials = itertools.count(1)
         self._numbers = itertools.count(1)
+        self._turns = itertools.count()
         self._connection_numbers: dict[Connection, int] = {}
 
     async def serve_socket(self, request: web.Request, key: str) -> web.StreamResponse:
@@ -75,7 +76,9 @@ class LoggedVenue(FinnhubSimulator):
     def generate(self, symbols: list[str], count: int) -> Iterable[Frame]:
         """Yield frames of numbered trades, some of them twice."""
         for size in chunks(count, self.random) if symbols else ():
-            symbol, at_ms = self.random.choice(symbols), int(time.time() * 1000)
+            # In turn, so that no symbol is silent by chance, which a producer takes for a stall.
+            symbol = symbols[next(self._turns) % len(symbols)]
+            at_ms = int(time.time() * 1000)
             trades = [trade for _ in range(size) for trade in self._trades(symbol, at_ms)][:size]
             text = f'{{"data":[{",".join(trades)}],"type":"trade"}}'
             yield Frame(at_ms, frozenset({symbol}), text, len(trades))

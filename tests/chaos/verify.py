@@ -10,7 +10,7 @@ or if a fault kept records from its shard.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.sent_log import SentLog, SentTrade
@@ -157,13 +157,15 @@ def judge(
 
 
 def _judge_surplus(log: SentLog, facts: StoredFacts, verdict: Verdict) -> None:
-    allowed = log.sent + log.perhaps
-    for key, count in (facts.rows - allowed).items():
-        if key in allowed:
-            verdict.duplicates += count
-            verdict.violations.append(f"stored {count} times more often than sent: {key}")
+    for key, count in (facts.rows - log.sent).items():
+        surplus = count - log.perhaps[key]
+        if surplus <= 0:
+            continue
+        if key in log.sent or key in log.perhaps:
+            verdict.duplicates += surplus
+            verdict.violations.append(f"stored {surplus} times more often than sent: {key}")
         else:
-            verdict.unknown += count
+            verdict.unknown += surplus
             verdict.violations.append(f"stored, but never sent: {key}")
 
 
@@ -177,12 +179,17 @@ def _receipt(item: MissingTrade, received_s: Mapping[str, float]) -> tuple[float
 
 
 def _judge_missing(
-    spans: Iterable[tuple[SentTrade, float, float]], gaps: Sequence[GapWindow], verdict: Verdict
+    spans: Sequence[tuple[SentTrade, float, float]], gaps: Sequence[GapWindow], verdict: Verdict
 ) -> None:
+    gaps_of = {
+        shard: [gap for gap in gaps if gap.shard in (shard, EVERY_SHARD)]
+        for shard in {trade.shard for trade, _, _ in spans}
+    }
     by_connection: dict[tuple[int, int, bool], list[SentTrade]] = {}
     for trade, from_s, to_s in spans:
         explained = any(
-            gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s) for gap in gaps
+            gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s)
+            for gap in gaps_of[trade.shard]
         )
         verdict.explained += explained
         verdict.unexplained += not explained
