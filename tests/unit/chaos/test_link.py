@@ -13,11 +13,17 @@ from tests.support import eventually
 async def echoing():
     """A link to a server that sends back what it receives."""
 
+    open_connections = set()
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_connections.add(writer)
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1000):
                 writer.write(data)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        open_connections.discard(writer)
 
     server = await asyncio.start_server(echo, HOST, 0)
     link = Link("test", lambda: (HOST, server.sockets[0].getsockname()[1]))
@@ -26,6 +32,7 @@ async def echoing():
         yield link
     finally:
         await link.close()
+        await eventually(lambda: not open_connections, what="the server's connections to end")
         server.close()
 
 
@@ -37,6 +44,8 @@ async def connected(link: Link):
         yield reader, writer
     finally:
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_bytes_pass_in_both_directions():
