@@ -1,8 +1,15 @@
 """The plan of a run: which fault begins when, on what and for how long. A seed repeats it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.chaos.stack import Stack
+
+Run = Callable[["Stack", str, float], Awaitable[None]]
+"""Begins a fault on a target, waits for some seconds and undoes it."""
 
 WARM_UP_S = 5.0  # so that the first records flow before the first fault
 
@@ -13,17 +20,22 @@ class FaultKind:
     A kind of fault.
 
     Attributes:
-        name: Its name, also the name of the method of `faults.Injector`.
+        run: Begins it on a target, waits, and undoes it; also if it is interrupted.
         targets: On what it may be.
         shortest_s, longest_s: How long it lasts; 0 for a fault that is over at once.
         weight: How often it is chosen, compared with others.
     """
 
-    name: str
+    run: Run
     targets: Sequence[str]
     shortest_s: float = 0.0
     longest_s: float = 0.0
     weight: int = 2
+
+    @property
+    def name(self) -> str:
+        """The name in tables and on the command line."""
+        return self.run.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +44,13 @@ class PlannedFault:
 
     number: int
     at_s: float
-    kind: str
+    kind: FaultKind
     target: str
     lasts_s: float
 
     def __str__(self) -> str:
         lasting = f" for {self.lasts_s:.1f} s" if self.lasts_s else ""
-        return f"#{self.number} {self.kind} {self.target}{lasting}"
+        return f"#{self.number} {self.kind.name} {self.target}{lasting}"
 
 
 def make_plan(
@@ -59,7 +71,7 @@ def make_plan(
         PlannedFault(
             number,
             at_s,
-            kind.name,
+            kind,
             random.choice(kind.targets),
             round(random.uniform(kind.shortest_s, kind.longest_s), 1),
         )

@@ -33,7 +33,7 @@ def table(result: Result) -> str:
 def _by_kind(faults: Sequence[Injected]) -> dict[str, list[Injected]]:
     kinds: dict[str, list[Injected]] = {}
     for fault in faults:
-        kinds.setdefault(fault.planned.kind, []).append(fault)
+        kinds.setdefault(fault.planned.kind.name, []).append(fault)
     return dict(sorted(kinds.items()))
 
 

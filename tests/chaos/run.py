@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos import converge, stored
-from tests.chaos.faults import AFTERMATH_S, Injected, Injector, possible_kinds
+from tests.chaos.faults import Injected, Injector, delayed_by, possible_kinds
 from tests.chaos.plan import PlannedFault, make_plan
 from tests.chaos.quotas import exceeded, read_calls
 from tests.chaos.sent_log import read_log
 from tests.chaos.stack import SHARDS, Stack, running, say
-from tests.chaos.verify import FaultWindow, Verdict, judge, missing_trades
+from tests.chaos.verify import Verdict, judge, missing_trades
 from tests.chaos.watch import Watch
 
 PROGRESS_S = 5.0
@@ -88,7 +88,7 @@ async def _break(stack: Stack, watch: Watch, options: Options, result: Result) -
         async with asyncio.TaskGroup() as group:
             for planned in plan_of(options, stack):
                 await asyncio.sleep(max(0.0, begun_s + planned.at_s - time.monotonic()))
-                group.create_task(_inject(injector, planned, watch))
+                group.create_task(_inject(injector, planned, watch, result))
             await asyncio.sleep(max(0.0, begun_s + options.seconds - time.monotonic()))
             say("no more faults; waiting until everything is stored")
         await converge.recovered(stack, watch)
@@ -106,12 +106,17 @@ async def _first_records(watch: Watch) -> None:
         await watch.flowing(frozenset(SHARDS), since_s=0.0)
 
 
-async def _inject(injector: Injector, planned: PlannedFault, watch: Watch) -> None:
-    fault = await injector.inject(planned)
+async def _inject(injector: Injector, planned: PlannedFault, watch: Watch, result: Result) -> None:
+    """Inject a fault and measure the recovery. A fault that fails does not end the run."""
+    try:
+        fault = await injector.inject(planned)
+    except Exception as error:
+        result.problems.append(f"fault {planned} failed: {type(error).__name__}: {error}")
+        return
     ended_s = fault.ended_s or time.time()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(converge.RECOVER_S):
-            await watch.flowing(fault.waits_for, since_s=ended_s)
+            await watch.flowing(delayed_by(planned), since_s=ended_s)
             fault.recovery_s = time.time() - ended_s
 
 
@@ -120,7 +125,7 @@ async def _show_progress(
 ) -> None:
     while True:
         elapsed_s = time.monotonic() - begun_s
-        active = ", ".join(f"{f.planned.kind} {f.planned.target}" for f in injector.active)
+        active = ", ".join(f"{f.planned.kind.name} {f.planned.target}" for f in injector.active)
         say(
             f"{elapsed_s:6.0f} s  {len(injector.injected):3d} faults  sent {watch.sent:9,d}  "
             f"stored {watch.total:9,d}  behind {max(0, watch.sent - watch.total):7,d}"
@@ -143,24 +148,13 @@ def _compare(stack: Stack, result: Result) -> None:
     received_s = {
         key: real_time(shard, at_s) for key, (at_s, shard) in stored.received(dsn, keys).items()
     }
-    result.verdict = judge(log, facts, missing, received_s, _windows(result.faults))
+    windows = [fault.window() for fault in result.faults]
+    result.verdict = judge(log, facts, missing, received_s, windows)
     result.problems += stored.differences_in_redis(dsn, stack.redis.url)
     with stack.calls_log.open() as lines:
         calls = read_calls(lines)
     result.calls = len(calls)
     result.problems += exceeded(calls)
-
-
-def _windows(faults: Sequence[Injected]) -> list[FaultWindow]:
-    return [
-        FaultWindow(
-            fault.begun_s,
-            (fault.ended_s or time.time()) + AFTERMATH_S,
-            fault.shards,
-        )
-        for fault in faults
-        if fault.shards is None or fault.shards
-    ]
 
 
 def _write_details(directory: Path, result: Result) -> None:

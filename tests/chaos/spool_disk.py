@@ -1,6 +1,7 @@
 """A small disk for the spool, which a fault can fill."""
 
 import ctypes
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 CLONE_NEWNS = 0x00020000
 SIZE_BYTES = 64 * 2**20
 BALLAST = "ballast"
+BLOCK = bytes(4096)
 
 
 def leave_mount_namespace() -> bool:
@@ -30,11 +32,14 @@ def mount_disk(directory: Path) -> bool:
 
 
 def fill(directory: Path) -> None:
-    """Use up the disk."""
-    statistics = os.statvfs(directory)
-    free_bytes = statistics.f_bavail * statistics.f_frsize
-    with (directory / BALLAST).open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, free_bytes))
+    """Use up the disk, which processes use meanwhile."""
+    with (directory / BALLAST).open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(BLOCK)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def empty(directory: Path) -> None:

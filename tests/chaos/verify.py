@@ -54,15 +54,15 @@ class GapWindow:
 
 @dataclass(frozen=True, slots=True)
 class FaultWindow:
-    """A time in which a fault of ours kept records from some shards; None: from all of them."""
+    """A time in which a fault of ours may have kept some shards from their records."""
 
     from_s: float
     to_s: float
-    shards: frozenset[int] | None
+    shards: frozenset[int]
 
     def kept(self, shard: int, *, from_s: float, to_s: float) -> bool:
         """Return whether it may have kept records of a shard between two times; -1: of any."""
-        if self.shards is not None and shard not in self.shards and shard != EVERY_SHARD:
+        if shard not in self.shards and not (shard == EVERY_SHARD and self.shards):
             return False
         return self.from_s <= to_s and from_s <= self.to_s
 
