@@ -2,20 +2,35 @@
 
 import asyncio
 import contextlib
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 import psycopg
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError
 
+from ray_pipeline.feeds.feed_registry import feed_named
 from tests.chaos.stack import SHARDS, Stack
 
+PREFIX = f"latest:{feed_named('sp500').redis.prefix}:"
 POLL_S = 0.25
 ANSWER_S = 2.0
 STORED = """
     SELECT shard, sum(stored + parked)::bigint FROM stream_sequences
     WHERE feed = 'sp500' GROUP BY shard
 """
+
+
+@dataclass(frozen=True, slots=True)
+class StepBack:
+    """A latest value that is older than the value that was read before; times of `time.time`."""
+
+    from_s: float
+    to_s: float
+    text: str
 
 
 @dataclass(slots=True)
@@ -27,12 +42,15 @@ class Watch:
         sent: Trades that the venue wrote.
         stored: Records that Postgres has, by shard.
         moved_s: When the count of each shard last grew, `time.time`.
+        steps_back: When a latest value in Redis became older.
     """
 
     stack: Stack
     sent: int = 0
     stored: dict[int, int] = field(default_factory=dict)
     moved_s: dict[int, float] = field(default_factory=dict)
+    steps_back: list[StepBack] = field(default_factory=list)
+    _latest_ms: dict[str, int] = field(default_factory=dict)
     _connection: psycopg.AsyncConnection | None = None
 
     @property
@@ -43,7 +61,7 @@ class Watch:
     async def run(self) -> None:
         """Poll until cancelled."""
         try:
-            await asyncio.gather(self._poll_postgres(), self._poll_venue())
+            await asyncio.gather(self._poll_postgres(), self._poll_venue(), self._poll_redis())
         finally:
             await self._disconnect()
 
@@ -57,6 +75,24 @@ class Watch:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 self.sent = await self.stack.venue.sent()
             await asyncio.sleep(4 * POLL_S)
+
+    async def _poll_redis(self) -> None:
+        """Check that the latest values only move forward in event time."""
+        read_s = time.time()
+        async with aioredis.Redis.from_url(self.stack.redis.url, socket_timeout=ANSWER_S) as client:
+            while True:
+                with contextlib.suppress(RedisError):
+                    before_s, read_s = read_s, time.time()
+                    self._compare(await _latest(client), from_s=before_s)
+                await asyncio.sleep(4 * POLL_S)
+
+    def _compare(self, latest_ms: Mapping[str, int], *, from_s: float) -> None:
+        for symbol, at_ms in latest_ms.items():
+            earlier_ms = self._latest_ms.get(symbol, 0)
+            if at_ms < earlier_ms:
+                text = f"Redis: the latest value of {symbol} went back by {earlier_ms - at_ms} ms"
+                self.steps_back.append(StepBack(from_s, time.time(), text))
+        self._latest_ms = dict(latest_ms)
 
     async def _poll_postgres(self) -> None:
         while True:
@@ -82,3 +118,14 @@ class Watch:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _latest(client: aioredis.Redis) -> dict[str, int]:
+    """Return the event times of the latest values."""
+    keys = [key async for key in client.scan_iter(match=f"{PREFIX}*", count=1_000)]
+    values = await client.mget(keys) if keys else []
+    return {
+        key.decode(): json.loads(value)["timestamp"]
+        for key, value in zip(keys, values, strict=True)
+        if value
+    }
