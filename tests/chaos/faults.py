@@ -32,6 +32,7 @@ KINDS = (
     FaultKind(server.postgres_freeze, ("postgres",), 1, 10),
     FaultKind(server.postgres_read_only, ("postgres",), 1, 8),
     FaultKind(server.postgres_disk_full, ("postgres",), 1, 8),
+    FaultKind(server.postgres_lacks_column, ("postgres",), 1, 5, weight=1),
     FaultKind(server.postgres_terminate, ("postgres",)),
     FaultKind(server.kafka_kill, ("kafka",), 0, 3),
     FaultKind(server.kafka_freeze, ("kafka",), 1, 12),

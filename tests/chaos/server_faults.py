@@ -61,6 +61,16 @@ async def postgres_disk_full(stack: Stack, _: str, lasts_s: float) -> None:
         await _execute(stack, "DROP TRIGGER IF EXISTS chaos_disk_full ON sp500_websocket_trades")
 
 
+async def postgres_lacks_column(stack: Stack, _: str, lasts_s: float) -> None:
+    """The history lacks a column, as between two migrations."""
+    table = "ALTER TABLE sp500_websocket_trades"
+    await _execute(stack, f"{table} RENAME trade_conditions TO renamed")
+    try:
+        await asyncio.sleep(lasts_s)
+    finally:
+        await _execute(stack, f"{table} RENAME renamed TO trade_conditions")
+
+
 async def postgres_terminate(stack: Stack, _: str, __: float) -> None:
     """Terminate every connection of the pipeline."""
     await _execute(
