@@ -13,7 +13,7 @@ from ray_pipeline.local.ports import HOST, Reservation, reserve
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.settings import load
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from tests.chaos.clocks import Clocks, compile_library
 from tests.chaos.link import Link
