@@ -325,7 +325,7 @@ class Producer:
             received=notices.counts.records if notices else 0,
             reconnects=max(collector.connections - 1, 0) if collector else 0,
             last_data_at=notices.counts.last_data_at if notices else None,
-            safe_at=_earlier(outbox.safe_at, collector.gaps.since() if collector else None),
+            safe_at=_safe_at(outbox, collector),
         )
 
     def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
@@ -349,6 +349,9 @@ async def _ignore(awaitable: Awaitable[object]) -> None:
     await awaitable
 
 
-def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:
-    """Return the earlier of two moments; None does not count."""
-    return min((moment for moment in (first, second) if moment is not None), default=None)
+def _safe_at(outbox: OutboxStatus, collector: Collector | None) -> datetime | None:
+    """Return until when nothing of the venue is missing, or on its way, or in an open gap."""
+    moments = [outbox.safe_at]
+    if collector is not None:
+        moments += [collector.gaps.since(), collector.complete_until]
+    return min((moment for moment in moments if moment is not None), default=None)

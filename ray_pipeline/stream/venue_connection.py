@@ -159,6 +159,16 @@ class Collector:
         return self._subscriptions
 
     @property
+    def complete_until(self) -> datetime | None:
+        """
+        When the last frame of the present connection arrived; None while it is not connected.
+
+        A connection that was cut without a notice looks like a quiet one. What the venue sent after
+        the last frame may therefore be lost.
+        """
+        return self._last_frame_at if self.connected else None
+
+    @property
     def paused(self) -> bool:
         """Whether `pause` was called."""
         return self._paused.is_set()

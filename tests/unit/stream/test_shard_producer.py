@@ -496,6 +496,19 @@ async def test_a_heartbeat_a_second_describes_the_connection():
 
 
 @virtual_time
+async def test_a_connection_that_may_be_cut_is_safe_until_its_last_frame():
+    """Nothing waits in the outbox, but what the venue sent after the frame may never arrive."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(2.5)
+        bench.venue.socket.trade("AAPL")
+        bench.outbox.safe_at = at(60)
+        await until_s(5.5)
+
+        assert bench.beats.beats[-1].safe_at == at(2.5)
+
+
+@virtual_time
 async def test_before_its_first_lease_it_can_be_stopped(caplog):
     """This is not a failure."""
     bench = Bench()
