@@ -34,4 +34,9 @@ def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
                 f"{row.symbols_confirmed} of {row.symbols_wanted} symbols, "
                 f"{row.lag:,} records on their way{cause and f'; {cause}'}"
             )
+    if row.redis_shortened:
+        text += (
+            f"; in Redis, its retention is shortened to {age(row.redis_retention_s)} because "
+            f"{row.redis_shortened}"
+        )
     return Explanation(row.feed, state == "fresh", f"{row.feed} {text}.")

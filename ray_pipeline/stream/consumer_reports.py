@@ -54,7 +54,7 @@ class ConsumerReports:
         beats = [
             ConsumerBeat(
                 partition, status.state, status.cause, status.lag.get(partition, 0),
-                status.redis_state,
+                status.redis_state, status.redis_usage,
             )
             for partition in self._partitions
         ]  # fmt: skip

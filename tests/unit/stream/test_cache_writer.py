@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.cache import CacheUsage, LatestValue
 from ray_pipeline.stream.cache_writer import CacheWriter
 from ray_pipeline.stream.consumer_ports import ConsumerStatus, LatestStore
 
@@ -15,8 +15,11 @@ STEPS = 20  # more than it takes to come to rest
 class FakeCache:
     """Takes everything at once."""
 
-    async def write(self, entries: Sequence[LatestValue]) -> bool:
-        return True
+    async def begin_rebuild(self) -> float:
+        return 0.0
+
+    async def write(self, values: Sequence[LatestValue], *, complete_until_s: float) -> CacheUsage:
+        return CacheUsage(0, 0, 0, 0.0)
 
     async def publish(self, text: str) -> bool:
         return True
