@@ -18,7 +18,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from ray_pipeline.errors import CacheUnavailable, ConfigurationError
 from ray_pipeline.feeds.feed import Feed
@@ -257,7 +257,8 @@ def _megabytes(size_bytes: int) -> str:
 
 
 def _unavailable(error: Exception) -> CacheUnavailable:
-    if "OOM" in str(error):
+    # Redis 6 reports it as an ordinary error of the script.
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
         return CacheUnavailable(
             "Redis is full of data of other programs, and refuses latest values",
             fix="raise its maxmemory, or delete that data; `ray-pipeline doctor` shows the sizes",

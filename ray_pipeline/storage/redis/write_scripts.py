@@ -225,8 +225,9 @@ if call('HGET', writers, c.writer) ~= c.expected
     or (c.has_written and call('EXISTS', versions) == 0) then
   return {0}
 end
-if c.recount and not recount() then return {0} end
+-- Room first: on a full server, a deletion must come before any other write.
 local pressed = make_room(c.incoming)
+if c.recount and not recount() then return {0} end
 local state = sums()
 local limit = pressed and 0 or keys_limit(state)
 local floor = state[feed] and state[feed].floor or 0
@@ -367,7 +368,8 @@ for i = 1, #entries, 2 do
   local until_s, partitions = string.match(entries[i + 1], '^[^|]*|([%d.]+)|(.*)$')
   until_s = tonumber(until_s)
   if partitions == c.partitions then complete_until_s = math.max(complete_until_s, until_s) end
-  if until_s < c.now - 3600 then call('HDEL', writers, entries[i]) end
+  -- Every start has a name of its own. A running writer that is forgotten begins a rebuild.
+  if #entries > 100 and until_s < c.now - 3600 then call('HDEL', writers, entries[i]) end
 end
 local text = string.format('%.3f', complete_until_s)
 call('HSET', writers, c.writer, c.stamp .. '|' .. text .. '|' .. c.partitions)
