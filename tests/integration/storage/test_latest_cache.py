@@ -82,7 +82,7 @@ class Writer:
     def snapshot(self) -> dict[bytes, bytes]:
         """Everything that the server holds."""
         with redis.Redis.from_url(**self._address()) as client:
-            return {key: client.dump(key) for key in client.keys()}
+            return {key: client.dump(key) for key in client.scan_iter()}
 
     def restore(self, snapshot: dict[bytes, bytes]) -> None:
         """Replace everything that the server holds."""
