@@ -4,8 +4,10 @@ The memory that latest values need in Redis, as `benchmarks/redis_memory.py` mea
 The sizes are those of the server's `used_memory`: its allocator rounds up what it stores.
 """
 
+from dataclasses import dataclass
+
 # A value in `latest:*`, the clients' hash, and the hash of event times.
-LATEST_BYTES = 700
+LATEST_BYTES = 1_000
 # A value with a key of its own, `realtime:*`, and its place in the list of these keys: 290 for a
 # trade, 390 for a ticker.
 REALTIME_KEY_BYTES = 400
@@ -19,13 +21,52 @@ HIGH_WATER = 0.9
 KEYS_SHARE = 4  # at most a quarter of the budget is for keys of single seconds
 
 
-def memory_needed(symbols: int, *, retention_s: float, realtime_keys: int) -> int:
-    """Return the bytes for symbols that each have a value every second, kept for `retention_s`."""
-    keys = min(realtime_keys, retention_s)
-    return round(symbols * (LATEST_BYTES + keys * REALTIME_KEY_BYTES + retention_s * SECOND_BYTES))
+@dataclass(frozen=True, slots=True)
+class CacheNeed:
+    """
+    The memory for symbols that have a value every second.
+
+    Attributes:
+        latest_bytes: For the newest value of each symbol, which is outside the budget.
+        whole_bytes: For everything, with the whole retention.
+        budget_bytes: For the values of single seconds.
+        retention_s: How much of them the budget holds.
+    """
+
+    latest_bytes: int
+    whole_bytes: int
+    budget_bytes: int
+    retention_s: float
+
+    def exceeds(self, maximum_bytes: int) -> bool:
+        """Return whether a Redis with this `maxmemory` shortens the retention further; 0: none."""
+        needed = self.latest_bytes + self.budget_bytes
+        return 0 < maximum_bytes * HIGH_WATER < needed
+
+    def largest_budget_mb(self, maximum_bytes: int) -> int:
+        """Return the largest budget for which `exceeds` is false."""
+        return max(int((maximum_bytes * HIGH_WATER - self.latest_bytes) // MEGABYTE), 1)
+
+    def text(self, symbols: int, maximum_bytes: int) -> str:
+        """Describe the need in one line."""
+        limit = f"{maximum_bytes // MEGABYTE:,} MB" if maximum_bytes else "none"
+        return (
+            f"maxmemory {limit}; {symbols:,} symbols need {self.latest_bytes / MEGABYTE:.1f} MB "
+            f"for latest values, and the budget of {self.budget_bytes // MEGABYTE:,} MB holds "
+            f"at least {self.retention_s / 3600:.1f} h of a value a second; the whole retention needs "
+            f"{self.whole_bytes / MEGABYTE:,.0f} MB"
+        )
 
 
-def retention_within(budget_bytes: int, symbols: int, *, realtime_keys: int) -> float:
-    """Return for how many seconds a budget holds such values; the latest values are not part."""
-    keys_bytes = min(symbols * realtime_keys * REALTIME_KEY_BYTES, budget_bytes / KEYS_SHARE)
-    return (budget_bytes - keys_bytes) / (max(symbols, 1) * SECOND_BYTES)
+def cache_need(symbols: int, *, ttl_s: float, budget_bytes: int, realtime_keys: int) -> CacheNeed:
+    """Return the memory that `symbols` need, and what a budget holds of it."""
+    latest_bytes = symbols * LATEST_BYTES
+    keys_bytes = symbols * min(realtime_keys, ttl_s) * REALTIME_KEY_BYTES
+    second_bytes = max(symbols, 1) * SECOND_BYTES
+    rest_bytes = budget_bytes - min(keys_bytes, budget_bytes / KEYS_SHARE)
+    return CacheNeed(
+        latest_bytes=latest_bytes,
+        whole_bytes=round(latest_bytes + keys_bytes + symbols * ttl_s * SECOND_BYTES),
+        budget_bytes=budget_bytes,
+        retention_s=min(ttl_s, rest_bytes / second_bytes),
+    )
