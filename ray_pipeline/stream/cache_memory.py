@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 # A value in `latest:*`, the clients' hash, and the hash of event times.
 LATEST_BYTES = 1_000
-# A value with a key of its own, `realtime:*`, and its place in the list of these keys: 290 for a
-# trade, 390 for a ticker.
+# A value with a key of its own, `realtime:*`, and its place in the list of these keys: 280 for a
+# trade, 390 for a large ticker.
 REALTIME_KEY_BYTES = 400
-# A packed value in a hash of a minute, of a symbol with a value every second: 30 for a trade,
-# 77 for a ticker, which has more numbers.
+# A packed value in a hash of a minute, of a symbol with a value every second: 29 for a trade,
+# 72 for a ticker, which has more numbers.
 SECOND_BYTES = 80
 
 MEGABYTE = 1_000_000
@@ -53,8 +53,8 @@ class CacheNeed:
         return (
             f"maxmemory {limit}; {symbols:,} symbols need {self.latest_bytes / MEGABYTE:.1f} MB "
             f"for latest values, and the budget of {self.budget_bytes // MEGABYTE:,} MB holds "
-            f"at least {self.retention_s / 3600:.1f} h of a value a second; the whole retention needs "
-            f"{self.whole_bytes / MEGABYTE:,.0f} MB"
+            f"at least {self.retention_s / 3600:.1f} h of a value a second; the whole retention "
+            f"needs {self.whole_bytes / MEGABYTE:,.0f} MB"
         )
 
 

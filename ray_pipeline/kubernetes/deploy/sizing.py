@@ -40,7 +40,7 @@ SYSTEM_BYTES = 300_000_000
 CONTROL_PLANE_CPU_M = 400
 AGENT_CPU_M = 150
 MAXMEMORY = re.compile(r"--maxmemory[ =]+(\d+)(kb|mb|gb|)\b")
-MAXMEMORY_UNITS = ("", "kb", "mb", "gb")
+MAXMEMORY_UNITS = {"": 1, "kb": 2**10, "mb": MIB, "gb": GIB}
 # KubeRay adds this container to the head if autoscaling is on.
 AUTOSCALER: Json = {"requests": {"cpu": "500m", "memory": "512Mi"}}
 # The charts' own requests, if the values in the manifests set no resources.
@@ -136,7 +136,7 @@ def maxmemory_bytes(objects: Iterable[Json]) -> int:
     redis = by_name(objects, "StatefulSet").get("redis", {})
     for container in items(redis, "spec", "template", "spec", "containers"):
         if match := MAXMEMORY.search(" ".join(map(str, elements(container, "args")))):
-            return int(match[1]) * 1024 ** MAXMEMORY_UNITS.index(match[2])
+            return int(match[1]) * MAXMEMORY_UNITS[match[2]]
     return 0
 
 

@@ -14,6 +14,7 @@ from ray_pipeline.kubernetes.deploy.objects import (
     Json,
     by_name,
     dig,
+    elements,
     items,
     kind_of,
     mapping,
@@ -138,7 +139,7 @@ def _state_store(obj: Json, spec: Json, objects: Sequence[Json]) -> Iterator[Lin
         arguments = " ".join(
             str(part)
             for container in template.containers
-            for part in (*(container.get("command") or ()), *(container.get("args") or ()))
+            for part in elements(container, "command") + elements(container, "args")
         )
         policy = re.search(r"--maxmemory-policy[ =]+(\S+)", arguments)
         if selects(selector, template.labels) and policy and policy[1] != "noeviction":

@@ -205,6 +205,12 @@ local function recount()
     keys = keys + (#ring - expired) / 10
   end
   call('HSET', SUMS, feed .. ':bytes', whole(bytes), feed .. ':keys', whole(keys))
+  -- A feed that is not written any more leaves nothing but its sums.
+  for name, _ in pairs(sums()) do
+    if name ~= feed and call('EXISTS', minutes_of(name)) == 0 then
+      call('HDEL', SUMS, name .. ':bytes', name .. ':keys', name .. ':symbols')
+    end
+  end
   return complete and (c.hash == '' or #held == 0 or call('EXISTS', c.hash) == 1)
 end
 """
@@ -344,11 +350,10 @@ if number > 0 then
   end
 end
 call('HSET', writers, c.writer, c.marker)
-for _, key in ipairs({
-  versions, writers, SUMS, minutes_of(feed), rings_of(feed), 'pipeline:shapes:' .. feed,
-}) do
-  call('EXPIRE', key, 604800)
+for _, key in ipairs({versions, writers, SUMS, 'pipeline:shapes:' .. feed}) do
+  call('EXPIRE', key, math.max(604800, c.ttl))
 end
+for _, key in ipairs({minutes_of(feed), rings_of(feed)}) do call('EXPIRE', key, c.ttl + 60) end
 local all = sums()
 local sum = all[feed] or {}
 return {1, whole(feed_bytes(sum)), whole(total_bytes(all)), whole(sum.floor or 0),

@@ -1,8 +1,11 @@
 """Latest values on a real Valkey: within their budget, forward in time, and on the right data."""
 
 import json
+import re
 import time
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,6 +18,7 @@ from ray_pipeline.storage.redis.latest_cache import CacheLimits, LatestCache
 from ray_pipeline.storage.redis.second_codec import unpack
 from ray_pipeline.stream.cache import CacheUsage, LatestValue
 
+README = Path(__file__).parents[3] / "README.md"
 MB = 1_000_000
 TTL_S = 432_000
 PREFIXES = {"sp500": "stocks:sp500", "bithumb": "crypto"}
@@ -137,6 +141,26 @@ async def test_a_second_can_be_read_by_its_key_and_in_packed_form(make):
     )
 
 
+@pytest.mark.parametrize("feed", ["sp500", "bithumb"])
+async def test_the_reader_in_the_readme_reads_every_second(make, feed):
+    """It is what a client without this package has."""
+    (snippet,) = re.findall(r"```python\n(import re\n.*?)```", README.read_text(), re.DOTALL)
+    reader: dict[str, Any] = {}
+    exec(snippet, reader)
+    writer = await make(feed=feed)
+    texts = {}
+    for offset in range(150):
+        extra = f'"note":"$s, \\"{offset % 3}\\"","long":{"7" * (offset % 100 + 1)},'
+        item = value("KRW-BTC", (writer.now_s + offset) * 1000 + offset, extra=extra)
+        texts[item.event_ms // 1000] = item.value
+        await writer.write(item)
+
+    assert {
+        second: reader["second"](writer.client, feed, "KRW-BTC", second) for second in texts
+    } == texts
+    assert reader["second"](writer.client, feed, "KRW-BTC", writer.now_s - 1) is None
+
+
 async def test_hashes_stay_in_the_compact_encoding(make):
     """A longer value is continued in another field: one long field converts the whole hash."""
     writer = await make()
@@ -219,6 +243,49 @@ async def test_the_retention_grows_again_after_a_burst(make):
     usage = await writer.run(["AAPL"], seconds=601)
 
     assert (usage.retention_s, usage.shortened) == (600, "")
+
+
+async def test_a_feed_that_ended_frees_its_share(make):
+    """Its keys expire without a script that subtracts them."""
+    ended = await make(feed="bithumb", budget_bytes=MB, ttl_s=1)
+    await ended.run(names(50), seconds=30)
+    for key in ended.client.scan_iter("*bithumb*", count=1000):
+        ended.client.delete(key)
+    writer = await make()
+
+    usage = await writer.run(["AAPL"], seconds=1)
+
+    assert usage.total_bytes == usage.feed_bytes
+
+
+@pytest.mark.parametrize(
+    "option", [("hash-max-listpack-value", 8), ("hash-max-listpack-entries", 8)]
+)
+async def test_the_budget_holds_for_a_server_that_stores_hashes_at_length(make, own_redis, option):
+    """Sizes are measured and not assumed: the retention is shorter instead."""
+    writer = await make(url=own_redis.url, budget_bytes=3 * MB, realtime_keys=0)
+    writer.client.config_set(*option)
+    await writer.run(names(100), seconds=1)
+    empty = writer.client.info("memory")["used_memory"]
+
+    usage = await writer.run(names(100), seconds=420)
+
+    assert usage.shortened
+    assert writer.client.info("memory")["used_memory"] - empty < 4 * MB
+
+
+async def test_a_user_who_may_not_read_sizes_has_an_estimate(make, own_redis):
+    """Managed servers restrict INFO and MEMORY."""
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all",
+                               "-info", "-memory")  # fmt: skip
+    url = re.sub("//:[^@]*@", "//app:pw@", own_redis.url)
+    writer = await make(url=url, budget_bytes=MB)
+
+    usage = await writer.run(names(100), seconds=300)
+
+    assert 0 < usage.total_bytes <= MB
+    assert usage.shortened
 
 
 def fill(client: redis.Redis, *, up_to_bytes: int) -> int:
