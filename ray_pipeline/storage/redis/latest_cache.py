@@ -7,6 +7,7 @@ value back. Before it writes, it compares the marker of this writer with the one
 """
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +23,13 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from ray_pipeline.errors import CacheUnavailable, ConfigurationError
 from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.storage.redis.orphans import delete_orphans
 from ray_pipeline.storage.redis.second_codec import pack, shape_id, whole
 from ray_pipeline.storage.redis.write_scripts import BEGIN, PUBLISH, WRITE
 from ray_pipeline.stream.cache import CacheUsage, LatestValue
 from ray_pipeline.stream.cache_memory import MEGABYTE
+
+log = logging.getLogger(__name__)
 
 CHUNK = 500
 PER_VALUE_BYTES = 300  # upper bound of the memory that a value needs beyond its texts
@@ -143,6 +147,14 @@ class LatestCache:
         Raises:
             CacheUnavailable: If Redis is away, full or read-only.
         """
+        try:
+            # First, because they may fill the server so that it refuses any other write.
+            if deleted := await delete_orphans(self._client, self._spec):
+                log.info(
+                    "redis: deleted %d values of %s that nothing lists", deleted, self._spec.name
+                )
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
         self._number += 1
         fields = {**self._fixed, "now": int(self._clock()), "stamp": str(self._number)}
         text = str(await self._run(self._begin, [_json(fields)]))

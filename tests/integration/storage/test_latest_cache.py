@@ -1,5 +1,6 @@
 """Latest values on a real Valkey: within their budget, forward in time, and on the right data."""
 
+import contextlib
 import json
 import re
 import time
@@ -352,6 +353,41 @@ async def test_a_restart_on_a_full_server_makes_room_too(make, own_redis):
     restarted = await make(url=own_redis.url, name="b")
 
     assert await restarted.run(names(200), seconds=1)
+
+
+async def test_keys_of_an_earlier_version_make_room(make, own_redis):
+    """They fill the server for up to five days, and no list names them."""
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", 4 * MB)
+        kept = [
+            "realtime:crypto:upbit:KRW-BTC:1796032621", "realtime:stocks:sp500:readme",
+            "realtime:mine:AAPL:1796032621", "seconds:bithumb:KRW-BTC:29933877", "mine",
+        ]  # fmt: skip
+        for key in kept:
+            client.set(key, "1")
+        with contextlib.suppress(redis.exceptions.OutOfMemoryError):
+            for second in range(100_000):
+                client.set(f"realtime:stocks:sp500:AAPL:{1_796_000_000 + second}", "x" * 200)
+        assert client.info("memory")["used_memory"] > 3.9 * MB
+
+    writer = await make(url=own_redis.url)
+    usage = await writer.run(names(20), seconds=3)
+
+    assert usage.shortened == ""
+    assert len(writer.client.keys("realtime:stocks:sp500:S*")) == 60
+    assert not writer.client.keys("realtime:stocks:sp500:AAPL:*")
+    assert writer.client.exists(*kept) == len(kept)
+
+
+async def test_a_rebuild_deletes_no_value_that_is_listed(make):
+    """Another consumer of the feed writes at the same time."""
+    first = await make(name="a")
+    await first.run(["AAPL", "A:B"], seconds=70)
+    before = sorted(first.client.keys("realtime:*") + first.client.keys("seconds:*"))
+
+    await make(name="b")
+
+    assert sorted(first.client.keys("realtime:*") + first.client.keys("seconds:*")) == before
 
 
 async def test_a_server_full_of_other_data_is_an_outage_with_its_cause(make, own_redis):
