@@ -24,7 +24,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from ray_pipeline.errors import CacheUnavailable, ConfigurationError
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.storage.redis.orphans import delete_orphans
-from ray_pipeline.storage.redis.second_codec import pack, shape_id, whole
+from ray_pipeline.storage.redis.second_codec import Packer
 from ray_pipeline.storage.redis.write_scripts import BEGIN, PUBLISH, WRITE
 from ray_pipeline.stream.cache import CacheUsage, LatestValue
 from ray_pipeline.stream.cache_memory import MEGABYTE
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500
 PER_VALUE_BYTES = 300  # upper bound of the memory that a value needs beyond its texts
-MOST_SHAPES = 64  # of a feed; values of further shapes are stored whole
 RECOUNT_EVERY_S = 30.0
 TIMEOUT_S = 5.0
 
@@ -134,7 +133,7 @@ class LatestCache:
         self._marker = ""
         self._has_written = False
         self._recounted_at_s = 0.0
-        self._shapes: set[str] = set()
+        self._packer = Packer()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -222,16 +221,13 @@ class LatestCache:
         return self._usage(reply, now_s)
 
     def _packed(self, values: Sequence[LatestValue]) -> tuple[dict[str, str], list[str]]:
-        """Return the shapes of values by id, and the script's arguments of each value."""
+        """Return the ids of shapes, and the script's arguments of each value."""
         shapes: dict[str, str] = {}
         arguments: list[str] = []
         for value in values:
-            shape, text = pack(value.value, value.symbol, value.event_ms)
-            if shape not in self._shapes and len(self._shapes) >= MOST_SHAPES:
-                text = whole(value.value, value.event_ms)
-            else:
-                self._shapes.add(shape)
-                shapes[shape_id(shape)] = shape
+            shape, text = self._packer.pack(value.value, value.symbol, value.event_ms)
+            if shape is not None:
+                shapes[shape] = text.partition(",")[0]
             arguments += (value.symbol, str(value.event_ms), value.value, text)
         return shapes, arguments
 

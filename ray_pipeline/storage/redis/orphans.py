@@ -56,14 +56,15 @@ async def delete_orphans(client: redis.asyncio.Redis, spec: Feed) -> int:
 
 
 def _arguments(keys: Iterable[str], spec: Feed) -> Iterator[str]:
-    others = [feed.redis.prefix for feed in FEEDS if feed.name != spec.name]
     # The prefix of one feed may be the beginning of another's: `crypto`, `crypto:upbit`.
-    longer = tuple(
-        f"realtime:{prefix}:" for prefix in others if prefix.startswith(f"{spec.redis.prefix}:")
+    longer_prefixes = tuple(
+        f"realtime:{feed.redis.prefix}:"
+        for feed in FEEDS
+        if feed.redis.prefix.startswith(f"{spec.redis.prefix}:")
     )
     for key in keys:
         kind, _, _ = key.partition(":")
         begin = f"realtime:{spec.redis.prefix}:" if kind == "realtime" else f"seconds:{spec.name}:"
         symbol, _, time = key.removeprefix(begin).rpartition(":")
-        if time.isdecimal() and symbol and not key.startswith(longer):
+        if time.isdecimal() and symbol and not key.startswith(longer_prefixes):
             yield from (kind, key, symbol, time)
