@@ -216,8 +216,8 @@ end
 """
 )
 
-# ARGV: the limits as JSON, the ids of shapes as JSON, then symbol, event time in ms, JSON and packed
-# value of each value, sorted by symbol and time.
+# ARGV: the limits as JSON, the ids of shapes as JSON, then symbol, event time in ms, JSON and
+# packed value of each value, sorted by symbol and time.
 # Returns {0} if this is not the data that the writer wrote last; then nothing was written.
 # Otherwise {1, this feed's bytes, all feeds' bytes, first minute kept, reason, used memory,
 # maxmemory}.
