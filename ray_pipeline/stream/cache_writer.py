@@ -6,8 +6,8 @@ buffer, and whatever an outage makes it miss is rebuilt from history.
 
 Every write compares a marker in the cache with the marker of the write before. So the writer
 notices a cache that was emptied, restored from a snapshot, or replaced by a replica that lags. For
-a quiet feed, it writes the marker alone, twice a second. The marker holds the time up to which the
-cache is complete: the rebuild begins there, because an older copy lacks more than this writer
+a quiet feed, it compares the marker alone, twice a second. The marker holds the time up to which
+the cache is complete: the rebuild begins there, because an older copy lacks more than this writer
 missed.
 """
 

@@ -123,7 +123,8 @@ class LatestStore(Protocol):
         self, values: Sequence[LatestValue], *, complete_until_s: float
     ) -> CacheUsage | None:
         """
-        Write values forward in time, and the time up to which they are then complete.
+        Write values forward in time, and the time up to which they are then complete; without
+        values, only compare the state.
 
         Return None, and write nothing, if the cache is not in the state after the last write: it
         lost its data, or was replaced by another or an older copy.

@@ -200,7 +200,10 @@ class LatestCache:
         now_s = self._clock()
         shapes, arguments = self._packed(values)
         recount = now_s - self._recounted_at_s >= RECOUNT_EVERY_S
-        marker = f"{self._number + 1}|{complete_until_s:.3f}|{self._partitions}"
+        marker = self._marker
+        if values or recount:
+            self._number += 1
+            marker = f"{self._number}|{complete_until_s:.3f}|{self._partitions}"
         fields = {
             **self._fixed,
             "now": int(now_s),
@@ -213,7 +216,6 @@ class LatestCache:
         reply = await self._run(self._write, [_json(fields), _json(shapes), *arguments])
         if not reply[0]:
             return None
-        self._number += 1
         self._marker = marker
         self._has_written = self._has_written or bool(values)
         if recount:

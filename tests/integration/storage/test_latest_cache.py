@@ -449,10 +449,22 @@ async def test_a_copy_of_a_moment_ago_is_noticed(make):
     writer = await make()
     await writer.run(["AAPL"], seconds=1)
     copy = writer.snapshot()
-    await writer.write()
+    await writer.run(["AAPL"], seconds=1)
     writer.restore(copy)
 
     assert await writer.write() is None
+
+
+async def test_a_check_writes_nothing(make):
+    """Twice a second and consumer, it would fill the server's log on disk."""
+    writer = await make()
+    await writer.run(["AAPL"], seconds=1)
+    before = writer.client.info("persistence")["rdb_changes_since_last_save"]
+
+    for _ in range(10):
+        assert await writer.write()
+
+    assert writer.client.info("persistence")["rdb_changes_since_last_save"] == before
 
 
 async def test_a_restart_learns_how_far_the_writer_before_it_came(make):
