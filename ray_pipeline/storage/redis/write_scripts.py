@@ -142,7 +142,7 @@ local function make_room(incoming)
       end
     end
     if not largest then break end
-    if not drop_minute(largest, reason) then call('HSET', SUMS, largest .. ':bytes', 0) end
+    if not drop_minute(largest, reason) then call('HDEL', SUMS, largest .. ':bytes') end
     all = sums()
     reason = over(all)
   end
@@ -300,6 +300,7 @@ end
 
 local function write_key(at, value)
   local second = math.floor(at / 1000)
+  if second <= c.now - c.ttl then return end
   if enter_ring(second, at) then
     call('SET', key_of(c.prefix, symbol, whole(second)), value, 'EX', c.ttl)
   end

@@ -289,6 +289,26 @@ async def test_a_user_who_may_not_read_sizes_has_an_estimate(make, own_redis):
     assert usage.shortened
 
 
+async def test_a_value_of_long_ago_is_a_latest_value_only(make):
+    """A replayed archive, or a venue that sends no time, must not leave keys that nothing lists."""
+    writer = await make()
+    await writer.write(value("AAPL", 5), value("MSFT", (writer.now_s - TTL_S) * 1000))
+
+    assert writer.latest_ms("AAPL") == 5
+    assert not writer.client.keys("realtime:*") + writer.client.keys("seconds:*")
+
+
+async def test_sums_without_data_do_not_block_a_full_server(make, own_redis):
+    """Correcting them is a deletion, which a full server accepts."""
+    writer = await make(url=own_redis.url)
+    await writer.run(names(50), seconds=3)
+    for key in (*writer.client.keys("seconds:*"), "pipeline:minutes:sp500"):
+        writer.client.delete(key)
+    writer.client.config_set("maxmemory", writer.client.info("memory")["used_memory"] - 1)
+
+    assert await writer.run(names(50), seconds=1)
+
+
 def fill(client: redis.Redis, *, up_to_bytes: int) -> int:
     """Write keys of another program until the server holds so much, and return their number."""
     count = 0
