@@ -12,7 +12,7 @@ Each value is written up to three times:
   `s + 60`, `s + 120` and so on.
 
 `pipeline:minutes:<feed>` holds the bytes of each minute, `pipeline:seconds` the sums of each feed.
-Both change in the script that writes the values, so that they are correct whoever writes and
+Both change in the script that writes the values, so that they are correct for any writers and
 wherever a writer stops.
 """
 
