@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ray_pipeline.feeds.key_plan import KeyPlan
+from ray_pipeline.observe.topic_partitions import TopicRow
 
 SILENT_AFTER_S = 15.0  # heartbeats come about once a second; this is a lease's time to live
 
@@ -29,6 +30,7 @@ class FeedRow:
         redis_budget_bytes: Limit of that memory, for all feeds together.
         redis_retention_s: Redis keeps the values of single seconds for this time.
         redis_shortened: Why that is less than the configured time to live; empty if it is not.
+        enabled: Whether the settings let the feed run.
     """
 
     feed: str
@@ -47,6 +49,7 @@ class FeedRow:
     redis_budget_bytes: int | None = None
     redis_retention_s: float | None = None
     redis_shortened: str = ""
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class DeadLetterRow:
 
 @dataclass(frozen=True, slots=True)
 class UncoveredSymbols:
-    """Symbols that no producer collects, and why."""
+    """Symbols that no producer collects, and why; no symbols if their list is not known yet."""
 
     feed: str
     why: str
@@ -138,6 +141,7 @@ class Status:
     consumers: tuple[ConsumerRow, ...]
     dead_letters: tuple[DeadLetterRow, ...]
     uncovered: tuple[UncoveredSymbols, ...]
+    topics: tuple[TopicRow, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the JSON form: the fields of the rows, by their names."""
@@ -147,6 +151,7 @@ class Status:
             "consumers": [asdict(row) for row in self.consumers],
             "dead_letters": [asdict(row) for row in self.dead_letters],
             "uncovered": [asdict(row) for row in self.uncovered],
+            "topics": [row.as_json() for row in self.topics],
         }
 
 
@@ -180,7 +185,7 @@ def uncovered(
     feed, rows = assignments.feed, {row.shard: row for row in shards}
     for shard, symbols in sorted(assignments.by_shard.items()):
         why = rows[shard].trouble if shard in rows else _never_ran(feed, shard, plan)
-        if why and symbols:
+        if why:
             yield UncoveredSymbols(feed, f"shard {shard}: {why}", symbols)
     if assignments.unassigned:
         yield UncoveredSymbols(feed, _no_shard(feed, shards, plan), assignments.unassigned)
