@@ -33,7 +33,7 @@ class FakeLedger:
         if self.failure is not None:
             raise self.failure
 
-    async def acquire(self, provider, *, job, sweep, calls=1):
+    async def acquire(self, provider, *, job, sweep, calls=1, key=None):
         self.check()
         self.requests.append((provider, job, sweep, calls))
         return self.answer

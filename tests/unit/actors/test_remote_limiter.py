@@ -39,7 +39,9 @@ async def test_the_answer_of_the_actor_is_returned(answer):
 
     assert await RemoteLimiter(actor).acquire("finnhub", job="news", sweep=True, calls=2) == answer
 
-    assert actor.acquire.calls == [(("finnhub",), {"job": "news", "sweep": True, "calls": 2})]
+    assert actor.acquire.calls == [
+        (("finnhub",), {"job": "news", "sweep": True, "calls": 2, "key": None})
+    ]
 
 
 @virtual_time
