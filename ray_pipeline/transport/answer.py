@@ -1,13 +1,24 @@
 """An answer of an HTTP server."""
 
+import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from ray_pipeline.redact import Redactor
+
+MOST_DIGITS = 1000  # of a number that becomes an int or a Decimal
+# UTF-32's little-endian mark begins with that of UTF-16.
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +44,70 @@ class Answer:
         Return the body as JSON. Every call returns the same object: the text is parsed once.
 
         Raises:
-            ValueError: If the body is not JSON.
+            ValueError: If the body is not JSON, or not unambiguous; see `parse_json`.
         """
         if not self._parsed:
-            self._parsed.append(json.loads(self.text, parse_float=Decimal))
+            self._parsed.append(parse_json(self.text))
         return self._parsed[0]
 
     def redacted(self, redactor: Redactor) -> "Answer":
         """Return the answer with every secret replaced in its header values and its body."""
         headers = {name: redactor.text(value) for name, value in self.headers.items()}
         return replace(self, headers=headers, text=redactor.text(self.text))
+
+
+def decode(body: bytes, charset: str | None) -> str:
+    """Return a body as text: by its byte order mark, which is removed, else by the charset."""
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return body[len(mark) :].decode(encoding, "replace")
+    try:
+        return body.decode(charset or "utf-8", "replace")
+    except (LookupError, ValueError):  # the server named an encoding that does not exist
+        return body.decode("utf-8", "replace")
+
+
+def parse_json(text: str) -> Any:
+    """
+    Return JSON with exact numbers: int and Decimal, never float.
+
+    A number that Python cannot represent, and NaN and Infinity, become texts as they are written:
+    the reader of the value refuses them, and the other values of the answer are kept.
+
+    Raises:
+        ValueError: If the text is not JSON, is nested too deeply, or has an object with two
+            different values of one key.
+    """
+    try:
+        return json.loads(
+            text.removeprefix("\ufeff"),
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=str,
+            object_pairs_hook=_object,
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _decimal(written: str) -> Decimal | str:
+    if len(written) > MOST_DIGITS:
+        return written
+    try:
+        return Decimal(written)
+    except ArithmeticError:  # an exponent of more than 18 digits
+        return written
+
+
+def _integer(written: str) -> int | str:
+    # The conversion takes quadratic time, and Python refuses it from 4,300 digits on.
+    return int(written) if len(written) <= MOST_DIGITS else written
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        for key, value in pairs:
+            if values[key] != value:
+                raise ValueError(f"an object has two values of {key[:40]!r}")
+    return values
