@@ -64,7 +64,9 @@ DECLARE
     arrival CONSTANT INTERVAL := make_interval(secs => p_arrival_s);
     clock CONSTANT INTERVAL := make_interval(secs => p_clock_s);
     poll CONSTANT INTERVAL := interval '50 milliseconds';
+    restored CONSTANT TEXT := ': the calls between the backup and its restore are unknown';
     unknown_until TIMESTAMPTZ;
+    cause TEXT;
     candidate RECORD;
     win JSONB;
     moment TIMESTAMPTZ;
@@ -102,7 +104,9 @@ BEGIN
                 SELECT coalesce(sum(calls), 0) INTO used FROM quota_grants
                 WHERE provider = p_provider AND key = candidate.key
                   AND coalesce(arrives_by, granted_at) > moment - period;
+                cause := '';
                 IF unknown_until > moment - period THEN
+                    cause := restored;
                     used := greatest(used, cap);
                     free_at := unknown_until + period;
                 ELSIF used >= cap THEN
@@ -123,7 +127,7 @@ BEGIN
                 room := least(room, greatest(cap - used, 0));
                 IF used >= cap AND (key_free_at IS NULL OR free_at > key_free_at) THEN
                     key_free_at := free_at;
-                    key_blocked := win->>'name';
+                    key_blocked := (win->>'name') || cause;
                 END IF;
             ELSE
                 cap := floor((win->>'limit')::integer * (1 - p_reserve));
@@ -134,14 +138,16 @@ BEGIN
                     SELECT coalesce(sum(calls), 0) INTO used FROM quota_counters
                     WHERE provider = p_provider AND key = candidate.key
                       AND "window" = win->>'name' AND start_at = begin_at;
+                    cause := '';
                     IF unknown_until + clock > begin_at THEN
+                        cause := restored;
                         used := greatest(used, cap);
                     END IF;
                     room := least(room, greatest(cap - used, 0));
                     free_at := quota_window_end(win, begin_at) + clock;
                     IF used >= cap AND (key_free_at IS NULL OR free_at > key_free_at) THEN
                         key_free_at := free_at;
-                        key_blocked := win->>'name';
+                        key_blocked := (win->>'name') || cause;
                     END IF;
                 END LOOP;
             END IF;
@@ -170,6 +176,10 @@ BEGIN
             ON CONFLICT (provider, key, "window", start_at)
             DO UPDATE SET calls = quota_counters.calls + excluded.calls;
             RETURN;
+        END IF;
+        -- The key is blocked for longer than its quota requires, so an operator has to see the cause.
+        IF candidate.last_grant_at > coalesce(p_moment, clock_timestamp()) + interval '1 minute' THEN
+            key_blocked := key_blocked || ': the clock of Postgres is behind the last call of the key';
         END IF;
         IF wait_until IS NULL OR key_free_at < wait_until THEN
             wait_until := key_free_at;

@@ -201,6 +201,21 @@ async def test_an_answer_frees_a_sliding_window_and_a_lost_one_delays_it(provide
     assert full.moment == noon + 2 * SECOND + timedelta(seconds=ARRIVAL_S) + 2 * MINUTE
 
 
+async def test_a_clock_that_was_put_back_opens_nothing_and_is_named(provider, postgres_dsn):
+    """Time stands still for the key until the clock has caught up."""
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+        noon = MIDNIGHT + timedelta(hours=12)
+        for _ in range(2):
+            await _acquire(ledger, noon)
+        behind = await _acquire(ledger, noon - timedelta(days=2))
+
+    assert isinstance(behind, NotBefore)
+    assert behind.moment is not None
+    assert behind.moment > noon
+    assert "the clock of Postgres is behind" in behind.reason
+
+
 async def test_a_permit_can_be_requested_for_one_key(provider, postgres_dsn):
     """A redirect carries the key of the first call."""
     async with session(postgres_dsn, name="test") as connection:
