@@ -129,7 +129,7 @@ class PermitBatcher:
         self._permits: deque[Permit] = deque()
 
     async def take(self) -> Permit | NotBefore:
-        """Return a permit for one call that has not expired, or when to request again."""
+        """Return a valid permit for one call, or when to request again."""
         self._waiting += 1
         try:
             # While one caller holds the lock and requests, others arrive and are counted. The next
