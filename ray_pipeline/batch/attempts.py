@@ -124,7 +124,12 @@ class SourceCaller:
     async def _attempt(
         self, request: Request, permit: Permit, largest_bytes: int
     ) -> Collected | Retry | None:
-        permits = CallPermits(permit, another=self._another, finished=self._finished)
+        permits = CallPermits(
+            permit,
+            another=self._another,
+            started=lambda: self._calls.update([request.item]),
+            finished=self._finished,
+        )
         try:
             answer = await self._dependencies.fetcher.fetch(
                 self._provider,
@@ -147,8 +152,6 @@ class SourceCaller:
         except Exception as error:
             # A library's error may quote the URL, and the URL the key: no traceback is logged.
             return Retry(self._clean(f"{type(error).__name__}: {error}"))
-        finally:
-            self._calls[request.item] += permits.made
         # From here on nothing contains a key: not the rows, payloads or dead letters.
         answer = answer.redacted(self._redactor)
         parsed = read(self._source, answer, request, self._run)
