@@ -119,7 +119,7 @@ class SourceCaller:
                 result = Collected(request, "failed", why=f"{ATTEMPTS} attempts: {result.problem}")
             if result is None:
                 return None
-            return replace(result, calls=self._calls.pop(request.item))
+            return replace(result, calls=self._calls.pop(request.item, 0))
 
     async def _attempt(
         self, request: Request, permit: Permit, largest_bytes: int
