@@ -407,9 +407,16 @@ class Collector:
 
     async def _watch(self) -> None:
         """Detect silence: subscribe again to a silent symbol; reconnect if the feed is silent."""
+        pause_s = self._pauses.check_pause_s
         while True:
-            await asyncio.sleep(self._pauses.check_pause_s)
+            slept_from_s = self._clock.monotonic_s()
+            await asyncio.sleep(pause_s)
             now_s, now = self._clock.monotonic_s(), self._clock.now()
+            if now_s - slept_from_s > 2 * pause_s:
+                # The process was suspended, or busy. The silence may be its own: data may wait in
+                # the socket, or be repeated by the venue's TCP. `_read` must have its turn first.
+                self._liveness.resumed(now_s=now_s)
+                continue
             silent_s = self._liveness.feed_silence_s(now_s=now_s, wall_s=now.timestamp())
             if silent_s is not None:
                 raise FeedStalled(

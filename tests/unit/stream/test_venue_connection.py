@@ -14,6 +14,7 @@ from ray_pipeline.stream.venue_connection import (
     REST_EVERY,
     SUSTAINED_S,
     YIELD_RECORDS,
+    Clock,
     Pauses,
 )
 from tests.fake_feed import (
@@ -39,11 +40,17 @@ def symbols(*names: str) -> dict[str, None]:
 class Bench:
     """A collector with a venue and an outbox of a test's own."""
 
-    def __init__(self, *, hours: MarketHours = ALWAYS_OPEN, pauses: Pauses | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        hours: MarketHours = ALWAYS_OPEN,
+        pauses: Pauses | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.venue, self.outbox, self.pacer = FakeVenue(), FakeOutbox(), FakePacer()
         self.intake = make_intake(self.outbox)
         self.collector = make_collector(
-            self.venue, self.intake, pacer=self.pacer, hours=hours, pauses=pauses
+            self.venue, self.intake, pacer=self.pacer, hours=hours, pauses=pauses, clock=clock
         )
 
     def running(self, *names: str):
@@ -207,6 +214,29 @@ async def test_a_stall_in_an_open_market_ends_the_connection():
 
     assert bench.gap_summaries == [("stalled", None, at(10.5), at(75))]
     assert "though the market is open" in bench.outbox.gaps[0].cause
+
+
+@virtual_time
+async def test_a_process_that_was_suspended_takes_what_waits_before_it_judges_the_silence():
+    """When it continues, the check for silence may run before the first frame is read."""
+    suspended_s = 0.0
+    # The clocks go on while the process is suspended, and its timers do not.
+    clock = Clock(lambda: at(now_s() + suspended_s), lambda: now_s() + suspended_s)
+    bench = Bench(clock=clock)
+    async with bench.running("AAPL"):
+        await until_s(0.5)
+        bench.venue.socket.trade("AAPL")
+        await until_s(5.5)
+        suspended_s = LIVENESS_S + 10
+        await until_s(7.5)
+        bench.venue.socket.trade("AAPL")
+        await until_s(30)
+        assert bench.collector.connected
+        assert len(bench.venue.sockets) == 1
+        assert bench.outbox.symbols == ["AAPL", "AAPL"]
+        await until_s(7.5 + LIVENESS_S + 5)
+
+    assert len(bench.venue.sockets) == 2  # a silence after it is a stall as ever
 
 
 @virtual_time
