@@ -370,6 +370,22 @@ async def test_a_broker_that_refuses_to_grow_a_topic_is_named_everywhere(
     assert shown.metrics["pipeline_topic_partitions", "broker"] == 3
 
 
+async def test_every_topic_that_a_broker_refuses_to_grow_is_named(
+    postgres_dsn, redis_url, tansu_server, topic_prefix
+):
+    small = make_settings(postgres_dsn, redis_url, tansu_server.bootstrap_servers, topic_prefix)
+    small = small.changed(kafka={"idempotence": False})
+    await ensure_topics(small)
+    wide = small.changed(feeds={"sp500": {"partitions": 6}, "upbit": {"partitions": 2}})
+
+    with pytest.raises(ConfigurationError) as raised:
+        await ensure_topics(wide)
+
+    for topic in (topic_name(wide, feed_named(name)) for name in ("sp500", "upbit")):
+        assert f"--topic {topic} " in raised.value.fix
+        assert topic in raised.value.args[0]
+
+
 async def test_a_topic_that_was_deleted_is_created_again(configured):
     await ensure_topics(configured)
     async with admin_of(configured) as admin:
