@@ -143,6 +143,21 @@ def topics(existing: Mapping[str, int], configured: Mapping[str, int]) -> Check:
     return Check("topics", "ok", ", ".join(sorted(configured)))
 
 
+def topic_time(producer_dated: Sequence[str]) -> Check:
+    """Judge which clock dates the records: the broker's, or that of each producer."""
+    if not producer_dated:
+        return Check("topic time", "ok", "the broker dates the records")
+    return Check(
+        "topic time",
+        "warning",
+        f"producers date the records of {', '.join(producer_dated)}: Kafka refuses records of a "
+        "producer with a clock that is more than an hour ahead",
+        "set `message.timestamp.type: LogAppendTime` in the KafkaTopic, or run `kafka-configs.sh "
+        f"--alter --entity-type topics --entity-name {producer_dated[0]} --add-config "
+        "message.timestamp.type=LogAppendTime`",
+    )
+
+
 def stream_keys(provider: str, title: str, *, keys: int, distinct: int, connections: int) -> Check:
     """Judge the keys of a provider of feeds, which allows one connection per key."""
     fix = f'PIPELINE_API_KEYS=\'{{"{provider}": ["key 1", ... "key {connections}"]}}\''

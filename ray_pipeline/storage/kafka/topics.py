@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     IncompatibleBrokerVersion,
+    InvalidConfigurationError,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
     InvalidRequestError,
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S = 5.0
 TOPICS_TIMEOUT_S = 15.0
 POLL_S = 0.1
+# With the broker's own time, records of a producer with a wrong clock are neither refused (Kafka
+# refuses a time more than an hour ahead) nor deleted early by the retention.
+TOPIC_CONFIGS = {"message.timestamp.type": "LogAppendTime"}
 NOT_ALLOWED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 WRONG = (
     InvalidPartitionsError,
@@ -39,6 +43,7 @@ WRONG = (
     PolicyViolationError,
     *NOT_ALLOWED,
 )
+CONFIG_REFUSALS = (InvalidConfigurationError, PolicyViolationError)
 
 # Unsupported: a broker that has no request for new partitions.
 REFUSALS = (*WRONG, UnsupportedVersionError, IncompatibleBrokerVersion, InvalidRequestError)
@@ -112,11 +117,17 @@ async def _request_topics(
     if not missing:
         return {}
     response = await admin.create_topics(missing, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
-    refusals = {}
+    refusals, plain = {}, []
     for name, code, *text in response.topic_errors:
-        if refusal := _refusal(name, code, str(text[0] or "") if text else ""):
+        topic = next(topic for topic in missing if topic.name == name)
+        if topic.topic_configs and for_code(code) in CONFIG_REFUSALS:
+            # Some brokers and hosted services do not permit every option; the topic works without.
+            log.warning("%s is created without %s, which Kafka refuses", name, TOPIC_CONFIGS)
+            topic.topic_configs = {}
+            plain.append(topic)
+        elif refusal := _refusal(name, code, str(text[0] or "") if text else ""):
             refusals[name] = refusal
-    return refusals
+    return refusals | await _request_topics(admin, plain)
 
 
 async def _grow(admin: AIOKafkaAdminClient, settings: Settings) -> list[PipelineError]:
@@ -174,7 +185,7 @@ async def _partitions(admin: AIOKafkaAdminClient, name: str) -> int:
 
 
 def _new_topic(name: str, partitions: int, replication_factor: int) -> NewTopic:
-    topic = NewTopic(name, partitions, 1)
+    topic = NewTopic(name, partitions, 1, topic_configs=TOPIC_CONFIGS)
     # The constructor refuses -1, the broker's own default; the request does not.
     topic.replication_factor = replication_factor
     return topic
