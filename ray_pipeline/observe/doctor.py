@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from ray_pipeline.stream.heartbeat import CLOCK_TOLERANCE_S
+
 from ray_pipeline.stream.cache_memory import CacheNeed
 
 OLDEST_POSTGRES = 140_000  # multiranges
-CLOCK_TOLERANCE_S = 2.0
 LEAST_DISK_BYTES = 2**30
 GOOD_DISK_BYTES = 5 * 2**30
 RAY_VERSION = "2.60."

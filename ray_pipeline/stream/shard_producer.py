@@ -16,7 +16,7 @@ from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
-from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
+from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat, clock_trouble
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
@@ -351,7 +351,10 @@ class Producer:
         if collector.state == NO_SYMBOLS and symbols_cause:
             return collector.state, symbols_cause  # it says more than the state does
         causes = (collector.cause, ownership_cause, outbox.cause, poller_cause, symbols_cause)
-        return collector.state, next(filter(None, causes), "")
+        # A wrong clock can be behind any of them, or make records wrong without another cause.
+        clock_cause = clock_trouble(self._parts.beats.clock_ahead_s)
+        cause = "; ".join(filter(None, (next(filter(None, causes), ""), clock_cause)))
+        return collector.state, cause
 
 
 def _named(error: Exception) -> str:

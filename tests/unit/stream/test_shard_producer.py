@@ -72,6 +72,7 @@ class FakeBeats:
     def __init__(self) -> None:
         self.beats: list[Beat] = []
         self.safe_at: datetime | None = None
+        self.clock_ahead_s = 0.0
         self.away = ""
 
     async def write(self, beat: Beat) -> None:
@@ -345,6 +346,25 @@ async def test_a_cause_of_the_feed_or_the_lease_is_shown_before_one_of_the_broke
         bench.venue.socket.break_off()
         await until_s(25.5)
         assert bench.situation == ("disconnected", "the connection broke")
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("ahead_s", "words"), [(3600.0, "3600 s ahead of the database's"), (-301.0, "301 s behind")]
+)
+async def test_a_wrong_clock_is_shown_behind_any_other_cause(ahead_s, words):
+    bench = Bench()
+    async with bench.running():
+        await until_s(1)
+        bench.beats.clock_ahead_s = ahead_s
+        state, cause = bench.situation
+        assert state == "collecting"
+        assert words in cause
+        assert "NTP" in cause
+        bench.outbox.cause = "the broker is away"
+        assert bench.situation[1] == f"the broker is away; {cause}"
+        bench.beats.clock_ahead_s = 1.0
+        assert bench.situation[1] == "the broker is away"
 
 
 @virtual_time
