@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from ray_pipeline.stream.heartbeat import CLOCK_TOLERANCE_S
-
 from ray_pipeline.stream.cache_memory import CacheNeed
+from ray_pipeline.stream.heartbeat import CLOCK_TOLERANCE_S
 
 OLDEST_POSTGRES = 140_000  # multiranges
 LEAST_DISK_BYTES = 2**30

@@ -262,7 +262,7 @@ class Producer:
             line.collector.pause()
         self._set("", "")
         self._want()
-        tasks = [line.collector.run(), self._follow_symbols()]
+        tasks = [line.collector.run(), self._follow_symbols(line.collector)]
         if line.poller is not None:
             tasks.append(line.poller.run())
         await first_of(*tasks)
@@ -281,7 +281,13 @@ class Producer:
                 self._set("waiting", str(error))
                 await asyncio.sleep(BEAT_S)
 
-    async def _follow_symbols(self) -> None:
+    async def _follow_symbols(self, collector: Collector) -> None:
+        """Read the symbols except during a pause: some sources call the venue's REST API."""
+        while True:
+            await collector.until_resumed()
+            await first_of(self._read_symbols(), collector.until_paused())
+
+    async def _read_symbols(self) -> None:
         async for symbols in self._parts.symbols.updates():
             self._desired = symbols
             self._want()

@@ -200,6 +200,14 @@ class Collector:
         self._paused.clear()
         self._running.set()
 
+    async def until_paused(self) -> None:
+        """Wait for a pause."""
+        await self._paused.wait()
+
+    async def until_resumed(self) -> None:
+        """Wait for the end of a pause; return at once if there is none."""
+        await self._running.wait()
+
     def close_gaps(self, *, to_at: datetime) -> None:
         """End every gap. The next producer reports the time from `complete_until` on."""
         if self.gaps.feed is not None:

@@ -12,6 +12,7 @@ from ray_pipeline.errors import DatabaseUnavailable, FeedUnavailable, OwnershipL
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.lease import Lease, Ownership
 from ray_pipeline.retry import Backoff
+from ray_pipeline.storage.postgres.symbols import PolledSymbols
 from ray_pipeline.stream.heartbeat import Beat
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
 from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer
@@ -107,7 +108,7 @@ class FakeSymbols:
 class Bench:
     """A producer with fake parts. `events` lists in which order they are used."""
 
-    def __init__(self, *, has_key: bool = True) -> None:
+    def __init__(self, *, has_key: bool = True, symbols: PolledSymbols | None = None) -> None:
         self.events: list[str] = []
         self.leases, self.venue = FakeLeases(self.events), FakeVenue(self.events)
         self.beats, self.symbols = FakeBeats(), FakeSymbols("AAPL", "MSFT")
@@ -129,7 +130,7 @@ class Bench:
             Parts(
                 ownership=self.ownership,
                 beats=self.beats,
-                symbols=self.symbols,
+                symbols=symbols or self.symbols,
                 outbox=self._new_outbox,
                 line=self._line if has_key else None,
                 clock=virtual_clock(),
@@ -310,6 +311,27 @@ async def test_a_pause_disconnects_and_keeps_the_lease():
         await until_s(101)
         assert bench.events[3:] == ["connect"]
         assert bench.producer.status()["paused"] is False
+
+
+@virtual_time
+async def test_a_pause_reads_no_symbols():
+    """A source of symbols may call the venue's REST API at every reading."""
+    reads_at_s = []
+
+    async def load() -> dict[str, None]:
+        reads_at_s.append(now_s())
+        return {"AAPL": None}
+
+    bench = Bench(symbols=PolledSymbols(load, poll_s=3_600.0))
+    async with bench.running():
+        await until_s(10)
+        bench.producer.pause()
+        await until_s(20_000)
+        assert reads_at_s == [0]
+        bench.producer.resume()
+        await until_s(20_010)
+        assert reads_at_s == [0, 20_000]
+        assert bench.subscribed() == [("subscribe", "AAPL")]
 
 
 @virtual_time
