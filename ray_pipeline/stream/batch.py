@@ -3,7 +3,8 @@ One batch: from Kafka's bytes to all that a transaction writes. Pure; the clock 
 
 A record is data, a notice or undecodable. Data becomes a COPY line, a part of a bar and a latest
 value; a notice becomes a row of `gaps` or `dead_letters`; an undecodable value becomes a dead
-letter. If its number has arrived before, the record is a repeat, and is only counted.
+letter. If its number has arrived before, the record is a repeat, and is only counted. A message for
+which anything raises an exception becomes a dead letter, and the next one is read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,6 @@ from ray_pipeline.stream.rows import (
     check_number,
     received_text,
     storable_gap,
-    without_nul,
 )
 from ray_pipeline.stream.sequence import Arrivals, Range
 
@@ -101,6 +101,11 @@ class RecordBatch(Generic[T]):
     tails: dict[int, bytes]
     redelivered: dict[int, int]
 
+    def become(self, written: "RecordBatch[T]") -> None:
+        """Take over what was written of this batch, after some records were refused."""
+        self.rows, self.parked, self.gaps = written.rows, written.parked, written.gaps
+        self.counts, self.bars, self.newest = written.counts, written.bars, written.newest
+
     @property
     def size(self) -> int:
         """How many records of Kafka the batch accounts for."""
@@ -164,7 +169,7 @@ class BatchBuilder(Generic[T]):
         """Return the batch with the numbers that arrived in it."""
         for shard_epoch, counts in batch.counts.items():
             counts.ranges = self._arrivals[shard_epoch].cut()
-        self._mark_symbols(batch)
+        mark_symbols(self._layout, batch)
         return batch
 
     def extend(
@@ -192,19 +197,19 @@ class BatchBuilder(Generic[T]):
                 self._mark_end(batch, last)
                 batch.first_offsets.setdefault(message.partition, message.offset)
             last = message
+            record: T | Gap | Reject | None = None
+            counts: EpochCounts | None = None
+            # Any exception belongs to this message: a topic may hold any bytes, and the next
+            # message must be read whatever the bytes of this one cause.
             try:
                 record = decode(message.value or b"")
-            except BadRecord as error:
-                batch.parked.append(Parked(message, error.reason, str(error)))
-                continue
-            counts = take(message, record, batch)
-            if counts is None:
-                continue
-            # The first test decides; the second, ten times slower, is for the type checker.
-            if type(record) is not kind and isinstance(record, Gap | Reject):
-                self._add_notice(message, record, counts, batch, latest=latest_gap)
-                continue
-            try:
+                counts = take(message, record, batch)
+                if counts is None:
+                    continue
+                # The first test decides; the second, ten times slower, is for the type checker.
+                if type(record) is not kind and isinstance(record, Gap | Reject):
+                    self._add_notice(message, record, counts, batch, latest=latest_gap)
+                    continue
                 if not OLDEST_MS <= (event_ms := event_ms_of(record)) <= latest_ms:
                     raise bad_event_time(event_ms, now_ms=now_ms)
                 # The records of a frame share their time of receipt, so its text is made once.
@@ -218,11 +223,8 @@ class BatchBuilder(Generic[T]):
                 if (volume := volume_of(record)) is not None:
                     check_number(volume, "volume")
                 line = line_of(record, received)
-            except BadRecord as error:
-                counts.parked += 1
-                batch.parked.append(
-                    _parked(message, record, reason=error.reason, detail=str(error))
-                )
+            except Exception as error:
+                batch.parked.append(_parked_for(error, message, record, counts))
                 continue
             counts.stored += 1
             counts.last_received = received
@@ -241,7 +243,7 @@ class BatchBuilder(Generic[T]):
     ) -> EpochCounts | None:
         """Count the record's number; None if it is a repeat, or from an owner that was replaced."""
         stream = self._streams.get((message.partition, record.pod_index, record.epoch))
-        if stream is None or stream.counts is None or record.seq < 1:
+        if stream is None or stream.counts is None or not 1 <= record.seq < LARGEST:
             stream = self._enter(message, record, batch)
             if stream is None:
                 return None
@@ -304,20 +306,23 @@ class BatchBuilder(Generic[T]):
             _parked(
                 message,
                 notice,
-                reason=without_nul(notice.reason),
+                reason=notice.reason,
                 detail=f"{notice.detail} ({notice.size_bytes} bytes)",
                 payload=notice.payload.encode("utf-8", "surrogatepass"),
             )
         )
 
-    def _mark_symbols(self, batch: RecordBatch[T]) -> None:
-        """Note in the counts which symbols the batch holds, and their newest event time."""
-        for record in batch.newest.values():
-            counts = batch.counts[(record.pod_index, record.epoch)]
-            counts.symbols.add(self._layout.symbol(record))
-            event_ms = self._layout.event_ms(record)
-            if counts.last_event_ms is None or event_ms > counts.last_event_ms:
-                counts.last_event_ms = event_ms
+
+def mark_symbols(layout: Layout[T], batch: RecordBatch[T]) -> None:
+    """Set in the counts which symbols the batch holds, and their newest event time."""
+    for counts in batch.counts.values():
+        counts.symbols, counts.last_event_ms = set(), None
+    for record in batch.newest.values():
+        counts = batch.counts[(record.pod_index, record.epoch)]
+        counts.symbols.add(layout.symbol(record))
+        event_ms = layout.event_ms(record)
+        if counts.last_event_ms is None or event_ms > counts.last_event_ms:
+            counts.last_event_ms = event_ms
 
 
 def summarise(
@@ -353,6 +358,18 @@ def summarise(
             bar.add(price, volume_of(record) or ZERO, event_ms)
     newest |= fresh
     return fresh
+
+
+def _parked_for(
+    error: Exception, message: Message, record: Record | None, counts: EpochCounts | None
+) -> Parked:
+    """Return the dead letter of a message that raised an error; with its identity if it counts."""
+    reason = error.reason if isinstance(error, BadRecord) else Reason.UNPROCESSABLE
+    detail = str(error) if isinstance(error, BadRecord) else f"{type(error).__name__}: {error}"
+    if record is None or counts is None:
+        return Parked(message, reason, detail)
+    counts.parked += 1
+    return _parked(message, record, reason=reason, detail=detail)
 
 
 def _parked(

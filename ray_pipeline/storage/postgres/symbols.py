@@ -16,13 +16,8 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
-from ray_pipeline.storage.postgres.connection import (
-    Connection,
-    connect,
-    disposition,
-    first_line,
-    session,
-)
+from ray_pipeline.storage.postgres.connection import Connection, connect, session
+from ray_pipeline.storage.postgres.database_errors import disposition, first_line
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.stream.sharding import Assignment, assign
 
@@ -195,7 +190,7 @@ class PolledSymbols:
             pause_s = self._poll_s
             try:
                 symbols = await self._load()
-            except (DatabaseUnavailable, FeedUnavailable, FeedRefused) as error:
+            except (DatabaseUnavailable, psycopg.Error, FeedUnavailable, FeedRefused) as error:
                 log.warning("the symbols cannot be read: %s", error)
                 pause_s = RETRY_S
             else:
@@ -223,8 +218,8 @@ class NotifiedSymbols:
                         last = symbols
                         yield symbols
             except (DatabaseUnavailable, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and disposition(error) != Disposition.RETRY:
-                    raise
+                # The feed continues with the symbols that it has, also while a table or right is
+                # missing: a person can add it without a restart.
                 log.warning("listening for %s is interrupted: %s", self._channel, error)
             await asyncio.sleep(RETRY_S)
 
