@@ -11,6 +11,7 @@ from ray_pipeline.observe.metrics import Sample, producer_metrics
 from ray_pipeline.services.shard_wiring import build_producer
 from ray_pipeline.settings import Settings
 from ray_pipeline.stream.shard_producer import Producer
+from ray_pipeline.tasks import run_with
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,11 @@ class ProducerActor:
         self._name = f"{feed}/{shard:02d}"
         self._producer: Producer | None = None
         self._stopping = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._run(settings, feed, shard))
+        reporting = report(self._metrics, generation=settings.ray.generation)
+        self._task = asyncio.get_running_loop().create_task(
+            run_with(self._run(settings, feed, shard), reporting)
+        )
         self._task.add_done_callback(exit_on_failure)
-        generation = settings.ray.generation
-        self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 
     def __repr__(self) -> str:
         return f"Producer({self._name})"

@@ -1,18 +1,22 @@
 """Why a feed is fresh or not: one sentence."""
 
-from collections.abc import Iterable
-
+from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.observe.freshness import age, feed_state
-from ray_pipeline.observe.status import FeedRow, ShardRow
+from ray_pipeline.observe.status import FeedRow, Status
 from ray_pipeline.observe.why import Explanation
 
 SHOWN_CAUSES = 3
 
 
-def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
-    """Explain a feed's state; `shards` are the newest producers of any feed."""
-    causes = sorted({shard.trouble for shard in shards if shard.feed == row.feed} - {""})
-    cause = "; ".join(causes[:SHOWN_CAUSES])
+def explain_feed(row: FeedRow, page: Status) -> Explanation:
+    """Explain the state of a feed on the status page."""
+    producers = {shard.trouble for shard in page.shards if shard.feed == row.feed}
+    # Topics may have a prefix.
+    topic = feed_named(row.feed).topic
+    consumers = {consumer.trouble for consumer in page.consumers if consumer.topic.endswith(topic)}
+    # What hinders the database comes first, because it hinders the consumers and producers, too.
+    causes = [page.database, *sorted(consumers), *sorted(producers)]
+    cause = "; ".join([text for text in causes if text][:SHOWN_CAUSES])
     newest = age(row.last_record_age_s)
     match state := feed_state(newest_age_s=row.last_record_age_s, lag=row.lag):
         case "empty":
@@ -23,7 +27,7 @@ def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
         case "behind":
             text = (
                 f"is behind: {row.lag:,} records wait in Kafka; the newest that is stored came "
-                f"{newest} ago"
+                f"{newest} ago{cause and f': {cause}'}"
             )
         case "quiet":
             cause = cause or "its producers are connected; the market may be closed"

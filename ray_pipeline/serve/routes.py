@@ -102,7 +102,7 @@ async def _data_reasons(view: View) -> list[str]:
         return [str(error)]
     # One feed that progresses is enough: markets close at different times.
     newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
-    return list(filter(None, [lack_of_progress(newest_age_s, limit_s=view.limit_s)]))
+    return list(filter(None, [page.database, lack_of_progress(newest_age_s, limit_s=view.limit_s)]))
 
 
 async def _feeds(view: View) -> list[dict[str, object]]:
@@ -112,7 +112,7 @@ async def _feeds(view: View) -> list[dict[str, object]]:
         page = await view.read()
     except PipelineError as error:
         return [{"name": "all", "fresh": False, "why": str(error)}]
-    feeds = (explain_feed(row, page.shards) for row in page.feeds)
+    feeds = (explain_feed(row, page) for row in page.feeds)
     return [{"name": feed.name, "fresh": feed.fresh, "why": feed.sentence} for feed in feeds]
 
 

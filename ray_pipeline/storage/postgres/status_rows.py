@@ -20,7 +20,8 @@ from ray_pipeline.observe.status import (
 )
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
-from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.connection import Connection, scalar
+from ray_pipeline.storage.postgres.database_errors import READ_ONLY_FIX
 from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
 from ray_pipeline.stream.feed_shards import key_plan
@@ -105,6 +106,11 @@ DEAD_LETTERS = sql.SQL("""
     FROM dead_letters WHERE state = 'open' GROUP BY feed, reason
     ORDER BY feed, count(*) DESC, reason
 """).format(newest_age_s=age_s("max(parked_at)"))
+# The value at the start of a session: a reader of this page may have set its own to read-only.
+READ_ONLY = """
+    SELECT pg_is_in_recovery() OR reset_val = 'on'
+    FROM pg_settings WHERE name = 'default_transaction_read_only'
+"""
 ASSIGNMENTS = """
     SELECT feed, shard, array_agg(symbol ORDER BY symbol) AS symbols
     FROM shard_assignments GROUP BY feed, shard
@@ -158,6 +164,9 @@ async def read_status(
                 plan=_plan(settings, assignments.feed, stream_keys),
             )
         ),
+        database="Postgres is read-only: " + READ_ONLY_FIX
+        if await scalar(connection, READ_ONLY)
+        else "",
     )
 
 
