@@ -86,9 +86,10 @@ async def _fill(
     connection: Connection, fill: Fill, venue_rest: VenueRest | None, *, log_level: int
 ) -> None:
     """
-    Insert the rows; raise FeedRefused, and insert none, if Postgres refuses one for its content.
+    Insert the rows; raise FeedRefused, and insert none, if Postgres refuses one.
 
-    A list with such a row, a NUL in a name for example, must not end a feed that has symbols.
+    A list with such a row, a name that is too long for an index for example, must not end a feed
+    that has symbols.
     """
     rows = await _rows(fill, venue_rest)
     try:
@@ -96,7 +97,7 @@ async def _fill(
         async with connection.transaction(), connection.cursor() as cursor:
             await cursor.executemany(fill.insert, rows)
     except psycopg.Error as error:
-        if disposition(error) is not Disposition.PARK:
+        if disposition(error) is Disposition.RETRY:
             raise
         text = f"{fill.table} cannot hold the list of {fill.source}: {first_line(error)}"
         raise FeedRefused(text) from error
