@@ -197,15 +197,17 @@ class BatchBuilder(Generic[T]):
                 self._mark_end(batch, last)
                 batch.first_offsets.setdefault(message.partition, message.offset)
             last = message
-            record: T | Gap | Reject | None = None
-            counts: EpochCounts | None = None
             # Any exception belongs to this message: a topic may hold any bytes, and the next
             # message must be read whatever the bytes of this one cause.
             try:
                 record = decode(message.value or b"")
                 counts = take(message, record, batch)
-                if counts is None:
-                    continue
+            except Exception as error:
+                batch.parked.append(Parked(message, *_reason(error)))
+                continue
+            if counts is None:
+                continue
+            try:
                 # The first test decides; the second, ten times slower, is for the type checker.
                 if type(record) is not kind and isinstance(record, Gap | Reject):
                     self._add_notice(message, record, counts, batch, latest=latest_gap)
@@ -224,7 +226,9 @@ class BatchBuilder(Generic[T]):
                     check_number(volume, "volume")
                 line = line_of(record, received)
             except Exception as error:
-                batch.parked.append(_parked_for(error, message, record, counts))
+                counts.parked += 1
+                reason, detail = _reason(error)
+                batch.parked.append(_parked(message, record, reason=reason, detail=detail))
                 continue
             counts.stored += 1
             counts.last_received = received
@@ -360,16 +364,11 @@ def summarise(
     return fresh
 
 
-def _parked_for(
-    error: Exception, message: Message, record: Record | None, counts: EpochCounts | None
-) -> Parked:
-    """Return the dead letter of a message that raised an error; with its identity if it counts."""
-    reason = error.reason if isinstance(error, BadRecord) else Reason.UNPROCESSABLE
-    detail = str(error) if isinstance(error, BadRecord) else f"{type(error).__name__}: {error}"
-    if record is None or counts is None:
-        return Parked(message, reason, detail)
-    counts.parked += 1
-    return _parked(message, record, reason=reason, detail=detail)
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return the reason and the detail of the dead letter of a record that raised an error."""
+    if isinstance(error, BadRecord):
+        return error.reason, str(error)
+    return Reason.UNPROCESSABLE, f"{type(error).__name__}: {error}"
 
 
 def _parked(
