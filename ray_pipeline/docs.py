@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 SETTINGS_HEAD = """# Settings
 
-Generated from `ray_pipeline/settings.py` by `make docs`; do not edit.
+Generated from `ray_pipeline/settings/` by `make docs`; do not edit.
 
 Sources, strongest first: environment variables, a `.env` file in the working directory, the YAML
 file that `PIPELINE_CONFIG` names (default `ray-pipeline.yaml`), the defaults below. An unknown name

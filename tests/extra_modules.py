@@ -9,8 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from ray_pipeline import catalog, jobs, providers, settings
+from ray_pipeline import catalog, jobs, providers
 from ray_pipeline.providers import registry
+from ray_pipeline.settings.sources import reader
 
 WEATHER_PROVIDER = """
 from ray_pipeline.providers.provider import Provider
@@ -86,4 +87,4 @@ def forget_discovered() -> None:
     """Discover providers and jobs again at the next use."""
     catalog.all_jobs.cache_clear()
     registry.all_providers.cache_clear()
-    settings.reader.cache_clear()
+    reader.cache_clear()

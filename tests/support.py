@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import LiteralString, TypeVar
+
+from ray_pipeline.storage.postgres.connection import Connection
 
 T = TypeVar("T")
 
@@ -38,3 +40,10 @@ def eventually_sync(
             raise AssertionError(f"not within {timeout_s:g} s: {what} (last: {result!r})")
         time.sleep(POLL_S)
     return result
+
+
+async def scalar(connection: Connection, query: LiteralString, *values: object) -> object:
+    """Return the first column of the first row, None without a row."""
+    cursor = await connection.execute(query, values)
+    row = await cursor.fetchone()
+    return row[0] if row else None

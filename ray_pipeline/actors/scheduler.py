@@ -38,24 +38,31 @@ class SchedulerActor:
 
     async def _run(self) -> None:
         leases = Leases(self._settings.postgres_dsn())
-        while True:
-            ownership = Ownership(
-                leases,
-                NAME,
-                holder=holder_name(),
-                generation=self._settings.ray.generation,
-                ttl_s=self._settings.streams.lease_ttl_s,
-                random=random.Random(),
+        try:
+            while True:
+                await self._hold_lease(leases)
+                log.warning("another scheduler has the lease")
+        finally:
+            await leases.close()
+
+    async def _hold_lease(self, leases: Leases) -> None:
+        """Wait for the lease, and submit runs until another scheduler has it."""
+        ownership = Ownership(
+            leases,
+            NAME,
+            holder=holder_name(),
+            generation=self._settings.ray.generation,
+            ttl_s=self._settings.streams.lease_ttl_s,
+            random=random.Random(),
+        )
+        self._cause = "waiting for the lease"
+        await ownership.take()
+        try:
+            await first_of(
+                ownership.hold(), ownership.requested.wait(), self._tick_repeatedly(ownership)
             )
-            self._cause = "waiting for the lease"
-            await ownership.take()
-            try:
-                await first_of(
-                    ownership.hold(), ownership.requested.wait(), self._tick_repeatedly(ownership)
-                )
-            finally:
-                await ownership.release()
-            log.warning("another scheduler has the lease")
+        finally:
+            await ownership.release()
 
     async def _tick_repeatedly(self, ownership: Ownership) -> None:
         while True:

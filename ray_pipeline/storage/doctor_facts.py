@@ -19,9 +19,9 @@ from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.broker import topics
 from ray_pipeline.storage.kafka.positions import partition_counts
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
-from ray_pipeline.storage.postgres.connection import Connection, scalar, session
+from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.database_errors import READ_ONLY_FIX
-from ray_pipeline.storage.postgres.status_rows import READ_ONLY
+from ray_pipeline.storage.postgres.status_rows import is_read_only
 from ray_pipeline.storage.redis.latest_cache import client
 from ray_pipeline.stream.feed_shards import feeds_with_keys, key_plan, key_providers
 
@@ -82,8 +82,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Check]:
         ):
             yield Check("postgres", "ok", f"{db.info.dbname} at {db.info.host or 'a socket'}")
             yield doctor.postgres_version(db.info.server_version)
-            read_only = bool(await scalar(db, READ_ONLY))
-            yield doctor.postgres_writes(read_only=read_only, fix=READ_ONLY_FIX)
+            yield doctor.postgres_writes(read_only=await is_read_only(db), fix=READ_ONLY_FIX)
             yield await _clock(db)
             missing = await unapplied(db)
             yield doctor.migrations(missing)

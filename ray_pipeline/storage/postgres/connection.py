@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import LiteralString
 
 import psycopg
 from psycopg import AsyncConnection
@@ -83,10 +82,3 @@ def outages() -> Iterator[None]:
         if disposition(error) is Disposition.PARK:
             raise
         raise unavailable(error) from error
-
-
-async def scalar(connection: Connection, query: LiteralString, *values: object) -> object:
-    """Return the first column of the first row, None without a row."""
-    cursor = await connection.execute(query, values)
-    row = await cursor.fetchone()
-    return row[0] if row else None

@@ -20,7 +20,7 @@ from ray_pipeline.observe.status import (
 )
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
-from ray_pipeline.storage.postgres.connection import Connection, scalar
+from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.database_errors import READ_ONLY_FIX
 from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
@@ -165,7 +165,7 @@ async def read_status(
             )
         ),
         database="Postgres is read-only: " + READ_ONLY_FIX
-        if await scalar(connection, READ_ONLY)
+        if await is_read_only(connection)
         else "",
     )
 
@@ -175,6 +175,12 @@ def _plan(settings: Settings, feed: str, stream_keys: Mapping[str, int]) -> KeyP
     if provider is None:
         return None
     return key_plan(settings, provider, keys=stream_keys.get(provider, 0))
+
+
+async def is_read_only(connection: Connection) -> bool:
+    """Return whether the database accepts no writes of a new session."""
+    cursor = await connection.execute(READ_ONLY)
+    return await cursor.fetchone() == (True,)
 
 
 async def _rows(

@@ -27,9 +27,9 @@ from ray_pipeline.storage.archive_writer import Archiver
 from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.parquet import Archive, read_manifest, read_part
-from ray_pipeline.storage.postgres.connection import scalar, session
+from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.stream.batch import Message
-from tests.support import eventually
+from tests.support import eventually, scalar
 
 SPEC = feed_named("sp500")
 NOW_MS = 1_790_000_000_000

@@ -3,9 +3,10 @@
 import pytest
 
 from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.storage.postgres.connection import scalar, session
+from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.consumer_records import PostgresConsumerRecords
 from ray_pipeline.stream.consumer_ports import ConsumerBeat
+from tests.support import scalar
 
 
 async def test_heartbeats_continue_after_postgres_refused_one(postgres_dsn):

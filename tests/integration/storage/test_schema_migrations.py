@@ -7,7 +7,8 @@ import pytest
 
 from ray_pipeline.errors import DatabaseUnavailable, MigrationError
 from ray_pipeline.storage.migrations import ensure_partitions, migrate, unapplied
-from ray_pipeline.storage.postgres.connection import scalar, session
+from ray_pipeline.storage.postgres.connection import session
+from tests.support import scalar
 
 PARTITIONS = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'sp500_websocket_trades'::regclass"
 

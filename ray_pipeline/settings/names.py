@@ -1,0 +1,81 @@
+"""Names of the settings, for the reference page and for suggestions."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from pydantic.fields import FieldInfo
+
+from ray_pipeline.settings.sections import Section
+from ray_pipeline.settings.sources import reader
+from ray_pipeline.settings.variables import PREFIX, variable_name
+
+# Variables with the prefix that are not settings: the folder of Kafka's jars, and the YAML file.
+OTHER_NAMES = frozenset({"PIPELINE_KAFKA_LIBS", "PIPELINE_CONFIG"})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFacts:
+    """The documentation of one setting."""
+
+    annotation: str
+    default: object
+    description: str
+
+
+def known_names() -> frozenset[str]:
+    """Return the name of every setting, as an environment variable."""
+    return frozenset(variable_name(path) for path, _ in fields()) | OTHER_NAMES
+
+
+def fields() -> Iterator[tuple[tuple[str, ...], FieldFacts]]:
+    """Yield the path, type, default and description of every setting, in order."""
+    for name, info in reader().model_fields.items():
+        if _is_section(info.annotation):
+            yield from _section_fields((name,), info.annotation)
+        else:
+            yield (name,), _facts(info)
+
+
+def _section_fields(
+    path: tuple[str, ...], section: type[Section]
+) -> Iterator[tuple[tuple[str, ...], FieldFacts]]:
+    for name, info in section.model_fields.items():
+        if _is_section(info.annotation):
+            yield from _section_fields((*path, name), info.annotation)
+        else:
+            yield (*path, name), _facts(info)
+
+
+def _is_section(annotation: object) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _facts(info: FieldInfo) -> FieldFacts:
+    default = info.get_default(call_default_factory=True)
+    return FieldFacts(str(info.annotation), default, info.description or "")
+
+
+def unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
+    names = known_names()
+    sections = {variable_name((name,)) for name in reader().model_fields}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name.upper() not in names | sections:
+            yield _suggest(name)
+
+
+def _suggest(name: str) -> str:
+    if name in OTHER_NAMES:
+        return f"{name} cannot be set in a file: set it in the environment"
+    close = difflib.get_close_matches(name.upper(), sorted(known_names()), n=1, cutoff=0.6)
+    return f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def explain(location: tuple[int | str, ...], message: str) -> str:
+    name = variable_name(location)
+    # The source of `.env` reports an unknown name as it is in the file, with the prefix.
+    name = name.replace(PREFIX * 2, PREFIX, 1)
+    if message.startswith("Extra inputs"):
+        return _suggest(name)
+    return f"{name}: {message[0].lower()}{message[1:]}"
