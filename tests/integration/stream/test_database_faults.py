@@ -159,11 +159,11 @@ async def test_a_fault_of_schema_rights_disk_or_locks_is_waited_out(
             connection.execute(begin)
             await publish(configured, sent[1_000:])
 
-            def told():
+            def causes():
                 query = "SELECT cause FROM consumer_state WHERE cause LIKE %s"
                 return rows(dsn, query, f"%{code}%")
 
-            ((cause, *_), *_) = await eventually(told, what="a heartbeat with the cause")
+            ((cause, *_), *_) = await eventually(causes, what="a heartbeat with the cause")
             assert fix in cause
             assert service.status.state in ("waiting for postgres", "waiting")
             connection.execute(end)
