@@ -28,12 +28,11 @@ from ray_pipeline.stream.rows import (
     received_text,
     storable_gap,
 )
-from ray_pipeline.stream.sequence import Arrivals, Range
+from ray_pipeline.stream.sequence import LARGEST, Arrivals, Range
 
 T = TypeVar("T", bound=Record)
 ShardEpoch = tuple[int, int]
 ZERO = Decimal(0)
-LARGEST = 2**62  # int8 in Postgres
 
 
 class Message(msgspec.Struct, gc=False):
@@ -245,12 +244,15 @@ class BatchBuilder(Generic[T]):
     def _take(
         self, message: Message, record: T | Gap | Reject, batch: RecordBatch[T]
     ) -> EpochCounts | None:
-        """Count the record's number; None if it is a repeat, or from an owner that was replaced."""
+        """
+        Count the record's number; None if it is a repeat, or from an owner that was replaced.
+
+        Raises:
+            BadRecord: If its shard, epoch or number is out of range.
+        """
         stream = self._streams.get((message.partition, record.pod_index, record.epoch))
-        if stream is None or stream.counts is None or not 1 <= record.seq < LARGEST:
+        if stream is None or stream.counts is None:
             stream = self._enter(message, record, batch)
-            if stream is None:
-                return None
         if not stream.arrivals.take(record.seq):
             batch.redelivered[message.partition] = batch.redelivered.get(message.partition, 0) + 1
             return None
@@ -261,13 +263,12 @@ class BatchBuilder(Generic[T]):
 
     def _enter(
         self, message: Message, record: T | Gap | Reject, batch: RecordBatch[T]
-    ) -> _EpochStream | None:
-        """Return the record's stream, counting in this batch; None if its identity is invalid."""
+    ) -> _EpochStream:
+        """Return the record's stream, counting in this batch; raises as `_take` does."""
         shard, epoch, seq = record.pod_index, record.epoch, record.seq
         if not (1 <= seq < LARGEST and 0 <= epoch < LARGEST and abs(shard) < 2**31):
             detail = f"shard {shard}, epoch {epoch}, seq {seq}"
-            batch.parked.append(Parked(message, Reason.BAD_IDENTITY, detail))
-            return None
+            raise BadRecord(detail, reason=Reason.BAD_IDENTITY)
         partition = message.partition
         newest = self._newest.setdefault((partition, shard), _NewestEpoch(-1))
         newest.epoch = max(newest.epoch, epoch)
