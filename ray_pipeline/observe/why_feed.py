@@ -10,10 +10,13 @@ SHOWN_CAUSES = 3
 
 def explain_feed(row: FeedRow, page: Status) -> Explanation:
     """Explain the state of a feed on the status page."""
+    if not row.enabled:
+        variable = f"PIPELINE_FEEDS__{row.feed.upper()}__ENABLED=false"
+        return Explanation(row.feed, True, f"{row.feed} is disabled by setting: {variable}.")
     producers = {shard.trouble for shard in page.shards if shard.feed == row.feed}
     # Topics may have a prefix.
-    topic = feed_named(row.feed).topic
-    consumers = {consumer.trouble for consumer in page.consumers if consumer.topic.endswith(topic)}
+    name = feed_named(row.feed).topic
+    consumers = {consumer.trouble for consumer in page.consumers if consumer.topic.endswith(name)}
     # What hinders the database comes first, because it hinders the consumers and producers, too.
     causes = [page.database, *sorted(consumers), *sorted(producers)]
     cause = "; ".join([text for text in causes if text][:SHOWN_CAUSES])
@@ -38,4 +41,7 @@ def explain_feed(row: FeedRow, page: Status) -> Explanation:
                 f"{row.symbols_confirmed} of {row.symbols_wanted} symbols, "
                 f"{row.lag:,} records on their way{cause and f'; {cause}'}"
             )
-    return Explanation(row.feed, state == "fresh", f"{row.feed} {text}.")
+    topic = next((topic for topic in page.topics if topic.feed == row.feed), None)
+    trouble, notice = (topic.trouble, topic.notice) if topic else ("", "")
+    sentence = "; ".join(filter(None, (f"{row.feed} {text}", trouble, notice)))
+    return Explanation(row.feed, state == "fresh" and not trouble, f"{sentence}.")

@@ -24,7 +24,7 @@ class ConsumerReports:
     Reports of one consumer; an outage of the database skips some.
 
     Attributes:
-        topic_partitions: How many partitions the topic has; set before the consumer stores.
+        present: The partitions that the topic has; None before the broker named them.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class ConsumerReports:
         *,
         situation: Callable[[], tuple[str, str]],
         partitions: Sequence[int],
+        configured: int,
         monotonic_s: Callable[[], float],
         sleep: Callable[[float], Coroutine[object, object, None]],
     ) -> None:
@@ -41,11 +42,13 @@ class ConsumerReports:
         self._status = status
         self._situation = situation
         self._partitions = partitions
+        self._configured = configured
         self._monotonic_s = monotonic_s
         self._sleep = sleep
         self._watch = MissingRangeWatch(grace_s=MISSING_GRACE_S)
         self._backlog = Backlog()
-        self.topic_partitions = 0
+        self._read_at_s = 0.0  # of the last check at which no record waited in any partition
+        self.present: Sequence[int] | None = None
 
     async def send_beats(self) -> None:
         """Write a heartbeat a second until cancelled."""
@@ -54,15 +57,23 @@ class ConsumerReports:
             await self._sleep(HEARTBEAT_S)
 
     async def send_beat(self) -> None:
-        """Write the state of every partition."""
-        status = self._status
-        state, cause = self._situation()
-        beats = [
-            ConsumerBeat(partition, state, cause, status.lag.get(partition, 0), status.redis_state)
-            for partition in self._partitions
-        ]
+        """Write the state of every partition: the assigned ones, and those that it reads."""
+        partitions = sorted({*self._partitions, *self._status.lag})
+        beats = [self._beat(partition) for partition in partitions]
         with contextlib.suppress(DatabaseUnavailable):
             await self._records.write_beats(beats)
+
+    def _beat(self, partition: int) -> ConsumerBeat:
+        status = self._status
+        state, cause = self._situation()
+        if self.present is not None and partition not in self.present:
+            state, cause = (
+                "absent",
+                f"the topic has {len(self.present)} of {self._configured} partitions",
+            )
+        return ConsumerBeat(
+            partition, state, cause, status.lag.get(partition, 0), status.redis_state
+        )
 
     async def write_missing_ranges(self) -> None:
         """Write the ranges that outlived their grace as gaps, until cancelled."""
@@ -87,10 +98,15 @@ class ConsumerReports:
         settled_until_s = self._backlog.settled_until_s(self._status, now_s=now_s)
         if settled_until_s is None or now_s - settled_until_s > LONGEST_BACKLOG_S:
             return False
+        # A change of the settings moves a shard to another partition, perhaps of another consumer,
+        # while its earlier records still wait in the old one.
+        if await self._records.waiting():
+            return now_s - self._read_at_s <= LONGEST_BACKLOG_S
+        self._read_at_s = now_s
         ranges = [
             item
             for item in missing(await self._records.read_numbers())
-            if partition_of(item.shard, self.topic_partitions) in self._partitions
+            if partition_of(item.shard, self._configured) in self._partitions
         ]
         if expired := self._watch.expired(ranges, now_s=now_s, settled_until_s=settled_until_s):
             cause = "numbered by the producer, but not in the broker's log"

@@ -18,7 +18,7 @@ CONSUMER = ConsumerRow(
 
 def page(shards, *, consumers=(), database=""):
     """A status page with these producers and consumers."""
-    return Status((ROW,), tuple(shards), tuple(consumers), (), (), database)
+    return Status((ROW,), tuple(shards), tuple(consumers), (), (), database=database)
 
 
 @pytest.mark.parametrize(
