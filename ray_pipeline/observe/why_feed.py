@@ -13,7 +13,7 @@ def explain_feed(row: FeedRow, page: Status) -> Explanation:
     if not row.enabled:
         variable = f"PIPELINE_FEEDS__{row.feed.upper()}__ENABLED=false"
         return Explanation(row.feed, True, f"{row.feed} is disabled by setting: {variable}.")
-    producers = {shard.trouble for shard in page.shards if shard.feed == row.feed}
+    producers = {shard.remark for shard in page.shards if shard.feed == row.feed}
     # Topics may have a prefix.
     name = feed_named(row.feed).topic
     consumers = {consumer.trouble for consumer in page.consumers if consumer.topic.endswith(name)}

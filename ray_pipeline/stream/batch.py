@@ -3,8 +3,9 @@ One batch: from Kafka's bytes to all that a transaction writes. Pure; the clock 
 
 A record is data, a notice or undecodable. Data becomes a COPY line, a part of a bar and a latest
 value; a notice becomes a row of `gaps` or `dead_letters`; an undecodable value becomes a dead
-letter. If its number has arrived before, the record is a repeat, and is only counted. A message for
-which anything raises an exception becomes a dead letter, and the next one is read.
+letter. If its number has arrived before, the record is a repeat, and is only counted; so is a
+snapshot of a trade that is stored. A message for which anything raises an exception becomes a dead
+letter, and the next one is read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from ray_pipeline.stream.rows import (
     received_text,
     storable_gap,
 )
+from ray_pipeline.stream.seen_trades import SeenTrades
 from ray_pipeline.stream.sequence import LARGEST, Arrivals, Range
 
 T = TypeVar("T", bound=Record)
@@ -110,6 +112,13 @@ class RecordBatch(Generic[T]):
         """How many records of Kafka the batch accounts for."""
         return len(self.rows) + len(self.parked) + len(self.gaps) + sum(self.redelivered.values())
 
+    def count_repeat(self, partition: int, counts: EpochCounts | None = None) -> None:
+        """Count a record that came again, or, with the counts of its epoch, a snapshot."""
+        if counts is not None:
+            # The number of a snapshot is new. It counts as a notice, so that the counts add up.
+            counts.notices += 1
+        self.redelivered[partition] = self.redelivered.get(partition, 0) + 1
+
 
 @dataclass(slots=True)
 class _NewestEpoch:
@@ -143,6 +152,7 @@ class BatchBuilder(Generic[T]):
         future_tolerance_ms: int,
         arrivals: Mapping[ShardEpoch, Arrivals],
         newest: Mapping[tuple[int, int], int],
+        seen: SeenTrades[T] | None = None,
     ) -> None:
         """
         Args:
@@ -150,6 +160,7 @@ class BatchBuilder(Generic[T]):
             future_tolerance_ms: How far an event time may lie ahead of the clock.
             arrivals: The numbers that are stored already, by (shard, epoch).
             newest: The newest epoch that a partition has shown of a shard, by (partition, shard).
+            seen: The trades that are stored already, for a feed with snapshots.
         """
         self._layout: Layout[T] = layout
         self._future_tolerance_ms = future_tolerance_ms
@@ -157,6 +168,7 @@ class BatchBuilder(Generic[T]):
         self._newest = {key: _NewestEpoch(epoch) for key, epoch in newest.items()}
         self._streams: dict[tuple[int, int, int], _EpochStream] = {}
         self._decoder: Decoder[T] = Decoder(layout.kind)
+        self._seen: SeenTrades[T] | None = seen
 
     def begin(self) -> RecordBatch[T]:
         """Return an empty batch."""
@@ -184,7 +196,7 @@ class BatchBuilder(Generic[T]):
         layout = self._layout
         event_ms_of, price_of, line_of = layout.event_ms, layout.price, layout.line
         volume_of, kind = layout.volume, layout.kind
-        rows = batch.rows
+        rows, seen = batch.rows, self._seen
         received_at: datetime | None = None
         received = ""
         last: Message | None = None
@@ -226,8 +238,11 @@ class BatchBuilder(Generic[T]):
                 line = line_of(record, received)
             except Exception as error:
                 counts.parked += 1
-                reason, detail = _reason(error)
-                batch.parked.append(_parked(message, record, reason=reason, detail=detail))
+                batch.parked.append(_parked_for(error, message, record))
+                continue
+            # Only a record that can be stored is noted: a parked one leaves its trade unseen.
+            if seen is not None and seen.repeats(record):
+                batch.count_repeat(message.partition, counts)
                 continue
             counts.stored += 1
             counts.last_received = received
@@ -254,7 +269,7 @@ class BatchBuilder(Generic[T]):
         if stream is None or stream.counts is None:
             stream = self._enter(message, record, batch)
         if not stream.arrivals.take(record.seq):
-            batch.redelivered[message.partition] = batch.redelivered.get(message.partition, 0) + 1
+            batch.count_repeat(message.partition)
             return None
         if stream.epoch < stream.newest.epoch:
             self._park_stale(message, record, stream, batch)
@@ -370,6 +385,11 @@ def _reason(error: Exception) -> tuple[str, str]:
     if isinstance(error, BadRecord):
         return error.reason, str(error)
     return Reason.UNPROCESSABLE, f"{type(error).__name__}: {error}"
+
+
+def _parked_for(error: Exception, message: Message, record: Record) -> Parked:
+    reason, detail = _reason(error)
+    return _parked(message, record, reason=reason, detail=detail)
 
 
 def _parked(

@@ -218,8 +218,8 @@ class BatchWriter(Generic[T]):
         """
         Return rows that test the table: one that is valid by construction, and the last stored one.
 
-        They are of the month of `rows`, whose partition is tested too, and have the number 0, which
-        no record has.
+        They are of the month of `rows`, so that its partition is tested too. Records are numbered
+        from 1; these have the number 0.
         """
         layout = self._layout
         received = rows[0].received if rows else datetime.now(UTC).isoformat()
