@@ -91,7 +91,7 @@ class SourceCollector:
 
     async def _refuse_if_without_data(self) -> None:
         """
-        Turn a run in which no item has rows into a refusal.
+        Turn the items without data into refusals if no item has rows.
 
         One company without news is normal. All of them without news is a provider that answers
         with empty documents, and its items must not count as collected.
@@ -118,8 +118,7 @@ class SourceCollector:
                 outcome.items_done += 1
                 if result.lacks_data:
                     self._without_data[result.request.item] = result.why
-            is_quiet = result.state == "empty" and not result.lacks_data
-            self._has_data |= is_quiet or bool(result.rows)
+            self._has_data |= bool(result.rows)
             if result.state != "paging":
                 self._circuit.record(failed=result.state == "failed")
 

@@ -28,8 +28,8 @@ def _description(value: Json) -> str | None:
     return text(value, DESCRIPTION_LIMIT)
 
 
-def _categories(value: Json) -> list[str]:
-    return [str(category) for category in value or () if category]
+def _categories(value: Json) -> list[str] | None:
+    return None if value is None else [str(category) for category in value if category]
 
 
 @table_row

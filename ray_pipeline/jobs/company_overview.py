@@ -33,7 +33,7 @@ class CompanyOverview:
     official_site: str | None = column("OfficialSite")
     fiscal_year_end: str | None = column("FiscalYearEnd")
     latest_quarter: str | None = column("LatestQuarter")
-    market_capitalization: int | None = column("MarketCapitalization")
+    market_capitalization: int | None = column("MarketCapitalization", required=True)
     ebitda: int | None = column("EBITDA")
     pe_ratio: Decimal | None = column("PERatio")
     peg_ratio: Decimal | None = column("PEGRatio")

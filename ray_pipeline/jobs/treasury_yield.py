@@ -81,7 +81,10 @@ def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[obj
      "unit": "percent", "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}
     """
     # The name begins with the maturity: "10-Year Treasury Constant Maturity Rate".
-    if named := MATURITY.match(str(body.get("name"))):
+    name = str(body.get("name") or "Treasury")
+    if "Treasury" not in name:
+        check_item(name, f"the Treasury's {request.item}")
+    if named := MATURITY.match(name):
         check_item(named[0], request.item)
     yield from each(body["data"], lambda point: _row(point, request.item, "alpha_vantage"))
 

@@ -17,7 +17,7 @@ from ray_pipeline.jobs.spec import (
     each,
 )
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import instant, required
+from ray_pipeline.jobs.values import at, instant, required
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -99,7 +99,14 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
         required(body.get("id"))
         check_item(body.get("username"), request.item)
         return
+    check_item(at(body, 0, "account", "id"), account_of(request))
     yield from each(body, lambda status: _row(status, request.item))
+
+
+def account_of(request: Request) -> str:
+    """Return the id in /api/v1/accounts/ID/statuses; empty for another path."""
+    before, _, account = request.path.removesuffix("/statuses").rpartition("/")
+    return account if before.endswith("/accounts") else ""
 
 
 def _row(status: Json, handle: str) -> TruthPost:
