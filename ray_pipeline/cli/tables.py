@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from ray_pipeline.batch.timetable import Breach, JobPlan
 from ray_pipeline.jobs.spec import JobSpec
-from ray_pipeline.observe.audit import Audit, names
+from ray_pipeline.observe.audit import Audit, FeedAudit, names
 from ray_pipeline.observe.freshness import age
 from ray_pipeline.observe.status import FeedRow, Status
 from ray_pipeline.storage.dead_letter_store import ListedDeadLetter
@@ -20,6 +22,8 @@ from ray_pipeline.storage.postgres.quota_rows import QuotaRow
 from ray_pipeline.timestamps import in_utc
 
 Cells = Sequence[RenderableType]
+UNLIMITED = 10_000  # characters
+LONGEST_NAME = 24  # characters of a name that a narrow terminal does not wrap
 
 STATE_STYLES = {
     "succeeded": "green", "nothing_new": "green", "running": "cyan", "claimed": "cyan",
@@ -28,12 +32,24 @@ STATE_STYLES = {
 
 
 def table(title: str, *columns: str, rows: Iterable[Cells] = ()) -> Table:
-    """Return a table; a column with a name that begins with `>` is aligned to the right."""
+    """
+    Return a table; a column with a name that begins with `>` is aligned to the right.
+
+    In a narrow terminal the headers and the texts wrap. Numbers keep their width, because a number
+    in two lines could be read as two numbers. So does a short first column, which names the row.
+    """
     result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
+    cells = [tuple(row) for row in rows]
+    for index, column in enumerate(columns):
         right = column.startswith(">")
-        result.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=right)
-    for row in rows:
+        content_width = max((cell_len(str(row[index])) for row in cells), default=0)
+        limit = content_width if right else LONGEST_NAME if index == 0 else 0
+        result.add_column(
+            column.lstrip(">"),
+            justify="right" if right else "left",
+            min_width=min(content_width, limit),
+        )
+    for row in cells:
         result.add_row(*row)
     return result
 
@@ -63,16 +79,45 @@ def render_status(status: Status) -> Group:
     return Group(*parts)
 
 
+AUDIT_COLUMNS = (
+    "published", "stored", "parked", "lost", "duplicates", "missing", "gaps", "dead_letters",
+    "redis_behind", "unexplained",
+)  # fmt: skip
+ALWAYS_SHOWN = frozenset({"published", "stored", "unexplained"})
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCounts:
+    """The counts of each feed. A terminal that is too narrow shows no columns of zeros."""
+
+    feeds: Sequence[FeedAudit]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table that fits the width."""
+        full = self._table(AUDIT_COLUMNS)
+        natural = console.measure(full, options=options.update(width=UNLIMITED))
+        if natural.maximum <= options.max_width:
+            yield full
+            return
+        shown = [
+            name for name in AUDIT_COLUMNS
+            if name in ALWAYS_SHOWN or any(getattr(feed, name) for feed in self.feeds)
+        ]  # fmt: skip
+        yield self._table(shown)
+        if len(shown) < len(AUDIT_COLUMNS):
+            yield Text("columns of zeros are not shown: the terminal is too narrow", style="dim")
+
+    def _table(self, names: Sequence[str]) -> Table:
+        return table(
+            "Audit", "feed", *(f">{name.replace('_', ' ')}" for name in names),
+            rows=((feed.feed, *(f"{getattr(feed, name):,}" for name in names))
+                  for feed in self.feeds),
+        )  # fmt: skip
+
+
 def render_audit(audit: Audit) -> Group:
     """Return the audit's counts, then each problem with its fix."""
-    counts = table(
-        "Audit", "feed", ">published", ">stored", ">parked", ">lost", ">duplicates", ">missing",
-        ">gaps", ">dead letters", ">redis behind", ">unexplained",
-        rows=((feed.feed, *(f"{count:,}" for count in (
-            feed.published, feed.stored, feed.parked, feed.lost, feed.duplicates, feed.missing,
-            feed.gaps, feed.dead_letters, feed.redis_behind, feed.unexplained,
-        ))) for feed in audit.feeds),
-    )  # fmt: skip
+    counts = AuditCounts(audit.feeds)
     lines = [Text(f"! {problem.text}\n  fix: {problem.fix}") for problem in audit.problems]
     lines += [
         Text(f"! {feed.feed}: {problem.text}\n  fix: {problem.fix}")

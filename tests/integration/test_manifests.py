@@ -174,6 +174,16 @@ BREAKS = [
     ("egress-inside", "NetworkPolicy", "spec|egress|1|to|0|ipBlock|except", ["10.0.0.0/8"]),
     ("egress-inside", "NetworkPolicy", "spec|egress|1|to|0|ipBlock",
      {"cidr": "128.0.0.0/1", "except": ["192.168.0.0/16"]}),
+    # What is placed where, what may be evicted, and what may push out what.
+    ("chart-namespace", "HelmChart", "metadata|namespace", "ray-pipeline"),
+    ("chart-namespace", "HelmChart", "metadata|namespace", ...),
+    ("budget-scale", "PodDisruptionBudget", "spec|minAvailable", ...),
+    ("budget-scale", "PodDisruptionBudget", "spec|minAvailable", "50%"),
+    ("budget-drain", "PodDisruptionBudget", "spec|minAvailable", 3),
+    ("budget-drain", "RayService", f"{WORKER}|replicas", 2),
+    ("priority-preempts", "PriorityClass", "preemptionPolicy", ...),
+    ("priority-operator", "HelmChart", "spec|valuesContent", "singleNamespaceInstall: true"),
+    ("job-vanishes", "Job", "spec|ttlSecondsAfterFinished", 60),
     # Alerts.
     ("metric", "PrometheusRule", "spec|groups|0|rules|0|expr", "ray_pipeline_gone_total > 1"),
     ("runbook", "PrometheusRule", "spec|groups|0|rules|0|annotations|runbook", "gone"),
@@ -187,7 +197,8 @@ def test_a_rule_finds_what_is_broken(built, rule, kind, path, value):
     """One field of the shipped manifests is changed, and the rule for it speaks."""
     objects = copy.deepcopy(built["ha"])
     names = {"Service": "postgres", "ConfigMap": "pipeline-settings", "Job": "migrate",
-             "StatefulSet": "postgres", "PodMonitor": "ray"}  # fmt: skip
+             "StatefulSet": "postgres", "PodMonitor": "ray",
+             "PriorityClass": "ray-pipeline-batch"}  # fmt: skip
     name = names.get(kind) if kind != "NetworkPolicy" else "ray-nodes"
 
     put(objects, kind, path, value, name=name)

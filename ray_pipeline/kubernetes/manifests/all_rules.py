@@ -11,10 +11,11 @@ from ray_pipeline.kubernetes.manifests.rules_order import of_order
 from ray_pipeline.kubernetes.manifests.rules_pods import of_pods
 from ray_pipeline.kubernetes.manifests.rules_ray import of_ray
 from ray_pipeline.kubernetes.manifests.rules_refs import of_references
+from ray_pipeline.kubernetes.manifests.rules_scheduling import of_scheduling
 from ray_pipeline.kubernetes.manifests.schemas import Kinds, check
 
 RULES: tuple[Rule, ...] = (
-    of_ray, of_pods, of_references, of_order, of_network, of_kafka, of_alerts,
+    of_ray, of_pods, of_references, of_order, of_network, of_kafka, of_alerts, of_scheduling,
 )  # fmt: skip
 
 

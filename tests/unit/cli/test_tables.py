@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from ray_pipeline.cli.tables import (
@@ -13,7 +14,7 @@ from ray_pipeline.cli.tables import (
     render_table,
     table,
 )
-from ray_pipeline.observe.audit import Audit
+from ray_pipeline.observe.audit import Audit, FeedAudit
 from ray_pipeline.observe.status import Status, UncoveredSymbols
 from tests.unit.observe.test_status import ROW, SHARD
 
@@ -76,3 +77,31 @@ def test_dead_letters_have_one_name():
     assert render_dead_letters([]) == "no dead letters"
     assert "dead letters" in text(render_audit(Audit((), ())))
     assert "dead dead" not in text(render_audit(Audit((), ())))
+
+
+@pytest.mark.parametrize(("width", "zeros"), [(80, 0), (100, 0), (149, 7), (200, 7)], ids=str)
+def test_a_narrow_terminal_shows_every_feed_and_every_count(width, zeros):
+    """Columns of zeros go first: one that vanishes hides which feed a row is about."""
+    feed = FeedAudit(
+        "top_gainers", published=31_706_123, stored=31_706_122, duplicates=0, missing=0, gaps=0,
+        dead_letters=0, redis_behind=0, unexplained=46, parked=0, lost=0, waiting=0, problems=(),
+    )  # fmt: skip
+    out = io.StringIO()
+    Console(file=out, width=width).print(render_audit(Audit((feed,), ())))
+
+    (line,) = [line for line in out.getvalue().splitlines() if "top_gainers" in line]
+    assert line.split() == ["top_gainers", "31,706,123", "31,706,122", *"0" * zeros, "46"]
+    assert ("too narrow" in out.getvalue()) is (zeros == 0)
+
+
+def test_a_narrow_terminal_shows_the_counts_that_are_not_zero():
+    """They are what the reader looks for."""
+    feed = FeedAudit(
+        "sp500", published=31_706, stored=31_704, duplicates=3, missing=1, gaps=1, dead_letters=0,
+        redis_behind=0, unexplained=0, parked=1, lost=0, waiting=0, problems=(),
+    )  # fmt: skip
+    out = io.StringIO()
+    Console(file=out, width=80).print(render_audit(Audit((feed,), ())))
+
+    (line,) = [line for line in out.getvalue().splitlines() if "31,706" in line]
+    assert line.split() == ["sp500", "31,706", "31,704", "1", "3", "1", "1", "0"]
