@@ -43,7 +43,7 @@ def derive(run: Run) -> Iterator[object]:
     Look up the coin of every won market; mappings that a person has verified are not changed.
 
     A market without a coin is stored too, so that `v_bithumb_coingecko_issues` shows it. Without
-    any coin there is no row: an empty table of coins must not clear the mappings.
+    any coin nothing is returned: an empty table of coins must not clear the mappings.
     """
     if run.inputs.get("coins") == ():
         return
@@ -85,7 +85,7 @@ SPEC = JobSpec(
             MappedMarket,
             key=("market_code",),
             touched="updated_at",
-            clears=COIN_COLUMNS,  # a market that is mapped to another coin, or to none
+            clears=COIN_COLUMNS,  # the market's mapping may be removed
             ranges=(Range("match_score", 1, 100),),
         ),
     ),

@@ -13,7 +13,7 @@ Declare a table's columns once: name, type, and where a provider's object holds 
 
     row = read_row(Quote, {"ticker": "A", "MarketCap": "1", ...})
 
-An object without a required value is no row. A value that the provider leaves out is NULL, or the
+An object without a required value does not become a row. A value that the provider leaves out is NULL, or the
 column's default; both are stored with a new row only, and never replace a stored value.
 """
 
@@ -67,8 +67,8 @@ class Column:
         otherwise: Stored if the provider sends no value; None for NULL, or for an error if the
             column is not nullable.
         alias: Another key of the value, which is read if the path holds none.
-        required: Whether an object without the value is no row. Columns of a type that is not
-            nullable are required anyway, unless they have a default.
+        required: Whether an object without the value is an error. A column of a type that is not
+            nullable is required in any case, unless it has a default.
     """
 
     path: tuple[Step, ...] = ()
@@ -100,7 +100,7 @@ def declared_columns(row: type) -> dict[str, Column]:
 
 
 def required_columns(row: type) -> set[str]:
-    """Return the columns without which an object is no row; constants are not among them."""
+    """Return the columns without which an object does not become a row, except constants."""
     hints = typing.get_type_hints(row)
     return {
         field.name
@@ -120,12 +120,11 @@ class _Row:
 def table_row(row: type[T]) -> type[T]:
     """Make a class a frozen dataclass of keyword-only fields, one for each column."""
     if not issubclass(row, _Row):
-        body = {
-            name: value
-            for name, value in vars(row).items()
-            if name not in {"__dict__", "__weakref__"}
-        }
-        row = type(row.__name__, (_Row,), body)
+        # `dataclass` makes slots of columns only, so another slot has to come from a base class.
+        implicit = {"__dict__", "__weakref__"}
+        body = {name: value for name, value in vars(row).items() if name not in implicit}
+        bases = (base for base in row.__bases__ if base is not object)
+        row = type(row.__name__, (_Row, *bases), body)
     return dataclass(frozen=True, slots=True, kw_only=True)(row)
 
 

@@ -25,7 +25,7 @@ class EtfProfile:
     dividend_yield: Decimal | None
     inception_date: date | None
     leveraged: str | None
-    # A fund of one commodity has empty lists; an answer without the lists is no profile.
+    # A fund of one commodity has empty lists. An answer without the lists is another document.
     sectors: list[Json] = column(required=True)
     holdings: list[Json] = column(required=True)
     source: str = "alpha_vantage"

@@ -80,7 +80,7 @@ class Table:
 
     @property
     def required(self) -> frozenset[str]:
-        """The columns without which there is no row: the key, and what the row type requires."""
+        """The columns that every row has: the key, and what the row type requires."""
         return frozenset(self.key) | required_columns(self.row)
 
 
