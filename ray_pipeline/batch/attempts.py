@@ -1,15 +1,18 @@
 """Make one request of a source: wait for a permit, call, retry, and act on refusals."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ray_pipeline.batch.permits import NotBefore, Permit, PermitBatcher
+from ray_pipeline.batch.permits import CallPermits, NotBefore, Permit, PermitBatcher, timed
 from ray_pipeline.batch.responses import ParsedAnswer, collected, read, refused
 from ray_pipeline.batch.results import Collected
 from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.errors import (
     AnswerTooLarge,
+    DatabaseUnavailable,
     PipelineError,
     ProviderUnavailable,
     RedirectRefused,
@@ -105,8 +108,7 @@ class SourceCaller:
         )
         attempts = 0
         while True:
-            permit = await self._permit()
-            self._calls[request.item] += 1
+            permit = await self._permit(self._permits.take)
             result = await self._attempt(request, permit, largest_bytes)
             if isinstance(result, Retry):
                 attempts += result.counts
@@ -117,15 +119,24 @@ class SourceCaller:
                 result = Collected(request, "failed", why=f"{ATTEMPTS} attempts: {result.problem}")
             if result is None:
                 return None
-            return replace(result, calls=self._calls.pop(request.item))
+            return replace(result, calls=self._calls.pop(request.item, 0))
 
     async def _attempt(
         self, request: Request, permit: Permit, largest_bytes: int
     ) -> Collected | Retry | None:
-        key = self._keys.get(permit.key, "")
+        permits = CallPermits(
+            permit,
+            another=self._another,
+            started=lambda: self._calls.update([request.item]),
+            finished=self._finished,
+        )
         try:
             answer = await self._dependencies.fetcher.fetch(
-                self._provider, request, key=key, largest_bytes=largest_bytes
+                self._provider,
+                request,
+                key=self._keys.get(permit.key, ""),
+                largest_bytes=largest_bytes,
+                next_call=permits.next_call,
             )
         except AnswerTooLarge as error:
             if largest_bytes < LARGEST_BYTES:
@@ -136,7 +147,7 @@ class SourceCaller:
             return Collected(request, "failed", why=why, is_refusal=True)
         except ProviderUnavailable as error:
             return Retry(self._clean(str(error)))
-        except PipelineError:
+        except (PipelineError, Deferred):
             raise
         except Exception as error:
             # A library's error may quote the URL, and the URL the key: no traceback is logged.
@@ -165,17 +176,32 @@ class SourceCaller:
                 raise Deferred(until, verdict.message)
         return Retry(verdict.message, counts=kind not in KEY_FAULTS)
 
-    async def _permit(self) -> Permit:
+    async def _another(self, key: str) -> Permit:
+        """Wait for a permit of the same key: a redirect carries the key of the first call."""
+        limiter, provider, spec = self._dependencies.limiter, self._provider.name, self._spec
+        return await self._permit(
+            lambda: timed(limiter.acquire(provider, job=spec.name, sweep=spec.sweep, key=key))
+        )
+
+    async def _finished(self, permit: Permit) -> None:
+        # An answer that is not recorded makes the next permit later, but no call is lost.
+        if permit.ids:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._dependencies.limiter.finished(permit.ids)
+
+    async def _permit(self, take: Callable[[], Awaitable[Permit | NotBefore]]) -> Permit:
         if not self._provider.quota.windows and not self._keys:
             return Permit("")
         while True:
-            answer = await self._permits.take()
+            answer = await take()
             if isinstance(answer, Permit):
                 return answer
             reason = f"{self._provider.title}: {self._clean(answer.reason)}"
             if answer.moment is None:
                 raise Deferred(None, reason)
-            wait_s = (answer.moment - self._dependencies.clock()).total_seconds()
+            wait_s = answer.wait_s
+            if wait_s is None:
+                wait_s = (answer.moment - self._dependencies.clock()).total_seconds()
             if wait_s > self._dependencies.longest_wait_s:
                 raise Deferred(answer.moment, reason)
             await self._dependencies.sleep(max(0.0, wait_s))

@@ -183,7 +183,7 @@ def _shards(status: Status) -> Table:
         rows=((
             row.feed, str(row.shard), str(row.epoch), row.state, f"{row.confirmed}/{row.wanted}",
             f"{row.published:,}", f"{row.spooled:,}", str(row.reconnects), age(row.last_data_age_s),
-            age(row.heartbeat_age_s), row.trouble,
+            age(row.heartbeat_age_s), row.remark,
         ) for row in status.shards),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, dataclass_transform
 
-from ray_pipeline.jobs.values import at, day, decimal, instant, integer, required, text
+from ray_pipeline.jobs.values import at, boolean, day, decimal, instant, integer, required, text
 
 T = TypeVar("T")
 Json = Any
@@ -50,7 +50,7 @@ READERS: dict[object, Reader] = {
     str: text,
     date: day,
     datetime: instant,
-    bool: lambda value: None if value is None else bool(value),
+    bool: lambda value: None if value is None else boolean(value),
     list: _list,
     Any: lambda value: value,
 }

@@ -17,7 +17,7 @@ from ray_pipeline.jobs.spec import (
     one_call,
 )
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import count
+from ray_pipeline.jobs.values import count, integer
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -59,11 +59,18 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     yield from each(body, lambda tag: _row(tag, run.slot.date()))
 
 
+def _required_count(value: Json) -> int:
+    number = integer(value)
+    if number is None:
+        raise ValueError("no count")
+    return number
+
+
 def _row(tag: Json, today: date) -> TrendingTag:
     history = list(tag["history"])
     if not history:
         raise ValueError("no history")
-    uses = [int(entry["uses"]) for entry in history[:DAYS]]
+    uses = [_required_count(entry["uses"]) for entry in history[:DAYS]]
     uses += [0] * (DAYS - len(uses))
     before = Decimal(sum(uses[1:])) / (DAYS - 1)
     growth = ((uses[0] - before) / before * 100).quantize(CENT) if before else None
@@ -72,7 +79,7 @@ def _row(tag: Json, today: date) -> TrendingTag:
         tag,
         collected_date=today,
         total_uses=uses[0],
-        total_accounts=int(history[0]["accounts"]),
+        total_accounts=_required_count(history[0]["accounts"]),
         history_data=history,
         **{f"day_{day}_uses": uses[day] for day in range(DAYS)},
         trend_score=Decimal(uses[0]),

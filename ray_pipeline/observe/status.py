@@ -71,6 +71,11 @@ class ShardRow:
         return not self.stopped and self.heartbeat_age_s < SILENT_AFTER_S
 
     @property
+    def remark(self) -> str:
+        """Why it collects nothing, or what is wrong although it collects; empty if all is well."""
+        return self.trouble or self.cause
+
+    @property
     def trouble(self) -> str:
         """Explanation it collects nothing, empty where it collects."""
         if self.stopped:

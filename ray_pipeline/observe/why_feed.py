@@ -17,7 +17,7 @@ def explain_feed(
     if not row.enabled:
         variable = f"PIPELINE_FEEDS__{row.feed.upper()}__ENABLED=false"
         return Explanation(row.feed, True, f"{row.feed} is disabled by setting: {variable}.")
-    causes = sorted({shard.trouble for shard in shards if shard.feed == row.feed} - {""})
+    causes = sorted({shard.remark for shard in shards if shard.feed == row.feed} - {""})
     cause = "; ".join(causes[:SHOWN_CAUSES])
     newest = age(row.last_record_age_s)
     match state := feed_state(newest_age_s=row.last_record_age_s, lag=row.lag):

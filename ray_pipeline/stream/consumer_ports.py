@@ -9,6 +9,7 @@ from ray_pipeline.feeds.records import Record
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
+from ray_pipeline.stream.seen_trades import TickerTrade
 from ray_pipeline.stream.sequence import RangeSet
 
 T = TypeVar("T", bound=Record)
@@ -101,6 +102,9 @@ class HistoryStore(Protocol[T]):
 
     async def sequences(self) -> Mapping[ShardEpoch, RangeSet]:
         """Return which numbers are stored, by (shard, epoch)."""
+
+    async def trades(self) -> Sequence[TickerTrade]:
+        """Return the newest trades of each symbol, oldest first, for a feed with snapshots."""
 
     async def put(self, batch: RecordBatch[T], epochs: Mapping[int, int]) -> None:
         """Store a batch and its offsets under the lease epochs: all of it or nothing."""

@@ -140,3 +140,23 @@ async def test_the_page_can_be_printed_and_written_as_json(database):
     assert "invalid key" in printed.get()
     assert "not_json" in printed.get()
     assert json.loads(json.dumps(status.as_json()))["feeds"]["sp500"]["stored"] == 57
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_producer_without_a_key_is_named_beside_the_one_that_collects(database, stopped):
+    """A newer generation lacks the key: the older one keeps collecting, and the cause says so."""
+    await database.execute(
+        "INSERT INTO producer_epochs (feed, shard, epoch, holder, state, cause) VALUES"
+        " ('sp500', 0, 0, 'newest', 'no_key', 'no API key: 1 set')"
+    )
+    if stopped:
+        await database.execute(
+            "UPDATE producer_epochs SET stopped_at = now() WHERE shard = 0 AND epoch > 0"
+        )
+
+    status = await read_status(database, Settings(), stream_keys={"finnhub": 2})
+    shard = next(row for row in status.shards if row.shard == 0)
+
+    assert shard.epoch == (0 if stopped else 2)
+    assert "no API key: 1 set" in shard.remark
+    assert shard.connected == (not stopped)

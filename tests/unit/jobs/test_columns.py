@@ -153,12 +153,13 @@ class Fund:
     tags: list
     fee: Decimal | None
     count: int = column(otherwise=0)
+    active: bool
     source: str = "example"
 
 
 FUND = {
     "symbol": "QQQ", "net_assets": "5", "Sum": "6", "holdings": [1], "tags": ["a"], "fee": "0.1",
-    "count": 3,
+    "count": 3, "active": False,
 }  # fmt: skip
 
 
@@ -201,6 +202,7 @@ def test_a_list_column_refuses_another_type(value):
         ({"count": "-"}, {"count"}),
         ({"count": 0, "tags": []}, set()),  # these are values
         ({"tags": None}, {"tags"}),
+        ({"active": None}, {"active"}),
     ],
 )
 def test_a_row_remembers_which_defaults_were_not_sent(change, absent):
@@ -211,7 +213,7 @@ def test_a_row_remembers_which_defaults_were_not_sent(change, absent):
 
 
 def test_defaults_are_those_of_columns_without_a_value():
-    assert column_defaults(Fund) == {"tags": [], "count": 0}
+    assert column_defaults(Fund) == {"tags": [], "count": 0, "active": False}
     assert column_defaults(Quote) == {"currency": "USD", "trades": 0, "is_open": False, "tags": []}
 
 
