@@ -29,6 +29,7 @@ from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.job_store import JobStore, next_batch, read_inputs
 from ray_pipeline.storage.postgres.payloads import dead_letters_of_jobs, reread
 from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.counted import NextCall
 from tests.batch_runs import FakeClock, FakeLimiter
 
 NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -79,7 +80,13 @@ class ChangedProvider:
     requests: list[Request] = field(default_factory=list)
 
     async def fetch(
-        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+        self,
+        provider: Provider,
+        request: Request,
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
         self.requests.append(request)
         answer = self.change(request, body_of(provider, request))
@@ -88,7 +95,11 @@ class ChangedProvider:
         # The page of Yahoo's calendar reaches the runner as JSON.
         client = YahooClient(OneAnswer(answer))
         return await client.fetch(
-            request.path, request.params, key=key, largest_bytes=largest_bytes
+            request.path,
+            request.params,
+            key=key,
+            largest_bytes=largest_bytes,
+            next_call=next_call,
         )
 
 
@@ -99,7 +110,13 @@ class OneAnswer:
     answer: Answer
 
     async def fetch(
-        self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
         return self.answer
 
@@ -122,6 +139,7 @@ class Dataset:
         slot = SLOT + self.slots * timedelta(days=7)  # the same weekday: the same queries
         if self.spec.sweep:
             execute(self.dsn, "UPDATE job_items SET done_at = done_at - interval '1 year'")
+            execute(self.dsn, "UPDATE job_items SET not_before = NULL")
         fetcher = ChangedProvider(change)
         async with session(self.dsn, name="test") as connection:
             run = Run(
