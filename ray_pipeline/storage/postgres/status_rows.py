@@ -57,7 +57,10 @@ FEED_ROWS = sql.SQL("""
         SELECT feed, sum(stored)::bigint AS stored, max(last_received_at) AS last_at
         FROM stream_sequences GROUP BY feed
     ), consumers AS (
-        SELECT feeds.feed, sum(lag)::bigint AS lag, string_agg(DISTINCT redis_state, ', ') AS redis
+        SELECT feeds.feed, sum(lag)::bigint AS lag,
+               string_agg(DISTINCT redis_state, ', ') AS redis, max(redis_bytes) AS redis_bytes,
+               max(redis_budget_bytes) AS redis_budget_bytes,
+               min(redis_retention_s) AS redis_retention_s, max(redis_shortened) AS redis_shortened
         FROM feeds
              JOIN ({partitions}) AS partitions
                  ON right(partitions.topic, length(feeds.topic)) = feeds.topic
@@ -76,7 +79,8 @@ FEED_ROWS = sql.SQL("""
            coalesce(lag, 0) AS lag,
            {last_record_age_s} AS last_record_age_s,
            coalesce(recent.gaps, 0) AS gaps_24h,
-           coalesce(redis, '') AS redis_state,
+           coalesce(redis, '') AS redis_state, redis_bytes, redis_budget_bytes,
+           redis_retention_s, coalesce(redis_shortened, '') AS redis_shortened,
            extract(epoch FROM clock_timestamp())::float8 AS sampled_at_s
     FROM feeds LEFT JOIN shards USING (feed) LEFT JOIN totals USING (feed)
          LEFT JOIN consumers USING (feed) LEFT JOIN recent USING (feed)
