@@ -38,8 +38,10 @@ class Collected:
         received_at: When the answer was complete.
         next: The request of the item's next page, None after the last page.
         not_before: When an item that the provider does not know is requested again.
-        why: Why the item failed.
+        why: Why the item failed, or why it has no rows.
         is_refusal: Whether the item failed because the provider refused the request.
+        lacks_data: Whether the answer lacks data that most answers have; another source may have
+            it. A run of such answers alone is refused.
         calls: How many calls were made for the item, refused calls included.
     """
 
@@ -53,4 +55,5 @@ class Collected:
     not_before: datetime | None = None
     why: str = ""
     is_refusal: bool = False
+    lacks_data: bool = False
     calls: int = 0
