@@ -1,12 +1,14 @@
 """Turn an answer into rows and progress: pure functions from the text to a result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ray_pipeline.batch.progress import ItemState
 from ray_pipeline.batch.results import Collected
-from ray_pipeline.jobs.spec import UNREADABLE, Request, Run, Source, Unparsed
-from ray_pipeline.providers.refusals import Refusal, Verdict
+from ray_pipeline.batch.unreadable import detail, excerpt, plain_words
+from ray_pipeline.jobs.spec import Request, Run, Source, Unparsed
+from ray_pipeline.providers.refusals import Refusal, Verdict, by_status
+from ray_pipeline.storable import storable_text
 from ray_pipeline.transport.answer import Answer
 
 NOT_FOUND_PAUSE = timedelta(days=7)  # before an item that the provider does not know is retried
@@ -14,33 +16,56 @@ NOT_FOUND_PAUSE = timedelta(days=7)  # before an item that the provider does not
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """The rows of an answer, its unreadable parts, and the request of the next page."""
+    """
+    The content of an answer.
 
-    rows: tuple[object, ...]
-    bad: tuple[Unparsed, ...]
-    next: Request | None
+    Attributes:
+        rows: The rows.
+        bad: The parts that cannot be read.
+        next: The request of the next page.
+        fault: Why reading ended before the end of the answer; empty if it did not.
+    """
+
+    rows: tuple[object, ...] = ()
+    bad: tuple[Unparsed, ...] = ()
+    next: Request | None = None
+    fault: str = ""
 
 
 def read(source: Source, answer: Answer, request: Request, run: Run) -> ParsedAnswer | Verdict:
-    """Return the content of an answer, or the verdict that it is a refusal."""
+    """
+    Return the content of an answer, or the verdict that it is a refusal.
+
+    Nothing that a provider sends makes this function fail: an exception of any kind becomes the
+    fault of this one answer.
+    """
     # Classify first: several providers send refusals with HTTP 200, and a refusal that is parsed
     # as data looks like an answer without rows.
-    verdict = source.provider.classify(answer)
+    try:
+        verdict = source.provider.classify(answer)
+    except Exception as error:
+        # The status tells a refusal from data without a look at the body, which caused the error.
+        verdict = by_status(answer)
+        if verdict is None:
+            return _unreadable(answer, error)
     if verdict is not None:
-        return verdict
+        return replace(verdict, message=storable_text(verdict.message))
     if source.body == "text":
-        return _parse(source, answer.text, request, run)
+        return _parse(source, answer, answer.text, request, run)
     try:
         body = answer.body()
     except ValueError:
         return Verdict(Refusal.BROKEN, f"not JSON, or cut off: {answer.text[:100]!r}")
-    return _parse(source, body, request, run)
+    except Exception as error:
+        return _unreadable(answer, error)
+    return _parse(source, answer, body, request, run)
 
 
-def _parse(source: Source, body: object, request: Request, run: Run) -> ParsedAnswer:
+def _parse(
+    source: Source, answer: Answer, body: object, request: Request, run: Run
+) -> ParsedAnswer:
     rows: list[object] = []
     bad: list[Unparsed] = []
-    next_page: Request | None = None
     try:
         # `parse` may be a generator that fails half way: the rows before the failure count.
         for row in source.parse(body, request, run):
@@ -49,9 +74,15 @@ def _parse(source: Source, body: object, request: Request, run: Run) -> ParsedAn
             else:
                 rows.append(row)
         next_page = source.follow(body, request, run) if source.follow else None
-    except UNREADABLE as error:
-        bad.append(Unparsed(str(body)[:1000], "unreadable", f"{type(error).__name__}: {error}"))
+    except Exception as error:
+        failure = _unreadable(answer, error)
+        return replace(failure, rows=tuple(rows), bad=(*bad, *failure.bad))
     return ParsedAnswer(tuple(rows), tuple(bad), next_page)
+
+
+def _unreadable(answer: Answer, error: Exception) -> ParsedAnswer:
+    part = Unparsed(excerpt(answer.text, error), "unreadable", detail(error))
+    return ParsedAnswer(bad=(part,), fault=f"the answer cannot be read: {plain_words(error)}")
 
 
 def collected(
@@ -60,7 +91,9 @@ def collected(
     """Return the result of a request that was answered with data."""
     state: ItemState = "done" if parsed.rows else "empty"
     why = ""
-    if parsed.next is not None:
+    if parsed.fault:
+        state, why = "failed", parsed.fault
+    elif parsed.next is not None:
         state = "paging"
     elif not parsed.rows and parsed.bad:
         state, why = "failed", f"nothing of the answer could be read: {parsed.bad[0].detail}"
@@ -75,7 +108,37 @@ def collected(
         received_at=answer.received_at,
         next=parsed.next,
         why=why,
+        fault="answer" if state == "failed" else "",
     )
+
+
+def broken(request: Request, answer: Answer, problem: str) -> Collected:
+    """Return the result of a request whose answers were not JSON, however often it was made."""
+    try:
+        answer.body()
+    except Exception as error:
+        found = Unparsed(excerpt(answer.text, error), "broken", detail(error))
+    else:
+        found = Unparsed(excerpt(answer.text), "broken", problem)
+    return Collected(
+        request,
+        "failed",
+        bad=(found,),
+        text=answer.text,
+        received_at=answer.received_at,
+        why=problem,
+        fault="provider" if is_other_document(answer) else "answer",
+    )
+
+
+def is_other_document(answer: Answer) -> bool:
+    """
+    Return whether an answer is empty or a page: another server answered in place of the provider.
+
+    Text that begins like JSON and is not is the provider's own, and the fault of one item.
+    """
+    start = answer.text[:100].lstrip()
+    return not start or start.startswith("<")
 
 
 def refused(request: Request, verdict: Verdict, *, now: datetime) -> Collected:
@@ -83,4 +146,4 @@ def refused(request: Request, verdict: Verdict, *, now: datetime) -> Collected:
     if verdict.refusal is Refusal.NOT_FOUND:
         not_before = now + NOT_FOUND_PAUSE
         return Collected(request, "not_found", not_before=not_before, why=verdict.message)
-    return Collected(request, "failed", why=f"refused: {verdict.message}", is_refusal=True)
+    return Collected(request, "failed", why=f"refused: {verdict.message}", fault="refusal")

@@ -76,7 +76,8 @@ async def _derive(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
     outcome = Outcome(items=1, items_done=1, sources=[OWN_TABLES])
     rows = tuple(spec.derive(run))
     result = Collected(Request("", ""), "done" if rows else "empty", rows=rows)
-    outcome.counts.add(await dependencies.store.save(OWN_TABLES, [result]))
+    saved = await dependencies.store.save(OWN_TABLES, [result])
+    outcome.counts.add(saved.counts)
     outcome.counts.changed += await dependencies.store.prune()
     judge(outcome, sweep=False, refusals=[], failures=[])
     if not rows:

@@ -1,5 +1,6 @@
 """An answer of an HTTP server."""
 
+import codecs
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,41 @@ from decimal import Decimal
 from typing import Any
 
 from ray_pipeline.redact import Redactor
+
+# A byte order mark is more reliable than the charset that a server claims. UTF-32 begins as UTF-16.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# Python's codecs that are not encodings of documents: they interpret escapes, produce lone
+# surrogates, always fail, or take quadratic time.
+NOT_OF_DOCUMENTS = frozenset(
+    {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+)
+
+
+def decoded(body: bytes, charset: str | None) -> str:
+    """
+    Return the text of a body without its byte order mark; never fails.
+
+    An unknown or unusable charset is ignored: the text is UTF-8 then. U+FFFD replaces every part
+    that cannot be decoded.
+    """
+    marked = (name for mark, name in MARKS if body.startswith(mark))
+    return body.decode(next(marked, None) or _encoding(charset), "replace").removeprefix("\ufeff")
+
+
+def _encoding(charset: str | None) -> str:
+    try:
+        name = codecs.lookup(charset or "utf-8").name
+        # Also raises LookupError for a codec that does not produce text, such as zlib.
+        b"".decode(name, "replace")
+    except (LookupError, ValueError):
+        return "utf-8"
+    return "utf-8" if name.replace("_", "-") in NOT_OF_DOCUMENTS else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +70,24 @@ class Answer:
 
         Raises:
             ValueError: If the body is not JSON.
+            RecursionError: If it is nested too deeply.
+            ArithmeticError: If a number in it is too large.
         """
         if not self._parsed:
-            self._parsed.append(json.loads(self.text, parse_float=Decimal))
+            self._parsed.append(_json(self.text))
         return self._parsed[0]
 
     def redacted(self, redactor: Redactor) -> "Answer":
         """Return the answer with every secret replaced in its header values and its body."""
         headers = {name: redactor.text(value) for name, value in self.headers.items()}
         return replace(self, headers=headers, text=redactor.text(self.text))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        # Python converts no number of more than 4,300 digits. The text is JSON all the same.
+        raise OverflowError(str(error)) from None

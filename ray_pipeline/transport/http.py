@@ -9,7 +9,7 @@ import aiohttp
 
 from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable, RedirectRefused
 from ray_pipeline.redact import redactor
-from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.answer import Answer, decoded
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.redirects import get, moved
 
@@ -134,8 +134,4 @@ async def _text(
                 f"{server.title} answered with more than {largest_bytes / 2**20:g} MiB, "
                 "which is not taken"
             )
-    body = b"".join(parts)
-    try:
-        return body.decode(response.charset or "utf-8", "replace")
-    except LookupError:  # the server named an encoding that does not exist
-        return body.decode("utf-8", "replace")
+    return decoded(b"".join(parts), response.charset)

@@ -2,39 +2,56 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.progress import ItemProgress
-from ray_pipeline.batch.results import Collected, RowCounts
-from ray_pipeline.errors import Disposition, OwnershipLost
-from ray_pipeline.jobs.spec import JobSpec, Request, Run
+from ray_pipeline.batch.results import Collected, RowCounts, Saved
+from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS, excerpt, plain_words
+from ray_pipeline.batch.unreadable import detail as describe
+from ray_pipeline.errors import Disposition, OwnershipLost, PipelineError
+from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
 from ray_pipeline.jobs.table import Table, TableFinding, check_rows
+from ray_pipeline.storable import storable_json, storable_text
 from ray_pipeline.storage.postgres.connection import Connection, disposition
 from ray_pipeline.storage.postgres.upsert import column_types, encode_json, upsert
 
 ITEMS = """
-    SELECT item, state, attempts, done_at, not_before, next FROM job_items
+    SELECT item, state, attempts, done_at, not_before, next, updated_at FROM job_items
     WHERE job = %s AND cycle = %s AND source = %s
 """
 SAVE_ITEMS = """
     INSERT INTO job_items AS kept
         (job, cycle, source, item, state, attempts, rows, next, not_before, why, done_at)
-    SELECT %s, %s, %s, saved.*, CASE WHEN state NOT IN ('paging', 'failed') THEN now() END
-    FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bigint[], %s::jsonb[],
-                %s::timestamptz[], %s::text[])
-        AS saved (item, state, attempts, rows, next, not_before, why)
+    SELECT %(job)s, %(cycle)s, %(source)s, item, state, coalesce(old.attempts, 0) + failures,
+        saved.rows, saved.next,
+        CASE WHEN pauses THEN
+            now() + least(%(first_pause)s * 2 ^ least(coalesce(old.attempts, 0), 9),
+                          %(longest_pause)s)
+        ELSE saved.not_before END,
+        saved.why, CASE WHEN state NOT IN ('paging', 'failed') THEN now() END
+    FROM unnest(%(items)s::text[], %(states)s::text[], %(failures)s::integer[], %(rows)s::bigint[],
+                %(next)s::jsonb[], %(not_before)s::timestamptz[], %(why)s::text[],
+                %(pauses)s::boolean[])
+        AS saved (item, state, failures, rows, next, not_before, why, pauses)
+    LEFT JOIN (
+        SELECT item, attempts FROM job_items
+        WHERE job = %(job)s AND cycle = %(cycle)s AND source = %(source)s) AS old USING (item)
     ON CONFLICT (job, cycle, source, item) DO UPDATE
     SET state = excluded.state, rows = excluded.rows, next = excluded.next, why = excluded.why,
-        attempts = CASE WHEN excluded.attempts = 0 THEN 0 ELSE kept.attempts + 1 END,
+        attempts = CASE WHEN excluded.state = 'failed' THEN excluded.attempts ELSE 0 END,
         done_at = coalesce(excluded.done_at, kept.done_at),
         not_before = excluded.not_before, updated_at = now()
 """
+# A failed item of a sweep is requested again after this pause, which doubles with each failure.
+FIRST_PAUSE = timedelta(hours=12)
+LONGEST_PAUSE = timedelta(days=30)
 SAVE_PAYLOAD = """
     INSERT INTO payloads (job, source, slot, batch, request, body, received_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
@@ -71,6 +88,9 @@ NEXT_BATCH = """
         (SELECT coalesce(max(batch), 0) FROM job_batches WHERE job = %(job)s))
     ON CONFLICT (job, slot) DO UPDATE SET batch = job_batches.batch RETURNING batch
 """
+# SQLSTATE classes that a value can cause although they are not about data. 21: two rows of one
+# statement have the same key once they are stored. 54: a limit, such as that of an index entry.
+VALUE_CLASSES = frozenset({"21", "54"})
 UPSERT_SLICE = 10_000  # rows; a refused row is searched for within one slice
 
 
@@ -82,6 +102,9 @@ class RefusedRow:
     row: object
     reason: str
     detail: str
+
+
+Refusals = dict[int, RefusedRow]  # by the id of the row
 
 
 def _by_item(results: Sequence[Collected]) -> Iterator[list[Collected]]:
@@ -106,6 +129,7 @@ class JobStore:
     run: Run
     cycle: datetime
     holder: str | None = None  # None: the rows belong to no run, as when dead letters are replayed
+    calls: CallCount = field(default_factory=CallCount)  # the calls of the run
     _types: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def items(self, source: str) -> dict[str, ItemProgress]:
@@ -113,63 +137,115 @@ class JobStore:
         cursor = await self.connection.execute(ITEMS, (self.spec.name, self.cycle, source))
         return {
             item: ItemProgress(
-                state, attempts, done_at, not_before, stored_request(page) if page else None
+                state,
+                attempts,
+                done_at,
+                not_before,
+                next=stored_request(page) if page else None,
+                tried_at=tried_at,
             )
-            async for item, state, attempts, done_at, not_before, page in cursor
+            async for item, state, attempts, done_at, not_before, page, tried_at in cursor
         }
 
-    async def save(self, source: str, results: Sequence[Collected]) -> RowCounts:
+    async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         """
         Store the rows of some results, their dead letters and findings, and the items' progress in
         one transaction.
+
+        A result that cannot be stored costs no other: the results are stored one by one then, and
+        the item of that result fails.
 
         Raises:
             OwnershipLost: If another process has taken over the run; nothing is stored.
             psycopg.Error: If Postgres is unavailable or refuses a statement.
         """
+        try:
+            return await self._save(source, results)
+        except Exception as error:
+            if not is_bad_data(error):
+                raise
+            if len(results) == 1:
+                return await self._save(source, [unstorable(results[0], error)])
+        saved = [await self.save(source, [result]) for result in results]
         counts = RowCounts()
-        async with self.connection.transaction():
-            rows = [row for result in results for row in result.rows]
-            refused = await self._store_rows(rows, counts)
-            await self._park(source, results, refused, counts)
-            for part in _by_item(results):
-                await self._save_items(source, part)
-            for finding in self._findings(rows):
-                await self._find(finding)
-            cursor = await self.connection.execute(
-                COUNT,
-                asdict(counts)
-                | {
-                    "job": self.spec.name,
-                    "slot": self.run.slot,
-                    "holder": self.holder,
-                    "items": sum(result.state != "paging" for result in results),
-                    "calls": sum(result.calls for result in results),
-                },
-            )
-            if self.holder is not None and cursor.rowcount == 0:
-                # This process was suspended for so long that another one took over the run.
-                raise OwnershipLost(f"another process has taken over job {self.spec.name}")
-        return counts
+        for part in saved:
+            counts.add(part.counts)
+        return Saved(tuple(result for part in saved for result in part.results), counts)
+
+    async def _save(self, source: str, results: Sequence[Collected]) -> Saved:
+        counts = RowCounts()
+        with self.calls.unstored() as calls:
+            async with self.connection.transaction():
+                rows = [row for result in results for row in result.rows]
+                refused = await self._store_rows(rows, counts)
+                final = tuple(self._final(result, refused) for result in results)
+                await self._park(source, final, refused, counts)
+                for part in _by_item(final):
+                    await self._save_items(source, part)
+                for finding in self._findings(rows):
+                    await self._find(finding)
+                await self._count(counts, final, calls)
+        return Saved(final, counts)
+
+    def _final(self, result: Collected, refused: Refusals) -> Collected:
+        """Return a result as failed if Postgres refused every row of it."""
+        problems = [refused[id(row)] for row in result.rows if id(row) in refused]
+        if not problems or result.state != "done":
+            return result
+        # Of the rows with one key only the last was written, and possibly refused.
+        key_of = {table.row: table.key_of for table in self.spec.tables}
+        keys = {(type(row), key_of[type(row)](row)) for row in result.rows if type(row) in key_of}
+        if len(problems) < len(keys):
+            return result
+        why = f"no row can be stored: {problems[0].table}: {problems[0].detail}"
+        return replace(result, state="failed", why=why, fault="answer")
+
+    async def _count(self, counts: RowCounts, results: Sequence[Collected], calls: int) -> None:
+        cursor = await self.connection.execute(
+            COUNT,
+            asdict(counts)
+            | {
+                "job": self.spec.name,
+                "slot": self.run.slot,
+                "holder": self.holder,
+                "items": sum(result.state != "paging" for result in results),
+                "calls": calls,
+            },
+        )
+        if self.holder is not None and cursor.rowcount == 0:
+            # This process was suspended for so long that another one took over the run.
+            raise OwnershipLost(f"another process has taken over job {self.spec.name}")
 
     async def _save_items(self, source: str, results: Sequence[Collected]) -> None:
-        columns = (
-            [result.request.item for result in results],
-            [result.state for result in results],
-            [int(result.state == "failed") for result in results],
-            [len(result.rows) for result in results],
-            [_as_json(result.next) if result.next else None for result in results],
-            [result.not_before for result in results],
-            [result.why for result in results],
+        await self.connection.execute(
+            SAVE_ITEMS,
+            {
+                "job": self.spec.name,
+                "cycle": self.cycle,
+                "source": source,
+                "first_pause": FIRST_PAUSE,
+                "longest_pause": LONGEST_PAUSE,
+                "items": [result.request.item for result in results],
+                "states": [result.state for result in results],
+                "failures": [int(result.state == "failed") for result in results],
+                "rows": [len(result.rows) for result in results],
+                "next": [_as_json(result.next) if result.next else None for result in results],
+                "not_before": [result.not_before for result in results],
+                "why": [storable_text(result.why) for result in results],
+                # Only the next run of a sweep meets the item again; and if the provider failed, the
+                # item may be requested as soon as the provider works.
+                "pauses": [
+                    self.spec.sweep and result.fault in {"refusal", "answer"} for result in results
+                ],
+            },
         )
-        await self.connection.execute(SAVE_ITEMS, (self.spec.name, self.cycle, source, *columns))
 
     # Rows --------------------------------------------------------------------------------------
 
-    async def _store_rows(self, rows: Sequence[object], counts: RowCounts) -> list[RefusedRow]:
+    async def _store_rows(self, rows: Sequence[object], counts: RowCounts) -> Refusals:
         # The upsert is one statement, so one bad row fails its whole slice. Halving finds it with
         # about 2 log2(n) further statements, each in a savepoint.
-        refused: list[RefusedRow] = []
+        refused: Refusals = {}
         for table in self.spec.tables:
             table_rows = [row for row in rows if type(row) is table.row]
             counts.seen += len(table_rows)
@@ -181,7 +257,7 @@ class JobStore:
         return refused
 
     async def _store_slice(
-        self, table: Table, rows: Sequence[object], counts: RowCounts, refused: list[RefusedRow]
+        self, table: Table, rows: Sequence[object], counts: RowCounts, refused: Refusals
     ) -> None:
         """Store rows; find a refused row by halving, set it aside, and store the others."""
         if not rows:
@@ -191,12 +267,11 @@ class JobStore:
                 new, changed = await upsert(
                     self.connection, table, rows, types=await self._column_types(table)
                 )
-        except psycopg.Error as error:
-            if disposition(error) is not Disposition.PARK:
+        except Exception as error:
+            if not is_bad_data(error):
                 raise
             if len(rows) == 1:
-                reason = error.sqlstate or type(error).__name__
-                refused.append(RefusedRow(table.name, rows[0], reason, _first_line(error)))
+                refused[id(rows[0])] = _refusal(table, rows[0], error)
                 return
             half = len(rows) // 2
             await self._store_slice(table, rows[:half], counts, refused)
@@ -229,13 +304,11 @@ class JobStore:
         self,
         source: str,
         results: Sequence[Collected],
-        refused: Sequence[RefusedRow],
+        refused: Refusals,
         counts: RowCounts,
     ) -> None:
         for result in results:
-            refused_rows = [
-                refusal for refusal in refused if any(refusal.row is row for row in result.rows)
-            ]
+            refused_rows = [refused[id(row)] for row in result.rows if id(row) in refused]
             if not (result.bad or refused_rows):
                 continue
             payload = await self._keep_payload(source, result)
@@ -250,12 +323,13 @@ class JobStore:
     async def _keep_payload(self, source: str, result: Collected) -> int:
         request = _as_json(result.request)
         identity = (self.spec.name, source, self.run.slot)
-        cursor = await self.connection.execute(KNOWN_PAYLOAD, (*identity, request, result.text))
+        text = storable_text(result.text)
+        cursor = await self.connection.execute(KNOWN_PAYLOAD, (*identity, request, text))
         row = await cursor.fetchone()
         if row is None:
             received_at = result.received_at or self.run.now
             cursor = await self.connection.execute(
-                SAVE_PAYLOAD, (*identity, self.run.batch, request, result.text, received_at)
+                SAVE_PAYLOAD, (*identity, self.run.batch, request, text, received_at)
             )
             row = await cursor.fetchone()
         assert row is not None
@@ -272,8 +346,8 @@ class JobStore:
                 "payload": payload,
                 "key": result.request.item.encode(),
                 "raw": raw,
-                "reason": reason,
-                "detail": detail[:500],
+                "reason": storable_text(reason),
+                "detail": storable_text(detail)[:500],
             },
         )
 
@@ -286,7 +360,13 @@ class JobStore:
     async def _find(self, finding: TableFinding) -> None:
         await self.connection.execute(
             FIND,
-            (self.spec.name, self.run.slot, finding.table, finding.check, finding.detail),
+            (
+                self.spec.name,
+                self.run.slot,
+                finding.table,
+                finding.check,
+                storable_text(finding.detail),
+            ),
         )
 
     async def find(self, findings: Sequence[TableFinding]) -> None:
@@ -295,22 +375,66 @@ class JobStore:
             await self._find(finding)
 
 
+def is_bad_data(error: Exception) -> bool:
+    """
+    Return whether an error is about the values that are stored.
+
+    An outage, a lost run and a table that is not as the code expects are not.
+    """
+    if isinstance(error, PipelineError | OSError):
+        return False
+    if not isinstance(error, psycopg.Error):
+        return True  # raised while Python converted the values
+    if error.sqlstate is not None:
+        return disposition(error) is Disposition.PARK or error.sqlstate[:2] in VALUE_CLASSES
+    # psycopg refuses a value of a type that it does not know before it sends anything.
+    return isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
+
+
+def unstorable(result: Collected, error: Exception) -> Collected:
+    """Return what is stored of a result that cannot be: its text, and the reason."""
+    part = Unparsed(excerpt(result.text), "unstorable", describe(error))
+    return replace(
+        result,
+        state="failed",
+        rows=(),
+        bad=(part,),
+        next=None,
+        why=f"the answer cannot be stored: {plain_words(error)}",
+        fault="answer",
+    )
+
+
+def _refusal(table: Table, row: object, error: Exception) -> RefusedRow:
+    code = error.sqlstate if isinstance(error, psycopg.Error) else None
+    text = _first_line(error) if code else describe(error)
+    return RefusedRow(table.name, row, code or type(error).__name__, text)
+
+
 def _raw(value: object) -> bytes:
-    try:
-        return encode_json(value)
-    except (TypeError, ValueError):
-        return repr(value).encode()
+    for encode in (encode_json, lambda value: encode_json(storable_json(value)), _representation):
+        try:
+            return encode(value)
+        except Exception:  # noqa: S112 - a value of any type, as deep as a provider made it
+            continue
+    return type(value).__name__.encode()
+
+
+def _representation(value: object) -> bytes:
+    return repr(value)[:EXCERPT_CHARACTERS].encode("utf-8", "backslashreplace")
 
 
 def _as_json(request: Request) -> str:
     return json.dumps(
-        {
-            "item": request.item,
-            "path": request.path,
-            "params": dict(request.params),
-            "facts": dict(request.facts),
-            "page": request.page,
-        },
+        storable_json(
+            {
+                "item": request.item,
+                "path": request.path,
+                "params": dict(request.params),
+                "facts": dict(request.facts),
+                "page": request.page,
+            }
+        ),
         sort_keys=True,
     )
 

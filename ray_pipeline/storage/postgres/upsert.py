@@ -13,6 +13,7 @@ import msgspec
 from psycopg import sql
 
 from ray_pipeline.jobs.table import Table
+from ray_pipeline.storable import storable_json, storable_text
 from ray_pipeline.storage.postgres.connection import Connection
 
 COLUMN_TYPES = """
@@ -52,7 +53,7 @@ async def upsert(
     )
     async with connection.cursor() as cursor:
         async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)) as copy:
-            for values in _storable(table, rows, types):
+            for values in _storable_rows(table, rows, types):
                 await copy.write_row(values)
         await cursor.execute(_upsert_statement(table, stage, columns))
         counted = await cursor.fetchone()
@@ -104,7 +105,7 @@ def _upsert_statement(table: Table, stage: sql.Identifier, columns: sql.Composab
     )
 
 
-def _storable(
+def _storable_rows(
     table: Table, rows: Sequence[object], types: Mapping[str, str]
 ) -> Iterable[Sequence[object]]:
     """Return the rows' values as Postgres accepts them."""
@@ -127,12 +128,13 @@ def _storable_column(column: Sequence[object], kind: str) -> Sequence[object]:
     return [None if value is None else convert(value) for value in column]
 
 
-def _has_nul(column: Sequence[object]) -> bool:
-    """Return whether a column has a NUL, or a value that is not text."""
+def _is_unstorable(column: Sequence[object]) -> bool:
+    """Return whether a column has text that Postgres refuses, or a value that is not text."""
     try:
-        return "\x00" in "".join(filter(None, column))  # type: ignore[arg-type]
+        text = "".join(filter(None, column))  # type: ignore[arg-type]
     except TypeError:
         return True
+    return storable_text(text) != text
 
 
 def _has_offset(column: Sequence[object]) -> bool:
@@ -141,7 +143,12 @@ def _has_offset(column: Sequence[object]) -> bool:
 
 
 def _json_text(value: object) -> str:
-    return encode_json(value).decode().replace("\\u0000", "")
+    try:
+        text = encode_json(value).decode()
+    except UnicodeEncodeError:
+        return encode_json(storable_json(value)).decode()
+    # A NUL is escaped in JSON, but so may be a backslash before "u0000" that is text.
+    return encode_json(storable_json(value)).decode() if "\\u0000" in text else text
 
 
 def _naive_utc(value: object) -> object:
@@ -151,9 +158,11 @@ def _naive_utc(value: object) -> object:
     return value
 
 
-def _storable_text(value: object) -> object:
-    """Remove NUL, which text in Postgres cannot have."""
-    return value.replace("\x00", "") if isinstance(value, str) and "\x00" in value else value
+def _storable(value: object) -> object:
+    """Return text, or an array of texts, as Postgres accepts it."""
+    if isinstance(value, str):
+        return storable_text(value)
+    return [_storable(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 Convert = Callable[[object], object]
@@ -163,7 +172,9 @@ _CONVERTERS: Mapping[str, tuple[Convert, IsNeeded | None]] = {
     "json": (_json_text, None),
     "jsonb": (_json_text, None),
     "timestamp without time zone": (_naive_utc, _has_offset),
-    "text": (_storable_text, _has_nul),
-    "character varying": (_storable_text, _has_nul),
-    "character": (_storable_text, _has_nul),
+    "text": (_storable, _is_unstorable),
+    "character varying": (_storable, _is_unstorable),
+    "character": (_storable, _is_unstorable),
+    "text[]": (_storable, None),
+    "character varying[]": (_storable, None),
 }

@@ -1,0 +1,41 @@
+"""Say in plain words why an answer, or a part of it, could not be read or stored."""
+
+import csv
+import json
+
+# The first class that fits an exception names it, so a subclass precedes its base class.
+WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (RecursionError, "it is nested too deeply"),
+    (MemoryError, "it is too large for the memory"),
+    (json.JSONDecodeError, "it is not JSON, or cut off"),
+    (UnicodeError, "its text is not valid Unicode"),
+    (csv.Error, "it is not CSV"),
+    (LookupError, "a field is missing"),
+    (OverflowError, "a number is too large"),
+    (ArithmeticError, "a value is not a usable number"),
+    (AttributeError, "a value has an unexpected type"),
+    (TypeError, "a value has an unexpected type"),
+    (ValueError, "a value has an unexpected form"),
+)
+UNKNOWN = "it has an unexpected form"
+EXCERPT_CHARACTERS = 1_000
+DETAIL_CHARACTERS = 300
+
+
+def detail(error: Exception) -> str:
+    """Return the type and the first line of an exception; JSON and Unicode errors say where."""
+    line = (str(error).strip().splitlines() or [""])[0][:DETAIL_CHARACTERS]
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def plain_words(error: Exception) -> str:
+    """Return what is wrong with an answer, with the name of the exception."""
+    words = next((words for kind, words in WORDS if isinstance(error, kind)), UNKNOWN)
+    return f"{words} ({detail(error)})"
+
+
+def excerpt(text: str, error: Exception | None = None) -> str:
+    """Return the part of an answer around the position of an error, else its beginning."""
+    position = error.pos if isinstance(error, json.JSONDecodeError) else 0
+    begin = max(0, position - EXCERPT_CHARACTERS // 2)
+    return text[begin : begin + EXCERPT_CHARACTERS]
