@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from ray_pipeline.batch.progress import ItemState
 from ray_pipeline.batch.results import Collected
-from ray_pipeline.batch.unreadable import detail, excerpt, plain_words
+from ray_pipeline.batch.unreadable import detail, excerpt, plain_words, problem
 from ray_pipeline.jobs.spec import Request, Run, Source, Unparsed
 from ray_pipeline.providers.refusals import Refusal, Verdict, by_status
 from ray_pipeline.storable import storable_text
@@ -96,7 +96,7 @@ def collected(
     elif parsed.next is not None:
         state = "paging"
     elif not parsed.rows and parsed.bad:
-        state, why = "failed", f"nothing of the answer could be read: {parsed.bad[0].detail}"
+        state, why = "failed", f"nothing of the answer could be read: {problem(parsed.bad[0])}"
     elif not parsed.rows and not source.empty and request.page == 0:
         state, why = "failed", "the answer has no row, but this dataset is never empty"
     return Collected(

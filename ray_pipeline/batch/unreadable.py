@@ -1,7 +1,11 @@
 """Say in plain words why an answer, or a part of it, could not be read or stored."""
 
+import builtins
 import csv
+import decimal
 import json
+
+from ray_pipeline.jobs.spec import Unparsed
 
 # The first class that fits an exception names it, so a subclass precedes its base class.
 WORDS: tuple[tuple[type[Exception], str], ...] = (
@@ -30,8 +34,19 @@ def detail(error: Exception) -> str:
 
 def plain_words(error: Exception) -> str:
     """Return what is wrong with an answer, with the name of the exception."""
-    words = next((words for kind, words in WORDS if isinstance(error, kind)), UNKNOWN)
-    return f"{words} ({detail(error)})"
+    return f"{_words(type(error))} ({detail(error)})"
+
+
+def problem(part: Unparsed) -> str:
+    """Return what is wrong with a part of an answer; its reason may be the name of an exception."""
+    kind = getattr(builtins, part.reason, None) or getattr(decimal, part.reason, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        return f"{_words(kind)} ({part.reason}: {part.detail})"
+    return part.detail or part.reason
+
+
+def _words(kind: type[Exception]) -> str:
+    return next((words for base, words in WORDS if issubclass(kind, base)), UNKNOWN)
 
 
 def excerpt(text: str, error: Exception | None = None) -> str:

@@ -40,7 +40,7 @@ def _encoding(charset: str | None) -> str:
     try:
         name = codecs.lookup(charset or "utf-8").name
         # Also raises LookupError for a codec that does not produce text, such as zlib.
-        b"".decode(name, "replace")
+        b"a".decode(name, "replace")
     except (LookupError, ValueError):
         return "utf-8"
     return "utf-8" if name.replace("_", "-") in NOT_OF_DOCUMENTS else name

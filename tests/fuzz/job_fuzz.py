@@ -10,35 +10,33 @@ import itertools
 import json
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import psycopg
 from aiohttp import web
 
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.catalog import all_jobs, job
-from ray_pipeline.jobs.spec import JobSpec, Request, Source
-from ray_pipeline.providers.provider import Provider
+from ray_pipeline.jobs.spec import JobSpec, Source
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
-from ray_pipeline.simulators.rest import RestOptions, RestSimulator
+from ray_pipeline.simulators.rest import RestOptions
 from ray_pipeline.storage.provider_clients import Clients
-from ray_pipeline.transport.answer import Answer
+from tests.fuzz.case import Case
 from tests.fuzz.mutations import MUTATIONS, Original, Sent
+from tests.fuzz.promises import SECRET, Connection, Finished, States, read_states, violations
+from tests.fuzz.provider import MutatingProvider, NotingFetcher, Signature
 
 SLOT = datetime(2026, 11, 2, 6, tzinfo=UTC)
 ITEMS = 3  # of each job
-SECRET = "SECRET"
 RUN_LIMIT_S = 30.0
-GREEN = frozenset({"succeeded", "nothing_new"})
+LARGEST_FOREIGN_BYTES = 300_000
 KEYS = {
     provider.name: [f"{SECRET}-{provider.name}:{SECRET}-password"]
     if provider.auth == "login"
@@ -46,282 +44,24 @@ KEYS = {
     for provider in all_providers()
     if provider.auth != "none"
 }
-TEXTS = ("job_runs", "job_items", "quota_keys", "quota_grants", "payloads", "findings")
-RESET = ("job_runs", "job_items", "quota_keys", "quota_grants", "quota_counters", "payloads")
-RESET += ("findings", "dead_letters", "job_batches")
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What distinguishes a request: provider, path and query, without the key."""
-
-    provider: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-
-
-def signature(provider: Provider, path: str, query: Mapping[str, str]) -> Signature:
-    """Return the signature of a request."""
-    shown = tuple(sorted(item for item in query.items() if item[0] != provider.auth_name))
-    return Signature(provider.name, path, shown)
-
-
-class MutatingProvider(RestSimulator):
-    """
-    Every provider; the answer to one request is a mutation.
-
-    Attributes:
-        target: The request.
-        sent: Its answer; None: the simulated one.
-        bodies: The simulated answers since the last reset, by request.
-    """
-
-    def __init__(self, options: RestOptions) -> None:
-        super().__init__(options)
-        self.target: Signature | None = None
-        self.sent: Sent | None = None
-        self.bodies: dict[Signature, web.Response] = {}
-
-    async def _answer(self, provider: Provider, request: web.Request) -> web.StreamResponse:
-        response = await super()._answer(provider, request)
-        path = "/" + request.match_info["path"]
-        asked = signature(provider, path, dict(request.query))
-        if isinstance(response, web.Response):
-            self.bodies[asked] = response
-        if self.sent is None or asked != self.target:
-            return response
-        headers = {**self.sent.headers, "Content-Type": self.sent.content_type}
-        return web.Response(body=self.sent.body, status=self.sent.status, headers=headers)
-
-    def received(self) -> Counter[str]:
-        """Return how many calls each provider received."""
-        calls = {name: stats.calls for name, stats in self.stats.items() if stats.calls}
-        return Counter(calls)
-
-
-@dataclass
-class NotingFetcher:
-    """The real clients; notes which item each request belongs to."""
-
-    clients: Clients
-    items: dict[Signature, str] = field(default_factory=dict)
-
-    async def fetch(
-        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
-    ) -> Answer:
-        asked = signature(provider, request.path, request.params)
-        self.items.setdefault(asked, request.item)
-        return await self.clients.fetch(provider, request, key=key, largest_bytes=largest_bytes)
+# What a run leaves behind besides the rows of its job.
+LEFT = ("job_runs", "job_items", "job_batches", "payloads", "findings", "dead_letters")
+LEFT += ("quota_keys", "quota_grants", "quota_counters")
+# The answer of a provider is not part of this corpus, and a job without it has no requests.
+EVENTS = """
+    INSERT INTO earnings_calendar (symbol, report_date)
+    SELECT symbol, DATE '2026-11-04' FROM sp500_companies
+    ON CONFLICT DO NOTHING
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A run of the job with the answers as they should be."""
+    """A run of a job with the usual answers: its requests, and the items that they belong to."""
 
-    bodies: Mapping[Signature, web.Response]
-    items: Mapping[Signature, str]
-    states: Mapping[tuple[str, str], tuple[str, int]]  # source and item: state and rows
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One run with one mutated answer."""
-
-    dataset: str
-    mutation: str
-    number: int
-    state: str
-    violations: tuple[str, ...]
-    why: str = ""
-
-
-def limited(spec: JobSpec) -> JobSpec:
-    """Return the job with the first few items of each source."""
-
-    def few(source: Source) -> Source:
-        return replace(source, plan=lambda run: itertools.islice(source.plan(run), ITEMS))
-
-    return replace(spec, sources=tuple(map(few, spec.sources)))
-
-
-def datasets() -> list[str]:
-    """Return the names of the jobs that call a provider."""
-    return [spec.name for spec in all_jobs() if spec.sources]
-
-
-@dataclass
-class JobFuzzer:
-    """Fuzzes jobs on one database each, which the caller provides."""
-
-    settings: Settings
-    provider: MutatingProvider
-    foreign: Sequence[bytes]
-    logged: "LogLines"
-
-    async def baseline(self, spec: JobSpec) -> Baseline:
-        """Run the job with correct answers."""
-        self.provider.bodies.clear()
-        self._reset(spec)
-        fetcher = await self._run(spec, None)
-        if isinstance(fetcher, Exception):
-            raise fetcher
-        return Baseline(dict(self.provider.bodies), dict(fetcher[1].items), self._states())
-
-    async def case(self, spec: JobSpec, baseline: Baseline, *, seed: int, number: int) -> Case:
-        """Run the job with one mutated answer; the same seed and number repeat the case."""
-        random = Random(f"{seed} {spec.name} {number}")
-        target = random.choice(sorted(baseline.items, key=repr))
-        response = baseline.bodies[target]
-        keys = KEYS.get(target.provider, [""])
-        original = Original(
-            bytes(response.body), response.headers["Content-Type"], self.foreign, keys[0]
-        )
-        names = list(MUTATIONS)
-        sent = None
-        while sent is None:
-            name = random.choice(names)
-            sent = MUTATIONS[name](original, random)
-        return await self._case(spec, baseline, target, sent, name=name, number=number)
-
-    async def _case(
-        self,
-        spec: JobSpec,
-        baseline: Baseline,
-        target: Signature,
-        sent: Sent,
-        *,
-        name: str,
-        number: int,
-    ) -> Case:
-        self._reset(spec)
-        self.provider.target, self.provider.sent = target, sent
-        try:
-            result = await self._run(spec, target)
-        finally:
-            self.provider.sent = None
-        violations = list(self._violations(spec, baseline, target, result))
-        state = "exception" if isinstance(result, Exception) else result[0].state
-        why = repr(result)[:300] if isinstance(result, Exception) else result[0].why
-        return Case(spec.name, name, number, state, tuple(violations), why)
-
-    async def _run(
-        self, spec: JobSpec, _target: Signature | None
-    ) -> tuple[Outcome, NotingFetcher] | Exception:
-        for stats in self.provider.stats.values():
-            stats.calls = 0
-        self.logged.lines.clear()
-        async with Clients(self.settings.rest_urls()) as clients:
-            fetcher = NotingFetcher(clients)
-            try:
-                async with asyncio.timeout(RUN_LIMIT_S):
-                    return await collect(self.settings, spec, SLOT, fetcher=fetcher), fetcher
-            except Exception as error:
-                return error
-
-    # What every run promises ---------------------------------------------------------------------
-
-    def _violations(
-        self,
-        spec: JobSpec,
-        baseline: Baseline,
-        target: Signature,
-        result: tuple[Outcome, NotingFetcher] | Exception,
-    ) -> Iterator[str]:
-        item = baseline.items[target]
-        if isinstance(result, Exception):
-            yield f"uncaught {type(result).__name__}: {str(result)[:200]}"
-        else:
-            yield from self._green(spec, result[0], target, item)
-            yield from self._counted(result[0])
-        yield from self._others(baseline, target, item)
-        yield from self._secrets(result)
-
-    def _green(
-        self, spec: JobSpec, outcome: Outcome, target: Signature, item: str
-    ) -> Iterator[str]:
-        """A green run stored rows for every item, or its source says that empty means empty."""
-        if outcome.state not in GREEN:
-            return
-        sources = {source.provider.name: source for source in spec.sources}
-        for (source, name), (state, rows) in self._states().items():
-            if name != item or source != target.provider:
-                continue
-            if state == "done" and rows == 0:
-                yield "green, the item is done, without a row"
-            if state == "empty" and not sources[source].empty:
-                yield "green with an empty answer, although the dataset is never empty"
-            if state in {"failed", "not_found"} and spec.refresh is None:
-                yield f"green, but the item is {state}"
-        if len(self._states()) == 1 and not self._rows(spec):
-            state = next(iter(self._states().values()))[0]
-            if not (state == "empty" and sources[target.provider].empty):
-                yield f"green without a stored row; the item is {state}"
-
-    def _others(self, baseline: Baseline, target: Signature, item: str) -> Iterator[str]:
-        """Every other item of the source ended as without the mutation."""
-        states = self._states()
-        for (source, name), expected in baseline.states.items():
-            if source == target.provider and name != item:
-                actual = states.get((source, name))
-                if actual != expected:
-                    yield f"item {name!r}: {actual}, without the mutation {expected}"
-
-    def _secrets(self, result: object) -> Iterator[str]:
-        texts = [repr(result), *self.logged.lines]
-        with self._connect() as connection:
-            for table in TEXTS:
-                texts += [row[0] for row in connection.execute(f"SELECT t::text FROM {table} t")]
-            rows = connection.execute("SELECT key, payload, detail FROM dead_letters")
-            texts += [repr(row) for row in rows]
-        for text in texts:
-            if SECRET in text:
-                at = text.index(SECRET)
-                yield f"a key in: {text[max(0, at - 60) : at + 30]!r}"
-                return
-
-    def _counted(self, outcome: Outcome) -> Iterator[str]:
-        received = self.provider.received()
-        total = sum(received.values())
-        with self._connect() as connection:
-            granted = Counter(
-                dict(
-                    connection.execute(
-                        "SELECT provider, sum(calls)::integer FROM quota_grants GROUP BY 1"
-                    ).fetchall()
-                )
-            )
-            (calls,) = connection.execute("SELECT sum(calls)::integer FROM job_runs").fetchone()
-        for name in sorted({*received, *granted}):
-            provider = next(one for one in all_providers() if one.name == name)
-            if provider.quota.windows and received[name] != granted[name]:
-                yield f"{name} received {received[name]} calls, {granted[name]} were permitted"
-        if outcome.calls != total:
-            yield f"the outcome counts {outcome.calls} calls of {total}"
-        if calls != total:
-            yield f"job_runs counts {calls} calls of {total}"
-
-    # The database --------------------------------------------------------------------------------
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.settings.postgres_dsn(), autocommit=True)
-
-    def _reset(self, spec: JobSpec) -> None:
-        tables = [*RESET, *(table.name for table in spec.tables)]
-        with self._connect() as connection, connection.transaction():
-            for table in dict.fromkeys(tables):
-                connection.execute(f"DELETE FROM {table}")
-
-    def _states(self) -> dict[tuple[str, str], tuple[str, int]]:
-        with self._connect() as connection:
-            rows = connection.execute("SELECT source, item, state, rows FROM job_items").fetchall()
-        return {(source, item): (state, count) for source, item, state, count in rows}
-
-    def _rows(self, spec: JobSpec) -> int:
-        with self._connect() as connection:
-            return sum(
-                connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
-                for table in spec.tables
-            )
+    answers: Mapping[Signature, web.Response]
+    items: Mapping[Signature, frozenset[str]]
+    states: States
 
 
 class LogLines(logging.Handler):
@@ -336,23 +76,139 @@ class LogLines(logging.Handler):
         """Keep a record."""
         self.lines.append(self.format(record))
 
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Keep the records of all loggers for the duration of a block."""
+        root = logging.getLogger()
+        level = root.level
+        root.addHandler(self)
+        root.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            root.removeHandler(self)
+            root.setLevel(level)
 
-@contextmanager
-def logging_to(lines: LogLines) -> Iterator[None]:
-    """Send all logs to `lines` for the duration of a block."""
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(lines)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(lines)
-        root.setLevel(level)
+
+@dataclass
+class JobFuzzer:
+    """
+    Fuzzes one job on a database of its own.
+
+    Attributes:
+        spec: The job.
+        settings: They send all calls to the provider.
+        provider: The fake provider.
+        foreign: Bodies that belong to other endpoints.
+        logged: Receives the log.
+    """
+
+    spec: JobSpec
+    settings: Settings
+    provider: MutatingProvider
+    foreign: Sequence[bytes]
+    logged: LogLines
+
+    async def baseline(self) -> Baseline:
+        """
+        Run the job with the usual answers.
+
+        Raises:
+            Exception: If the run raises it.
+        """
+        self.provider.bodies.clear()
+        outcome, fetcher = await self._run()
+        if isinstance(outcome, Exception):
+            raise outcome
+        with self._connect() as connection:
+            states = read_states(connection)
+        items = {request: frozenset(names) for request, names in fetcher.items.items()}
+        return Baseline(dict(self.provider.bodies), items, states)
+
+    async def case(self, baseline: Baseline, *, seed: int, number: int) -> Case:
+        """Run the job with one mutated answer; the same seed and number repeat the case."""
+        random = Random(f"{seed} {self.spec.name} {number}")
+        target = random.choice(sorted(baseline.items, key=repr))
+        usual = baseline.answers[target]
+        assert isinstance(usual.body, bytes)
+        original = Original(
+            usual.body,
+            usual.headers["Content-Type"],
+            self.foreign,
+            KEYS.get(target.provider, [""])[0],
+        )
+        name, sent = self._mutated(original, random, seed=seed, number=number)
+        self.provider.target, self.provider.sent = target, sent
+        try:
+            outcome, _ = await self._run()
+        finally:
+            self.provider.sent = None
+        run = Finished(
+            self.spec,
+            target,
+            baseline.items[target],
+            outcome,
+            self.provider.received(),
+            tuple(self.logged.lines),
+            baseline.states,
+        )
+        with self._connect() as connection:
+            broken = tuple(violations(run, connection))
+        if isinstance(outcome, Exception):
+            return Case(self.spec.name, name, number, "exception", broken, repr(outcome)[:300])
+        return Case(self.spec.name, name, number, outcome.state, broken, outcome.why)
+
+    def _mutated(
+        self, original: Original, random: Random, *, seed: int, number: int
+    ) -> tuple[str, Sent]:
+        """Return the mutation of a case: each one once before any is repeated, if it fits."""
+        names = Random(f"{seed} {self.spec.name}").sample(sorted(MUTATIONS), len(MUTATIONS))
+        for shift in range(len(names)):
+            name = names[(number + shift) % len(names)]
+            sent = MUTATIONS[name](original, random)
+            if sent is not None:
+                return name, sent
+        raise AssertionError("no mutation fits")
+
+    async def _run(self) -> tuple[Outcome | Exception, NotingFetcher]:
+        for stats in self.provider.stats.values():
+            stats.calls = 0
+        self.logged.lines.clear()
+        self._reset()
+        async with Clients(self.settings.rest_urls()) as clients:
+            fetcher = NotingFetcher(clients)
+            try:
+                async with asyncio.timeout(RUN_LIMIT_S):
+                    return await collect(self.settings, self.spec, SLOT, fetcher=fetcher), fetcher
+            except Exception as error:
+                return error, fetcher
+
+    def _reset(self) -> None:
+        tables = (*LEFT, *(table.name for table in self.spec.tables))
+        with self._connect() as connection, connection.transaction():
+            for table in dict.fromkeys(tables):
+                connection.execute(f"DELETE FROM {table}".encode())
+
+    def _connect(self) -> Connection:
+        return psycopg.connect(self.settings.postgres_dsn(), autocommit=True)
+
+
+def datasets() -> list[str]:
+    """Return the names of the jobs that call a provider."""
+    return [spec.name for spec in all_jobs() if spec.sources]
+
+
+def limited(spec: JobSpec) -> JobSpec:
+    """Return the job with the first few items of each source."""
+
+    def with_few(source: Source) -> Source:
+        return replace(source, plan=lambda run: itertools.islice(source.plan(run), ITEMS))
+
+    return replace(spec, sources=tuple(map(with_few, spec.sources)))
 
 
 def foreign_bodies(payloads: Path) -> list[bytes]:
-    """Return recorded bodies of every provider; a few documents if there are no recordings."""
+    """Return recorded bodies of every provider; two documents if there are no recordings."""
     if not payloads.exists():
         return [
             b'{"data": [{"id": "1", "text": "x"}], "meta": {"result_count": 1}}',
@@ -361,11 +217,10 @@ def foreign_bodies(payloads: Path) -> list[bytes]:
     files = sorted(
         file
         for file in payloads.rglob("*")
-        if file.suffix in {".json", ".csv", ".html"}
-        and "ticks" not in file.parts
-        and file.stat().st_size < 300_000
+        if file.suffix in {".json", ".csv", ".html"} and "ticks" not in file.parts
     )
-    return [file.read_bytes() for file in files]
+    bodies = [file.read_bytes() for file in files]
+    return [body for body in bodies if len(body) <= LARGEST_FOREIGN_BYTES]
 
 
 def fuzz_settings(dsn: str, provider: MutatingProvider) -> Settings:
@@ -384,22 +239,23 @@ def fuzz_settings(dsn: str, provider: MutatingProvider) -> Settings:
             del os.environ[name]
 
 
-async def prepare(dsn: str) -> None:
-    """Fill the tables from which the jobs' inputs come, by running every job once."""
+async def fill_inputs(dsn: str) -> None:
+    """Fill the tables from which the jobs' requests are made, by running every job once."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO sp500_companies (symbol, company_name) "
             "SELECT 'S' || n, 'Company ' || n FROM generate_series(1, 3) AS n"
         )
-    async with MutatingProvider(RestOptions()) as provider:
-        settings = fuzz_settings(dsn, provider)
-        for spec in in_order(all_jobs()):
-            if "sp500_companies" not in {table.name for table in spec.tables}:
-                await collect(settings, limited(spec), SLOT)
+        async with MutatingProvider(RestOptions()) as provider:
+            settings = fuzz_settings(dsn, provider)
+            for spec in _in_order():
+                if "sp500_companies" not in {table.name for table in spec.tables}:
+                    await collect(settings, limited(spec), SLOT)
+        connection.execute(EVENTS)
 
 
-def in_order(specs: Sequence[JobSpec]) -> list[JobSpec]:
-    """Return jobs so that each follows the jobs that fill its inputs."""
+def _in_order() -> list[JobSpec]:
+    """Return all jobs; each follows the jobs that fill its inputs."""
     ordered: dict[str, JobSpec] = {}
 
     def add(spec: JobSpec) -> None:
@@ -408,6 +264,6 @@ def in_order(specs: Sequence[JobSpec]) -> list[JobSpec]:
                 add(job(name))
             ordered[spec.name] = spec
 
-    for spec in specs:
+    for spec in all_jobs():
         add(spec)
     return list(ordered.values())
