@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 
 from ray_pipeline.batch.progress import ItemState
 from ray_pipeline.batch.results import Collected
-from ray_pipeline.batch.unreadable import detail, excerpt, plain_words, problem
+from ray_pipeline.batch.unreadable import detail, excerpt, plain_words, printable, problem
 from ray_pipeline.jobs.spec import Request, Run, Source, Unparsed
 from ray_pipeline.providers.refusals import Refusal, Verdict, by_status
-from ray_pipeline.storable import storable_text
 from ray_pipeline.transport.answer import Answer
 
 NOT_FOUND_PAUSE = timedelta(days=7)  # before an item that the provider does not know is retried
@@ -49,7 +48,7 @@ def read(source: Source, answer: Answer, request: Request, run: Run) -> ParsedAn
         if verdict is None:
             return _unreadable(answer, error)
     if verdict is not None:
-        return replace(verdict, message=storable_text(verdict.message))
+        return replace(verdict, message=printable(verdict.message))
     if source.body == "text":
         return _parse(source, answer, answer.text, request, run)
     try:

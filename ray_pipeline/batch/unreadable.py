@@ -49,6 +49,11 @@ def _words(kind: type[Exception]) -> str:
     return next((words for base, words in WORDS if issubclass(kind, base)), UNKNOWN)
 
 
+def printable(text: str) -> str:
+    """Return text that can be printed: a provider's text may have half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def excerpt(text: str, error: Exception | None = None) -> str:
     """Return the part of an answer around the position of an error, else its beginning."""
     position = error.pos if isinstance(error, json.JSONDecodeError) else 0

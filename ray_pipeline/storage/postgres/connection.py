@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from ray_pipeline.errors import ConfigurationError, DatabaseUnavailable, Disposition
 from ray_pipeline.storage.postgres.any_time import read_any_time
+from ray_pipeline.storage.postgres.storable_text import write_any_text
 
 Connection = AsyncConnection[TupleRow]
 
@@ -44,7 +45,8 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
     """
     Open a connection in UTC that appears as `name` in pg_stat_activity.
 
-    It reads every time that Postgres can hold; see `any_time.read_any_time`.
+    It reads every time that Postgres can hold, and writes any text; see `any_time` and
+    `storable_text`.
 
     Raises:
         ConfigurationError: If `dsn` is not a connection string.
@@ -75,6 +77,7 @@ async def connect(dsn: str, *, name: str, autocommit: bool = True) -> Connection
             fix="check PIPELINE_POSTGRES__DSN and that the server runs; see `ray-pipeline doctor`",
         ) from None
     read_any_time(connection)
+    write_any_text(connection)
     return connection
 
 

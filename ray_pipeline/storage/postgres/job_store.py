@@ -1,6 +1,5 @@
 """Store the rows and the progress of runs: one transaction for both, so that they always agree."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,9 +17,9 @@ from ray_pipeline.batch.unreadable import detail as describe
 from ray_pipeline.errors import Disposition, OwnershipLost, PipelineError
 from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
 from ray_pipeline.jobs.table import Table, TableFinding, check_rows
-from ray_pipeline.storable import storable_json, storable_text
 from ray_pipeline.storage.postgres.connection import Connection, disposition
-from ray_pipeline.storage.postgres.upsert import column_types, encode_json, upsert
+from ray_pipeline.storage.postgres.storable_json import encode_json, json_text
+from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
 ITEMS = """
     SELECT item, state, attempts, done_at, not_before, next, updated_at FROM job_items
@@ -231,7 +230,7 @@ class JobStore:
                 "rows": [len(result.rows) for result in results],
                 "next": [_as_json(result.next) if result.next else None for result in results],
                 "not_before": [result.not_before for result in results],
-                "why": [storable_text(result.why) for result in results],
+                "why": [result.why for result in results],
                 # Only the next run of a sweep meets the item again; and if the provider failed, the
                 # item may be requested as soon as the provider works.
                 "pauses": [
@@ -323,13 +322,12 @@ class JobStore:
     async def _keep_payload(self, source: str, result: Collected) -> int:
         request = _as_json(result.request)
         identity = (self.spec.name, source, self.run.slot)
-        text = storable_text(result.text)
-        cursor = await self.connection.execute(KNOWN_PAYLOAD, (*identity, request, text))
+        cursor = await self.connection.execute(KNOWN_PAYLOAD, (*identity, request, result.text))
         row = await cursor.fetchone()
         if row is None:
             received_at = result.received_at or self.run.now
             cursor = await self.connection.execute(
-                SAVE_PAYLOAD, (*identity, self.run.batch, request, text, received_at)
+                SAVE_PAYLOAD, (*identity, self.run.batch, request, result.text, received_at)
             )
             row = await cursor.fetchone()
         assert row is not None
@@ -346,8 +344,8 @@ class JobStore:
                 "payload": payload,
                 "key": result.request.item.encode(),
                 "raw": raw,
-                "reason": storable_text(reason),
-                "detail": storable_text(detail)[:500],
+                "reason": reason,
+                "detail": detail[:500],
             },
         )
 
@@ -365,7 +363,7 @@ class JobStore:
                 self.run.slot,
                 finding.table,
                 finding.check,
-                storable_text(finding.detail),
+                finding.detail,
             ),
         )
 
@@ -412,10 +410,11 @@ def _refusal(table: Table, row: object, error: Exception) -> RefusedRow:
 
 
 def _raw(value: object) -> bytes:
-    for encode in (encode_json, lambda value: encode_json(storable_json(value)), _representation):
+    """Return a part of an answer as JSON, or the beginning of its representation."""
+    for encode in (encode_json, _representation):
         try:
             return encode(value)
-        except Exception:  # noqa: S112 - a value of any type, as deep as a provider made it
+        except Exception:  # noqa: S112 - a value of any type, nested as deeply as a provider likes
             continue
     return type(value).__name__.encode()
 
@@ -425,17 +424,14 @@ def _representation(value: object) -> bytes:
 
 
 def _as_json(request: Request) -> str:
-    return json.dumps(
-        storable_json(
-            {
-                "item": request.item,
-                "path": request.path,
-                "params": dict(request.params),
-                "facts": dict(request.facts),
-                "page": request.page,
-            }
-        ),
-        sort_keys=True,
+    return json_text(
+        {
+            "facts": dict(request.facts),
+            "item": request.item,
+            "page": request.page,
+            "params": dict(request.params),
+            "path": request.path,
+        }
     )
 
 

@@ -10,7 +10,6 @@ from psycopg.rows import dict_row
 from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.errors import Overlap
-from ray_pipeline.storable import storable_text
 from ray_pipeline.storage.postgres.connection import Connection
 
 # A job has one run at a time, whatever the slot: a run with a fresh heartbeat excludes others.
@@ -116,7 +115,7 @@ class RunBook:
             key,
             {
                 "state": outcome.state,
-                "why": storable_text(outcome.why)[:1000],
+                "why": outcome.why[:1000],
                 "not_before": outcome.not_before,
                 "items": outcome.items,
                 "sources": outcome.sources,

@@ -9,20 +9,18 @@ One INSERT ... SELECT ... ON CONFLICT then moves them.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-import msgspec
 from psycopg import sql
 
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.storable import storable_json, storable_text
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.storable_json import json_text
+from ray_pipeline.storage.postgres.storable_text import storable_text
 
 COLUMN_TYPES = """
     SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
     WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 MANY_ROWS = 1_000
-
-encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 async def column_types(connection: Connection, table: Table) -> dict[str, str]:
@@ -142,15 +140,6 @@ def _has_offset(column: Sequence[object]) -> bool:
     return any(getattr(value, "tzinfo", UTC) is not UTC for value in column)
 
 
-def _json_text(value: object) -> str:
-    try:
-        text = encode_json(value).decode()
-    except UnicodeEncodeError:
-        return encode_json(storable_json(value)).decode()
-    # A NUL is escaped in JSON, but so may be a backslash before "u0000" that is text.
-    return encode_json(storable_json(value)).decode() if "\\u0000" in text else text
-
-
 def _naive_utc(value: object) -> object:
     """Apply the offset: a column without time zone cuts it off."""
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -169,8 +158,8 @@ Convert = Callable[[object], object]
 IsNeeded = Callable[[Sequence[object]], bool]
 # By a column's type: the conversion, and whether a column needs it. Other types need none.
 _CONVERTERS: Mapping[str, tuple[Convert, IsNeeded | None]] = {
-    "json": (_json_text, None),
-    "jsonb": (_json_text, None),
+    "json": (json_text, None),
+    "jsonb": (json_text, None),
     "timestamp without time zone": (_naive_utc, _has_offset),
     "text": (_storable, _is_unstorable),
     "character varying": (_storable, _is_unstorable),
