@@ -62,8 +62,9 @@ place in the topic and a reason. See [operations](operations.md#dead-letters) fo
 DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this error code |
 
 A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
-the error, such as `ValueError`, the error code of Postgres, or `unreadable` if reading the answer
-stopped early.
+the error, such as `ValueError`, the error code of Postgres, `unreadable` if reading the answer
+stopped early, `broken` if it was not JSON however often it was requested, or `unstorable` if it
+could be read but not stored. The answer is kept as well.
 """
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from ray_pipeline.batch.progress import ItemState
 from ray_pipeline.batch.results import Collected
-from ray_pipeline.batch.unreadable import detail, excerpt, plain_words, printable, problem
+from ray_pipeline.batch.unreadable import detail, excerpt, part_problem, plain_words, printable
 from ray_pipeline.jobs.spec import Request, Run, Source, Unparsed
 from ray_pipeline.providers.refusals import Refusal, Verdict, by_status
 from ray_pipeline.transport.answer import Answer
@@ -95,7 +95,7 @@ def collected(
     elif parsed.next is not None:
         state = "paging"
     elif not parsed.rows and parsed.bad:
-        state, why = "failed", f"nothing of the answer could be read: {problem(parsed.bad[0])}"
+        state, why = "failed", f"nothing of the answer could be read: {part_problem(parsed.bad[0])}"
     elif not parsed.rows and not source.empty and request.page == 0:
         state, why = "failed", "the answer has no row, but this dataset is never empty"
     return Collected(
@@ -112,17 +112,17 @@ def collected(
 
 
 def broken(request: Request, answer: Answer, problem: str) -> Collected:
-    """Return the result of a request whose answers were not JSON, however often it was made."""
+    """Return the result of a request that no attempt brought JSON for."""
     try:
         answer.body()
     except Exception as error:
-        found = Unparsed(excerpt(answer.text, error), "broken", detail(error))
+        part = Unparsed(excerpt(answer.text, error), "broken", detail(error))
     else:
-        found = Unparsed(excerpt(answer.text), "broken", problem)
+        part = Unparsed(excerpt(answer.text), "broken", problem)
     return Collected(
         request,
         "failed",
-        bad=(found,),
+        bad=(part,),
         text=answer.text,
         received_at=answer.received_at,
         why=problem,

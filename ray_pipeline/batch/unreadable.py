@@ -37,7 +37,7 @@ def plain_words(error: Exception) -> str:
     return f"{_words(type(error))} ({detail(error)})"
 
 
-def problem(part: Unparsed) -> str:
+def part_problem(part: Unparsed) -> str:
     """Return what is wrong with a part of an answer; its reason may be the name of an exception."""
     kind = getattr(builtins, part.reason, None) or getattr(decimal, part.reason, None)
     if isinstance(kind, type) and issubclass(kind, Exception):

@@ -5,19 +5,18 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.results import Collected, RowCounts, Saved
-from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS, excerpt, plain_words
-from ray_pipeline.batch.unreadable import detail as describe
-from ray_pipeline.errors import Disposition, OwnershipLost, PipelineError
-from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
+from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS
+from ray_pipeline.errors import OwnershipLost
+from ray_pipeline.jobs.spec import JobSpec, Request, Run
 from ray_pipeline.jobs.table import Table, TableFinding, check_rows
-from ray_pipeline.storage.postgres.connection import Connection, disposition
+from ray_pipeline.storage.postgres.bad_data import Refusals, is_bad_data, refused_row, unstorable
+from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.storable_json import encode_json, json_text
 from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
@@ -87,23 +86,7 @@ NEXT_BATCH = """
         (SELECT coalesce(max(batch), 0) FROM job_batches WHERE job = %(job)s))
     ON CONFLICT (job, slot) DO UPDATE SET batch = job_batches.batch RETURNING batch
 """
-# SQLSTATE classes that a value can cause although they are not about data. 21: two rows of one
-# statement have the same key once they are stored. 54: a limit, such as that of an index entry.
-VALUE_CLASSES = frozenset({"21", "54"})
 UPSERT_SLICE = 10_000  # rows; a refused row is searched for within one slice
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """A row that Postgres refused."""
-
-    table: str
-    row: object
-    reason: str
-    detail: str
-
-
-Refusals = dict[int, RefusedRow]  # by the id of the row
 
 
 def _by_item(results: Sequence[Collected]) -> Iterator[list[Collected]]:
@@ -270,7 +253,7 @@ class JobStore:
             if not is_bad_data(error):
                 raise
             if len(rows) == 1:
-                refused[id(rows[0])] = _refusal(table, rows[0], error)
+                refused[id(rows[0])] = refused_row(table, rows[0], error)
                 return
             half = len(rows) // 2
             await self._store_slice(table, rows[:half], counts, refused)
@@ -313,10 +296,10 @@ class JobStore:
             payload = await self._keep_payload(source, result)
             for bad in result.bad:
                 await self._dead_letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
-            for refusal in refused_rows:
-                raw = _raw(asdict(refusal.row))  # type: ignore[call-overload]
-                detail = f"{refusal.table}: {refusal.detail}"
-                await self._dead_letter(result, payload, raw, refusal.reason, detail)
+            for bad_row in refused_rows:
+                raw = _raw(asdict(bad_row.row))  # type: ignore[call-overload]
+                detail = f"{bad_row.table}: {bad_row.detail}"
+                await self._dead_letter(result, payload, raw, bad_row.reason, detail)
             counts.parked += len(result.bad) + len(refused_rows)
 
     async def _keep_payload(self, source: str, result: Collected) -> int:
@@ -373,42 +356,6 @@ class JobStore:
             await self._find(finding)
 
 
-def is_bad_data(error: Exception) -> bool:
-    """
-    Return whether an error is about the values that are stored.
-
-    An outage, a lost run and a table that is not as the code expects are not.
-    """
-    if isinstance(error, PipelineError | OSError):
-        return False
-    if not isinstance(error, psycopg.Error):
-        return True  # raised while Python converted the values
-    if error.sqlstate is not None:
-        return disposition(error) is Disposition.PARK or error.sqlstate[:2] in VALUE_CLASSES
-    # psycopg refuses a value of a type that it does not know before it sends anything.
-    return isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
-
-
-def unstorable(result: Collected, error: Exception) -> Collected:
-    """Return what is stored of a result that cannot be: its text, and the reason."""
-    part = Unparsed(excerpt(result.text), "unstorable", describe(error))
-    return replace(
-        result,
-        state="failed",
-        rows=(),
-        bad=(part,),
-        next=None,
-        why=f"the answer cannot be stored: {plain_words(error)}",
-        fault="answer",
-    )
-
-
-def _refusal(table: Table, row: object, error: Exception) -> RefusedRow:
-    code = error.sqlstate if isinstance(error, psycopg.Error) else None
-    text = _first_line(error) if code else describe(error)
-    return RefusedRow(table.name, row, code or type(error).__name__, text)
-
-
 def _raw(value: object) -> bytes:
     """Return a part of an answer as JSON, or the beginning of its representation."""
     for encode in (encode_json, _representation):
@@ -438,10 +385,6 @@ def _as_json(request: Request) -> str:
 def stored_request(stored: Mapping[str, Any]) -> Request:
     """Return the request that `job_items` or `payloads` holds as JSON."""
     return Request(**stored)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 async def next_batch(connection: Connection, spec: JobSpec, slot: datetime) -> int:
