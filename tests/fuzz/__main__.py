@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -28,6 +29,7 @@ from tests.fuzz.job_fuzz import datasets, fill_inputs
 
 CASES_AT_A_TIME = 20  # of one dataset, before the next one
 TEMPLATE = "fuzz_inputs"
+FEED = "feed:"  # before the name of a feed, because a job may have the same name
 STATES = ("succeeded", "nothing_new", "failed", "refused", "deferred", "stored", "exception")
 
 
@@ -56,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="how long; default 1")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
-    parser.add_argument("--only", action="append", help="a job or feed; may be repeated")
+    parser.add_argument("--only", action="append", help="a job, or feed:NAME; may be repeated")
     parser.add_argument("--case", type=int, help="run one case of each dataset only")
     return parser.parse_args()
 
@@ -69,7 +71,8 @@ async def _fuzz(
     dsn = server.database(TEMPLATE)
     await migrate(dsn)
     await fill_inputs(dsn)
-    names = [name for name in (*feed_names(), *datasets()) if name in (options.only or [name])]
+    names = [*(FEED + name for name in feed_names()), *datasets()]
+    names = [name for name in names if name in (options.only or [name])]
     ends_s = time.monotonic() + 60 * options.minutes
     first = 0
     while True:
@@ -95,16 +98,17 @@ async def _some_cases(
     console: Console,
 ) -> None:
     async with AsyncExitStack() as stack:
-        if name in datasets():
+        if not name.startswith(FEED):
             fuzzer = await stack.enter_async_context(job_fuzzer(name, dsn))
             baseline = await fuzzer.baseline()
         for number in numbers:
             if time.monotonic() > ends_s:
                 return
-            if name in datasets():
+            if not name.startswith(FEED):
                 case = await fuzzer.case(baseline, seed=seed, number=number)
             else:
-                case = await feed_fuzzer(name, dsn).case(seed=seed, number=number)
+                feed = feed_fuzzer(name.removeprefix(FEED), dsn)
+                case = replace(await feed.case(seed=seed, number=number), dataset=name)
             cases.append(case)
             for violation in unexpected(case):
                 console.print(
