@@ -20,6 +20,7 @@ from ray_pipeline.providers.refusals import Refusal, Verdict
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.counted import NextCall
 
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
 KEY = "SECRET-key"
@@ -80,7 +81,19 @@ class FakeFetcher:
     sizes: list[int] = field(default_factory=list)
 
     async def fetch(
-        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+        self,
+        provider: Provider,
+        request: Request,
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
+    ) -> Answer:
+        async with next_call():
+            return await self._answer(provider, request, key, largest_bytes)
+
+    async def _answer(
+        self, provider: Provider, request: Request, key: str, largest_bytes: int
     ) -> Answer:
         await asyncio.sleep(0)
         self.calls.append((provider.name, request.item))
@@ -101,16 +114,21 @@ class FakeLimiter:
     answers: list[NotBefore] = field(default_factory=list)
     permitted: int = 0
     requests: list[tuple[str, bool]] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
     cooldowns: list[tuple[str, datetime | None, str]] = field(default_factory=list)
 
     async def acquire(
-        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1, key: str | None = None
     ) -> Permit | NotBefore:
         self.requests.append((job, sweep))
         if self.answers:
             return self.answers.pop(0)
         self.permitted += calls
-        return Permit(fingerprint(KEY), calls)
+        ids = range(self.permitted - calls, self.permitted)
+        return Permit(fingerprint(KEY), calls, ids=tuple(ids))
+
+    async def finished(self, ids: Sequence[int]) -> None:
+        self.answered += ids
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str

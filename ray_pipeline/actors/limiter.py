@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from datetime import datetime
 
 from ray_pipeline.actors.producer import exit_on_failure
@@ -30,19 +31,28 @@ class LimiterActor:
         return f"Limiter({self._granted} calls granted)"
 
     async def acquire(
-        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1, key: str | None = None
     ) -> Permit | NotBefore:
         """
         Return a permit for up to `calls` calls of one key, counted and committed, or when to
-        request again. The calls must be made within a second.
+        request again; see `Limiter.acquire`.
 
         Raises:
             DatabaseUnavailable: If the ledger cannot be reached; no call is permitted.
         """
-        answer = await self._ledger.acquire(provider, job=job, sweep=sweep, calls=calls)
+        answer = await self._ledger.acquire(provider, job=job, sweep=sweep, calls=calls, key=key)
         if isinstance(answer, Permit):
             self._granted += answer.calls
         return answer
+
+    async def finished(self, ids: Sequence[int]) -> None:
+        """
+        Record that these calls have been answered; see `Limiter.finished`.
+
+        Raises:
+            DatabaseUnavailable: If the ledger cannot be reached.
+        """
+        await self._ledger.finished(ids)
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -22,11 +23,15 @@ class RemoteLimiter:
         self._actor = actor
 
     async def acquire(
-        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1, key: str | None = None
     ) -> Permit | NotBefore:
         """Return a permit for up to `calls` calls of one key, or when to request again."""
-        reference = self._actor.acquire.remote(provider, job=job, sweep=sweep, calls=calls)
+        reference = self._actor.acquire.remote(provider, job=job, sweep=sweep, calls=calls, key=key)
         return cast(Permit | NotBefore, await _answer(reference))
+
+    async def finished(self, ids: Sequence[int]) -> None:
+        """Record that these calls have been answered, so that they leave sliding windows sooner."""
+        await _answer(self._actor.finished.remote(ids))
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str

@@ -1,20 +1,17 @@
 """Make one request of a source: wait for a permit, call, retry, and act on refusals."""
 
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ray_pipeline.batch.permits import NotBefore, Permit, PermitBatcher
-from ray_pipeline.batch.responses import (
-    ParsedAnswer,
-    broken,
-    collected,
-    read,
-    refused,
-)
+from ray_pipeline.batch.permits import CallPermits, NotBefore, Permit, PermitBatcher, timed
+from ray_pipeline.batch.responses import ParsedAnswer, broken, collected, read, refused
 from ray_pipeline.batch.results import Collected
 from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.errors import (
     AnswerTooLarge,
+    DatabaseUnavailable,
     PipelineError,
     ProviderUnavailable,
     RedirectRefused,
@@ -118,8 +115,7 @@ class SourceCaller:
         )
         attempts = 0
         while True:
-            permit = await self._permit()
-            self._dependencies.calls.made()
+            permit = await self._permit(self._permits.take)
             result = await self._attempt(request, permit, largest_bytes)
             if isinstance(result, Retry):
                 attempts += result.counts
@@ -133,10 +129,14 @@ class SourceCaller:
     async def _attempt(
         self, request: Request, permit: Permit, largest_bytes: int
     ) -> Collected | Retry | None:
-        key = self._keys.get(permit.key, "")
+        permits = CallPermits(permit, another=self._another, finished=self._finished)
         try:
             answer = await self._dependencies.fetcher.fetch(
-                self._provider, request, key=key, largest_bytes=largest_bytes
+                self._provider,
+                request,
+                key=self._keys.get(permit.key, ""),
+                largest_bytes=largest_bytes,
+                next_call=lambda: self._counted(permits),
             )
             # From here on nothing contains a key: not the rows, payloads or dead letters.
             answer = answer.redacted(self._redactor)
@@ -149,7 +149,7 @@ class SourceCaller:
             return Collected(request, "failed", why=why, fault="refusal")
         except ProviderUnavailable as error:
             return Retry(self._clean(str(error)))
-        except PipelineError:
+        except (PipelineError, Deferred):
             raise
         except Exception as error:
             # A library's error may quote the URL, and the URL the key: no traceback is logged.
@@ -178,17 +178,39 @@ class SourceCaller:
                 raise Deferred(until, verdict.message)
         return Retry(verdict.message, counts=kind not in KEY_FAULTS)
 
-    async def _permit(self) -> Permit:
+    @contextlib.asynccontextmanager
+    async def _counted(self, permits: CallPermits) -> AsyncIterator[None]:
+        """Make one call with a permit, and count it before it is made."""
+        async with permits.next_call():
+            self._dependencies.calls.made()
+            yield
+
+    async def _another(self, key: str) -> Permit:
+        """Wait for a permit of the same key: a redirect carries the key of the first call."""
+        limiter, provider, spec = self._dependencies.limiter, self._provider.name, self._spec
+        return await self._permit(
+            lambda: timed(limiter.acquire(provider, job=spec.name, sweep=spec.sweep, key=key))
+        )
+
+    async def _finished(self, permit: Permit) -> None:
+        # An answer that is not recorded makes the next permit later, but no call is lost.
+        if permit.ids:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._dependencies.limiter.finished(permit.ids)
+
+    async def _permit(self, take: Callable[[], Awaitable[Permit | NotBefore]]) -> Permit:
         if not self._provider.quota.windows and not self._keys:
             return Permit("")
         while True:
-            answer = await self._permits.take()
+            answer = await take()
             if isinstance(answer, Permit):
                 return answer
             reason = f"{self._provider.title}: {self._clean(answer.reason)}"
             if answer.moment is None:
                 raise Deferred(None, reason)
-            wait_s = (answer.moment - self._dependencies.clock()).total_seconds()
+            wait_s = answer.wait_s
+            if wait_s is None:
+                wait_s = (answer.moment - self._dependencies.clock()).total_seconds()
             if wait_s > self._dependencies.longest_wait_s:
                 raise Deferred(answer.moment, reason)
             await self._dependencies.sleep(max(0.0, wait_s))

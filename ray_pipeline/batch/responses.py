@@ -1,5 +1,6 @@
 """Turn an answer into rows and progress: pure functions from the text to a result."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -47,16 +48,18 @@ def read(source: Source, answer: Answer, request: Request, run: Run) -> ParsedAn
         verdict = by_status(answer)
         if verdict is None:
             return _unreadable(answer, error)
+    body: object = answer.text
+    if source.body == "json" and (verdict is None or verdict.refusal is Refusal.BROKEN):
+        try:
+            body = answer.body()
+        except json.JSONDecodeError:
+            message = f"not JSON, or cut off: {answer.text[:100]!r}"
+            verdict = verdict or Verdict(Refusal.BROKEN, message)
+        except Exception as error:
+            # Another attempt brings the same: it is JSON, but nested too deeply, or ambiguous.
+            return _unreadable(answer, error)
     if verdict is not None:
         return replace(verdict, message=printable(verdict.message))
-    if source.body == "text":
-        return _parse(source, answer, answer.text, request, run)
-    try:
-        body = answer.body()
-    except ValueError:
-        return Verdict(Refusal.BROKEN, f"not JSON, or cut off: {answer.text[:100]!r}")
-    except Exception as error:
-        return _unreadable(answer, error)
     return _parse(source, answer, body, request, run)
 
 

@@ -15,6 +15,7 @@ from ray_pipeline.batch.results import Collected, Saved
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.counted import NextCall
 
 LONGEST_WAIT_S = 90.0  # for a quota; a run that would wait longer is deferred
 
@@ -23,10 +24,18 @@ class Fetcher(Protocol):
     """Makes calls."""
 
     async def fetch(
-        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+        self,
+        provider: Provider,
+        request: Request,
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
         """
-        Make one call and return the answer, whatever its HTTP status.
+        Make a request and return its answer, whatever its HTTP status.
+
+        `next_call` is opened around each call; a login and each redirect are further calls.
 
         Raises:
             AnswerTooLarge: If the answer has more than `largest_bytes`.

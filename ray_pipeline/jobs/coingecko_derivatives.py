@@ -8,7 +8,7 @@ from ray_pipeline.jobs._coingecko import batch_id
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import from_unix, upper
+from ray_pipeline.jobs.values import from_unix, grouped_decimal, upper
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
@@ -21,7 +21,7 @@ class Derivative:
     market: str
     symbol: str
     index_id: str = column(read=upper)
-    price: Decimal | None
+    price: Decimal | None = column(read=grouped_decimal)
     price_percentage_change_24h: Decimal | None
     index_price: Decimal | None = column("index")
     contract_type: str = column(otherwise="unknown")

@@ -23,7 +23,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, dataclass_transform
 
-from ray_pipeline.jobs.values import at, day, decimal, instant, integer, required, text
+from ray_pipeline.jobs.values import at, boolean, day, decimal, instant, integer, required, text
 
 T = TypeVar("T")
 Json = Any
@@ -39,7 +39,7 @@ READERS: dict[object, Reader] = {
     str: text,
     date: day,
     datetime: instant,
-    bool: bool,
+    bool: boolean,
     list: lambda value: value or None,
     Any: lambda value: value,
 }

@@ -13,7 +13,7 @@ from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs._yahoo import yahoo_symbol
 from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, decimal, required
+from ray_pipeline.jobs.values import at, decimal, from_unix, grouped_decimal, required
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
@@ -23,7 +23,7 @@ PAGE_SIZE = 25  # reports, a few of which are in the future
 CLOSE = time(16)
 MARKET = ZoneInfo(NEW_YORK)
 ZONES = {"EDT": MARKET, "EST": MARKET, "UTC": UTC, "GMT": UTC}
-WRITTEN = re.compile(r"(\w+ \d+, \d{4})(?: at|,) (\d+)(?::(\d\d))? ?([AP]M) ?([A-Z]{3})")
+WRITTEN = re.compile(r"(\w+ \d+, \d{4})(?: at|,) (\d+)(?::(\d\d))? ?([AP]M) ?([A-Z]{3})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,9 @@ def _is_past(line: Json, run: Run) -> bool:
 def _report(line: Json) -> Report:
     return Report(
         at=_moment(required(line["Earnings Date"])),
-        estimate=decimal(line.get("EPS Estimate")),
-        actual=decimal(line.get("Reported EPS")),
-        surprise=decimal(line.get("Surprise (%)")),
+        estimate=grouped_decimal(line.get("EPS Estimate")),
+        actual=grouped_decimal(line.get("Reported EPS")),
+        surprise=grouped_decimal(line.get("Surprise (%)")),
     )
 
 
@@ -157,9 +157,10 @@ def _sessions(chart: Mapping[str, Json] | None) -> list[Session]:
     closes = at(chart, "indicators", "quote", 0, "close") or []
     sessions = {}
     for stamp, first, last in zip(stamps, opens, closes, strict=True):
-        if first and last:
-            day = datetime.fromtimestamp(int(stamp), MARKET).date()
-            sessions[day] = Session(day, Decimal(str(first)), Decimal(str(last)))
+        moment, first_price, last_price = from_unix(stamp), decimal(first), decimal(last)
+        if moment and first_price and last_price:
+            day = moment.astimezone(MARKET).date()
+            sessions[day] = Session(day, first_price, last_price)
     return [sessions[day] for day in sorted(sessions)]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -15,10 +15,6 @@ from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 
-def _published(value: str) -> datetime:
-    return datetime.strptime(value, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-
-
 @table_row
 class SentimentArticle:
     """An article, with the batch and the query that returned it first."""
@@ -26,7 +22,7 @@ class SentimentArticle:
     batch_id: int
     url: str
     title: str
-    time_published: datetime = column(read=_published)
+    time_published: datetime
     authors: str | None = column(read=lambda names: ", ".join(names or ()) or None)
     summary: str | None
     source: str | None

@@ -51,7 +51,7 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
 
 def _row(tag: Json, today: date) -> TrendingTag:
     history = list(tag["history"])
-    uses = [int(entry.get("uses") or 0) for entry in history[:DAYS]]
+    uses = [count(entry.get("uses")) or 0 for entry in history[:DAYS]]
     uses += [0] * (DAYS - len(uses))
     before = Decimal(sum(uses[1:])) / (DAYS - 1)
     growth = ((uses[0] - before) / before * 100).quantize(CENT) if before else None
@@ -60,7 +60,7 @@ def _row(tag: Json, today: date) -> TrendingTag:
         tag,
         collected_date=today,
         total_uses=uses[0],
-        total_accounts=int(history[0].get("accounts") or 0) if history else 0,
+        total_accounts=count(history[0].get("accounts")) or 0 if history else 0,
         history_data=history,
         **{f"day_{day}_uses": uses[day] for day in range(DAYS)},
         trend_score=Decimal(uses[0]),

@@ -20,6 +20,12 @@ TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 # assign these epochs again, and the new producer's sequence numbers would repeat the old ones: its
 # records would be refused as duplicates. So a restore skips far more epochs than can be in use.
 SKIPPED_EPOCHS = 1_000_000
+# Calls that were made after the backup are missing in its ledger. The time of the restore tells the
+# ledger which windows they may belong to. A backup of an older schema lacks the table.
+CALLS_UNKNOWN = (
+    "CREATE TABLE IF NOT EXISTS quota_restores (restored_at TIMESTAMPTZ PRIMARY KEY)",
+    "INSERT INTO quota_restores VALUES (clock_timestamp())",
+)
 NEW_ERA = "UPDATE leases SET epoch = epoch + %s, holder = NULL, expires_at = 'epoch'"
 
 
@@ -48,6 +54,8 @@ async def restore(dsn: str, file: Path) -> int:
     """
     Fill an empty database from a backup in one transaction; return how many tables it has.
 
+    Every quota window that is open now counts as used up.
+
     Raises:
         ConfigurationError: If the database is not empty, or the file does not exist.
         PipelineError: If pg_restore fails; the message is from pg_restore.
@@ -65,6 +73,8 @@ async def restore(dsn: str, file: Path) -> int:
     )  # fmt: skip
     async with session(dsn, name="restore") as connection:
         await connection.execute(NEW_ERA, (SKIPPED_EPOCHS,))
+        for statement in CALLS_UNKNOWN:
+            await connection.execute(statement)
     return await _tables(dsn)
 
 

@@ -13,6 +13,7 @@ import psutil
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local.packages import binary
 from ray_pipeline.local.password import password_of
+from ray_pipeline.local.server_environment import server_environment
 from ray_pipeline.local.user import as_user, is_root, server_user
 
 SUPERUSER = "postgres"
@@ -113,7 +114,13 @@ def _run_initdb(directory: Path, new_data: Path, sync: Sequence[str]) -> None:
 
 def _run(arguments: Sequence[str], text: str) -> None:
     result = subprocess.run(  # noqa: S603 - the command is ours
-        arguments, input=text, capture_output=True, text=True, check=False, cwd="/"
+        arguments,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env=server_environment(),
     )
     if result.returncode != 0:
         output = (result.stderr or result.stdout).strip()

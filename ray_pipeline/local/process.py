@@ -12,6 +12,7 @@ import psutil
 
 from ray_pipeline.errors import PortTaken, ServerError
 from ray_pipeline.local.ports import is_free
+from ray_pipeline.local.server_environment import server_environment
 
 __all__ = ["ProcessId", "ServerProcess", "identify", "is_alive"]
 
@@ -92,7 +93,7 @@ class ServerProcess:
         # process is meant to outlive it.
         try:
             pid = os.posix_spawn(
-                command[0], list(command), os.environ,  # PATH, HOME and the like
+                command[0], list(command), server_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, str(self.log),

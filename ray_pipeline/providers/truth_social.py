@@ -19,8 +19,14 @@ from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import SECOND, Quota, sliding
 from ray_pipeline.providers.refusals import by_status_or_broken
 from ray_pipeline.redact import Redactor, redactor
-from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.answer import Answer, decode
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
+from ray_pipeline.transport.counted import (
+    SINGLE_REQUEST,
+    NextCall,
+    curl_timeouts,
+    uncounted,
+)
 from ray_pipeline.transport.http import TIMEOUT_S, lower_case, now, unavailable
 from ray_pipeline.transport.redirects import (
     MOST_REDIRECTS,
@@ -61,14 +67,15 @@ class TruthSocialClient:
         *,
         key: str,
         largest_bytes: int,  # noqa: ARG002 - curl_cffi reads a body whole
+        next_call: NextCall = uncounted,
     ) -> Answer:
         """
-        Make one call with a key of the form user:password; see `ProviderClient.fetch`.
+        Make a request with a key of the form user:password; see `ProviderClient.fetch`.
 
         User, password and token are replaced in the answer. A login that redirects is refused.
         """
         try:
-            answer = await self._call(path, params, key=key)
+            answer = await self._call(path, params, key=key, next_call=next_call)
         except RedirectRefused as error:
             raise RedirectRefused(self._redactor(key).text(error.args[0]), fix=error.fix) from None
         redacted = answer.redacted(self._redactor(key))
@@ -79,35 +86,43 @@ class TruthSocialClient:
     def _redactor(self, key: str) -> Redactor:
         return redactor([key, self._tokens.get(key, "")])
 
-    async def _call(self, path: str, params: Mapping[str, str], *, key: str) -> Answer:
+    async def _call(
+        self, path: str, params: Mapping[str, str], *, key: str, next_call: NextCall
+    ) -> Answer:
         try:
-            async with AsyncSession(impersonate="chrome", timeout=TIMEOUT_S) as session:
+            async with AsyncSession(
+                impersonate="chrome", timeout=TIMEOUT_S, curl_options=SINGLE_REQUEST
+            ) as session:
                 if key not in self._tokens:
-                    refused = await self._log_in(session, key)
+                    refused = await self._log_in(session, key, next_call)
                     if refused is not None:
                         return refused
-                return _answer(await self._get(session, path, params, token=self._tokens[key]))
-        except RequestException as error:
+                token = self._tokens[key]
+                return _answer(
+                    await self._get(session, path, params, token=token, next_call=next_call)
+                )
+        except (RequestException, TimeoutError) as error:
             raise unavailable(self._server, error) from None
 
-    async def _log_in(self, session: AsyncSession[Response], key: str) -> Answer | None:
+    async def _log_in(
+        self, session: AsyncSession[Response], key: str, next_call: NextCall
+    ) -> Answer | None:
         """Get a token; return the answer if the site refuses the login."""
         user, _, password = key.partition(":")
         client_id, client_secret = ("", "") if self._simulated else _client_identity()
         url = f"{self._base_url}/oauth/v2/token"
-        response = await session.post(
-            url,
-            json={
-                "client_id": client_id,
-                "client_secret": client_secret,
-                "grant_type": "password",
-                "username": user,
-                "password": password,
-                "redirect_uri": REDIRECT,
-                "scope": "read",
-            },
-            allow_redirects=False,
-        )
+        credentials = {
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "grant_type": "password",
+            "username": user,
+            "password": password,
+            "redirect_uri": REDIRECT,
+            "scope": "read",
+        }
+        async with next_call():
+            with curl_timeouts():
+                response = await session.post(url, json=credentials, allow_redirects=False)
         if self._target(response, url) is not None:
             raise RedirectRefused(
                 f"{self._server.title} redirects the login, which is not sent twice",
@@ -129,12 +144,17 @@ class TruthSocialClient:
         params: Mapping[str, str],
         *,
         token: str,
+        next_call: NextCall,
     ) -> Response:
         """GET a path, and follow redirects to the same host."""
         url, query = self._base_url + path, dict(params)
         headers = {"Authorization": f"Bearer {token}"}
         for _ in range(MOST_REDIRECTS + 1):
-            response = await session.get(url, params=query, headers=headers, allow_redirects=False)
+            async with next_call():
+                with curl_timeouts():
+                    response = await session.get(
+                        url, params=query, headers=headers, allow_redirects=False
+                    )
             target = self._target(response, str(response.url) or url)
             if target is None:
                 return response
@@ -168,7 +188,8 @@ def _client_identity() -> tuple[str, str]:
 
 
 def _answer(response: Response) -> Answer:
-    return Answer(response.status_code, lower_case(response.headers), response.text, now())
+    text = decode(response.content, response.charset_encoding)
+    return Answer(response.status_code, lower_case(response.headers), text, now())
 
 
 PROVIDER = Provider(

@@ -9,9 +9,10 @@ constants of many modules; a simulator needs none of this and is called by plain
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from curl_cffi.requests import Response, Session
@@ -27,11 +28,19 @@ from ray_pipeline.providers.refusals import (
     json_or_none,
     one_line,
 )
-from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.answer import Answer, decode
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
+from ray_pipeline.transport.counted import (
+    SINGLE_REQUEST,
+    NextCall,
+    curl_timeouts,
+    uncounted,
+)
 from ray_pipeline.transport.html_table import table
 from ray_pipeline.transport.http import TIMEOUT_S, lower_case, now, open_http, unavailable
 from ray_pipeline.transport.redirects import MOST_REDIRECTS, REDIRECTS, moved, too_many_redirects
+
+T = TypeVar("T")
 
 NAME = "yahoo"
 TITLE = "Yahoo Finance"
@@ -81,16 +90,24 @@ class YahooClient:
         self._client = client
 
     async def fetch(
-        self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall = uncounted,
     ) -> Answer:
-        """Make one call; see `ProviderClient.fetch`."""
-        answer = await self._client.fetch(path, params, key=key, largest_bytes=largest_bytes)
+        """Make a request; see `ProviderClient.fetch`."""
+        answer = await self._client.fetch(
+            path, params, key=key, largest_bytes=largest_bytes, next_call=next_call
+        )
         is_page = path == CALENDAR and answer.status < 400
         return _calendar(answer) if is_page else answer
 
 
 class SiteClient:
-    """Calls the site through yfinance. Getting a cookie and a crumb can double the timeout."""
+    """Calls the site through yfinance. Getting a cookie and a crumb are further calls."""
 
     def __init__(self, server: ProviderServer) -> None:
         """Take Yahoo's server."""
@@ -103,11 +120,15 @@ class SiteClient:
         *,
         key: str,  # noqa: ARG002 - Yahoo has no keys
         largest_bytes: int,  # noqa: ARG002 - yfinance reads a body whole
+        next_call: NextCall = uncounted,
     ) -> Answer:
-        """Make one call; see `ProviderClient.fetch`. Redirects stay on Yahoo's hosts."""
-        return await asyncio.to_thread(self._call, path, dict(params))
+        """Make a request; see `ProviderClient.fetch`. Redirects stay on Yahoo's hosts."""
+        block = functools.partial(_in_thread, next_call, asyncio.get_running_loop())
+        return await asyncio.to_thread(self._call, path, dict(params), block)
 
-    def _call(self, path: str, params: dict[str, str]) -> Answer:
+    def _call(
+        self, path: str, params: dict[str, str], block: Callable[[], AbstractContextManager[None]]
+    ) -> Answer:
         # yfinance loads pandas: 60 MB that the processes of other jobs do not need.
         from yfinance.data import YfData  # type: ignore[import-untyped]  # noqa: PLC0415
         from yfinance.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -115,6 +136,8 @@ class SiteClient:
             YFRateLimitError,
         )
 
+        # One session, with its cookies, serves all threads; each thread has a context of its own.
+        _BLOCK.set(block)
         base_url = PAGES_URL if path == CALENDAR else self._server.base_url
         try:
             response = YfData(session=_session()).get(
@@ -125,12 +148,13 @@ class SiteClient:
         except (RequestException, YFException, OSError) as error:
             raise unavailable(self._server, error) from None
         headers = lower_case(response.headers)
-        return Answer(int(response.status_code), headers, str(response.text), now())
+        text = decode(response.content, response.charset_encoding)
+        return Answer(int(response.status_code), headers, text, now())
 
 
 class YahooSession(Session[Response]):
     """
-    A session of curl_cffi that follows redirects to Yahoo's own hosts only.
+    A session of curl_cffi that counts each request, and follows redirects to Yahoo's hosts only.
 
     Yahoo needs several: one host sets the cookie, another requests consent, a third has the data.
     """
@@ -139,7 +163,8 @@ class YahooSession(Session[Response]):
         """Make a request, and follow its redirects."""
         kwargs["allow_redirects"] = False
         for _ in range(MOST_REDIRECTS + 1):
-            response = super().request(method, url, *args, **kwargs)
+            with _BLOCK.get()(), curl_timeouts():
+                response = super().request(method, url, *args, **kwargs)
             location = response.headers.get("Location")
             if response.status_code not in REDIRECTS or not location:
                 return response
@@ -170,7 +195,32 @@ def yahoo_url(url: str, location: str) -> str:
 
 @functools.cache
 def _session() -> YahooSession:
-    return YahooSession(impersonate="chrome")
+    return YahooSession(impersonate="chrome", curl_options=SINGLE_REQUEST)
+
+
+# Opened around each request of the current thread.
+_BLOCK: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
+    "block", default=nullcontext
+)
+
+
+@contextmanager
+def _in_thread(next_call: NextCall, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Open `next_call` in its event loop, and wait for it in this thread."""
+    call = next_call()
+    asyncio.run_coroutine_threadsafe(_coroutine(call.__aenter__()), loop).result()
+    try:
+        yield
+    except BaseException as error:
+        left = call.__aexit__(type(error), error, error.__traceback__)
+        asyncio.run_coroutine_threadsafe(_coroutine(left), loop).result()
+        raise
+    left = call.__aexit__(None, None, None)
+    asyncio.run_coroutine_threadsafe(_coroutine(left), loop).result()
+
+
+async def _coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _calendar(answer: Answer) -> Answer:

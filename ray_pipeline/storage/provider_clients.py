@@ -10,6 +10,7 @@ from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.transport.answer import Answer
 from ray_pipeline.transport.client import ProviderClient
+from ray_pipeline.transport.counted import NextCall, uncounted
 
 
 class Clients:
@@ -36,12 +37,22 @@ class Clients:
         await self._stack.aclose()
 
     async def fetch(
-        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+        self,
+        provider: Provider,
+        request: Request,
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall = uncounted,
     ) -> Answer:
-        """Make one call; see `ProviderClient.fetch`."""
+        """Make a request; see `ProviderClient.fetch`."""
         client = await self._client(provider)
         return await client.fetch(
-            request.path, request.params, key=key, largest_bytes=largest_bytes
+            request.path,
+            request.params,
+            key=key,
+            largest_bytes=largest_bytes,
+            next_call=next_call,
         )
 
     async def _client(self, provider: Provider) -> ProviderClient:

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.counted import NextCall
 
 Auth = Literal["none", "query", "header", "bearer", "login"]
 
@@ -41,16 +42,25 @@ class ProviderClient(Protocol):
     """Calls one provider."""
 
     async def fetch(
-        self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
         """
-        Make one call and return the answer, whatever its status, without the key.
+        Make a request and return its answer, whatever its status, without the key.
+
+        A login and each redirect to the same host are further calls.
 
         Args:
             path: The path after the base URL.
             params: The query, without the key.
             key: The key; empty for a provider that needs none.
             largest_bytes: The largest body that is accepted.
+            next_call: Opened around each call.
 
         Raises:
             AnswerTooLarge: If the body is larger than `largest_bytes`.

@@ -1,6 +1,5 @@
 """Plain HTTP calls: bounded in time and size, with the key removed from every answer."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,8 +8,9 @@ import aiohttp
 
 from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable, RedirectRefused
 from ray_pipeline.redact import redactor
-from ray_pipeline.transport.answer import Answer, decoded
+from ray_pipeline.transport.answer import Answer, decode
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
+from ray_pipeline.transport.counted import NextCall, never_repeat, uncounted
 from ray_pipeline.transport.redirects import get, moved
 
 TIMEOUT_S = 60.0
@@ -20,11 +20,16 @@ CHUNK_BYTES = 2**16
 
 @asynccontextmanager
 async def open_http(server: ProviderServer, base_url: str | None) -> AsyncIterator[ProviderClient]:
-    """Open a client that calls a server by plain HTTP, with a pool of connections of its own."""
+    """Open a client that calls a server by plain HTTP."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    # No provider needs cookies, and the default jar logs cookies that it cannot parse.
+    # No provider needs cookies, and the default jar logs cookies that it cannot parse. A connection
+    # is used once: a call over an idle one fails if the server has closed it, and wastes a permit.
     async with aiohttp.ClientSession(
-        timeout=timeout, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+        timeout=timeout,
+        auto_decompress=True,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(force_close=True),
+        middlewares=(never_repeat,),
     ) as session:
         yield HttpClient(server, base_url or server.base_url, session)
 
@@ -35,15 +40,21 @@ class HttpClient:
     def __init__(
         self, server: ProviderServer, base_url: str, session: aiohttp.ClientSession
     ) -> None:
-        """Use the connections of a session; its total timeout bounds each call."""
+        """Use a session; its total timeout bounds each call."""
         self._server = server
         self._base_url = base_url.rstrip("/")
         self._session = session
 
     async def fetch(
-        self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall = uncounted,
     ) -> Answer:
-        """Make one call; see `ProviderClient.fetch`."""
+        """Make a request; see `ProviderClient.fetch`."""
         server = self._server
         query, headers = dict(params), dict(server.headers)
         headers.setdefault("Accept", "application/json, */*;q=0.8")
@@ -56,7 +67,7 @@ class HttpClient:
         secrets = redactor([key])
         try:
             answer = await self._get(
-                path, params=query, headers=headers, largest_bytes=largest_bytes
+                path, query, headers=headers, largest_bytes=largest_bytes, next_call=next_call
             )
         except RedirectRefused as error:
             raise RedirectRefused(secrets.text(error.args[0]), fix=error.fix) from None
@@ -65,31 +76,29 @@ class HttpClient:
     async def _get(
         self,
         path: str,
-        *,
         params: Mapping[str, str],
+        *,
         headers: Mapping[str, str],
         largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
-        server, timeout_s = self._server, self._session.timeout.total
+        server = self._server
         try:
-            async with (
-                # aiohttp's timeout restarts with each redirect; this one bounds them together.
-                asyncio.timeout(timeout_s),
-                get(
-                    self._session,
-                    self._base_url + path,
-                    server=server.title,
-                    fix=moved(server.name),
-                    params=params,
-                    headers=headers,
-                    key_parameter=server.auth_name if server.auth == "query" else "",
-                ) as response,
-            ):
+            async with get(
+                self._session,
+                self._base_url + path,
+                server=server.title,
+                fix=moved(server.name),
+                params=params,
+                headers=headers,
+                key_parameter=server.auth_name if server.auth == "query" else "",
+                next_call=next_call,
+            ) as response:
                 text = await _text(response, server, largest_bytes=largest_bytes)
                 return Answer(response.status, lower_case(response.headers), text, now())
         except TimeoutError:
             raise ProviderUnavailable(
-                f"{server.title} did not answer within {timeout_s:g} s"
+                f"{server.title} did not answer within {self._session.timeout.total:g} s"
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise unavailable(server, error) from None
@@ -134,4 +143,4 @@ async def _text(
                 f"{server.title} answered with more than {largest_bytes / 2**20:g} MiB, "
                 "which is not taken"
             )
-    return decoded(b"".join(parts), response.charset)
+    return decode(b"".join(parts), response.charset)

@@ -14,6 +14,7 @@ import aiohttp
 import yarl
 
 from ray_pipeline.errors import RedirectRefused
+from ray_pipeline.transport.counted import NextCall, uncounted
 
 MOST_REDIRECTS = 5  # of one call
 REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
@@ -79,6 +80,7 @@ async def get(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     key_parameter: str = "",
+    next_call: NextCall = uncounted,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """
     GET a URL and follow redirects to the same host. The response is open inside the block.
@@ -91,6 +93,7 @@ async def get(
         params: The query. A redirect replaces it.
         headers: Sent with each request.
         key_parameter: The query parameter of the key, which is added to a redirect without it.
+        next_call: Opened around each request, redirects included.
 
     Raises:
         RedirectRefused: If the server redirects to another host, or too often.
@@ -99,7 +102,10 @@ async def get(
     current = yarl.URL(url).extend_query(params) if params else yarl.URL(url)
     key = current.query.get(key_parameter)
     for _ in range(MOST_REDIRECTS + 1):
-        async with session.get(current, headers=headers, allow_redirects=False) as response:
+        async with (
+            next_call(),
+            session.get(current, headers=headers, allow_redirects=False) as response,
+        ):
             target = redirect_target(
                 str(current),
                 response.status,

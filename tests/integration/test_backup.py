@@ -3,13 +3,18 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
+from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.local.pg_dump import backup, restore
 from ray_pipeline.storage.audit_facts import run_audit
+from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.leases import Leases
+from ray_pipeline.storage.postgres.ledger import CLOCK_S, Ledger
+from ray_pipeline.storage.postgres.quota_rows import read_quotas
 from tests.streams import (
     consuming,
     identities,
@@ -62,6 +67,36 @@ async def test_a_restored_database_stores_the_rest_from_kafka_and_nothing_twice(
     assert new.epoch > old.epoch + 1_000
 
 
+async def test_a_restored_ledger_counts_open_windows_as_used_up(postgres_dsn, empty_dsn, tmp_path):
+    """It lacks the calls that were made after the backup."""
+    file = tmp_path / "pipeline.dump"
+    keys = {"alpha_vantage": ["known"], "bithumb": [""]}
+    async with session(postgres_dsn, name="test") as connection:
+        before = await Ledger(connection, keys).acquire("alpha_vantage", job="j", sweep=False)
+    await backup(postgres_dsn, file)
+    await restore(empty_dsn, file)
+
+    async with session(empty_dsn, name="test") as connection:
+        ledger = Ledger(connection, keys | {"alpha_vantage": ["added later"]})
+        after = await ledger.acquire("alpha_vantage", job="j", sweep=False)
+        (day,) = [
+            row
+            for row in await read_quotas(connection, {"alpha_vantage": ["known"]})
+            if row.window == "25/day"
+        ]
+        await connection.execute(
+            "UPDATE quota_restores SET restored_at = now() - interval '2 days'"
+        )
+        later = await ledger.acquire("alpha_vantage", job="j", sweep=False)
+
+    assert isinstance(before, Permit)
+    assert isinstance(after, NotBefore)
+    assert after.reason == "25/day: the calls between the backup and its restore are unknown"
+    assert after.moment == day.resets_at + timedelta(seconds=CLOCK_S)
+    assert (day.used, day.left) == (25, 0)
+    assert isinstance(later, Permit)
+
+
 async def test_nothing_is_restored_over_something_nor_from_nothing(
     postgres_dsn, empty_dsn, tmp_path
 ):
@@ -102,6 +137,8 @@ def test_the_commands_say_what_they_did(postgres_dsn, empty_dsn, tmp_path):
     done = run("restore", str(file), dsn=empty_dsn)
     assert done.returncode == 0, done.stderr
     assert "restored" in done.stdout
+    assert "open quota windows count as used up" in done.stdout
+    assert "Wikipedia" in done.stdout
     again = run("restore", str(file), dsn=empty_dsn)
     assert again.returncode != 0
     assert "not empty" in again.stderr

@@ -183,6 +183,7 @@ BREAKS = [
     ("budget-drain", "RayService", f"{WORKER}|replicas", 2),
     ("priority-preempts", "PriorityClass", "preemptionPolicy", ...),
     ("priority-operator", "HelmChart", "spec|valuesContent", "singleNamespaceInstall: true"),
+    ("job-vanishes", "Job", "spec|ttlSecondsAfterFinished", 60),
     # Alerts.
     ("metric", "PrometheusRule", "spec|groups|0|rules|0|expr", "ray_pipeline_gone_total > 1"),
     ("runbook", "PrometheusRule", "spec|groups|0|rules|0|annotations|runbook", "gone"),

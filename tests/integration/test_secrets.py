@@ -284,7 +284,9 @@ async def test_a_refusal_that_echoes_the_key_is_written_down_without_it(
 class EchoingFetcher:
     """A client that raises what no client should."""
 
-    async def fetch(self, provider: Provider, request: Request, *, key: str, largest_bytes: int):
+    async def fetch(
+        self, provider: Provider, request: Request, *, key: str, largest_bytes: int, next_call
+    ):
         raise RuntimeError(f"GET https://finnhub.example/?token={quote(key)} failed")
 
 

@@ -1,4 +1,4 @@
-"""What is placed where, what may be evicted, and what may push out what."""
+"""Where objects belong, which pods may be evicted, and which objects must stay."""
 
 from collections.abc import Iterator, Sequence
 
@@ -29,7 +29,7 @@ RUNS_TO_AN_END = frozenset({"Job", "CronJob", "RayJob"})
 
 
 def of_scheduling(objects: Sequence[Json]) -> Iterator[LintFinding]:
-    """Yield faults of namespaces of charts, of disruption budgets and of priorities."""
+    """Yield faults of namespaces of charts, disruption budgets, priorities and Jobs."""
     for chart in of_kind(objects, "HelmChart"):
         if namespace_of(chart) != CHARTS_NAMESPACE:
             yield fault(
@@ -40,6 +40,12 @@ def of_scheduling(objects: Sequence[Json]) -> Iterator[LintFinding]:
     for budget in of_kind(objects, "PodDisruptionBudget"):
         yield from _budget(budget, objects)
     yield from _priorities(objects)
+    for job in of_kind(objects, "Job"):
+        if dig(job, "spec", "ttlSecondsAfterFinished") is not None:
+            yield fault(
+                "job-vanishes", job, "ttlSecondsAfterFinished deletes it after it has ended",
+                fix="leave it out: `status` would report a missing object, and `plan` a change",
+            )  # fmt: skip
 
 
 def _budget(budget: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:

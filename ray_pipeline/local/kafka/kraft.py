@@ -12,6 +12,7 @@ from ray_pipeline.local.embedded_server import EmbeddedServer
 from ray_pipeline.local.kafka.jars import fetch_jars
 from ray_pipeline.local.ports import HOST
 from ray_pipeline.local.process import ProcessId
+from ray_pipeline.local.server_environment import server_environment
 from ray_pipeline.local.wire import request_api_versions
 
 LOGGING = Path(__file__).with_name("log4j2.yaml")
@@ -125,7 +126,7 @@ class KafkaServer(EmbeddedServer):
         result = subprocess.run(  # noqa: S603 - the command is ours
             [java, *QUICK_START, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format",
              f"--cluster-id={cluster}", "-c", str(settings), *self.format_arguments()],
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, check=False, env=server_environment(),
         )  # fmt: skip
         if result.returncode != 0:
             raise ServerError(

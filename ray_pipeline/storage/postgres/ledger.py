@@ -7,24 +7,30 @@ the least recently used on, and permits as many calls as the fullest window of a
 Sliding windows sum up the rows of `quota_grants`; calendar windows, which may span a month, have
 one counter each in `quota_counters`. For a sweep the limit of a calendar window is lower by the
 provider's reserve: sweeps stop there, and short jobs use the rest. If no key has room, the answer
-is the earliest time at which one will have it.
+is the earliest time at which one may have it.
+
+Only the clock of the database counts. A call counts in each window in which it may arrive at the
+provider: from its grant until its answer, or until ARRIVAL_S after the grant if no answer is
+reported.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from ray_pipeline.batch.permits import NotBefore, Permit
+from ray_pipeline.batch.permits import VALID_S, NotBefore, Permit
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import Window
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.transport.http import TIMEOUT_S
 
 PERMIT = """
-    SELECT granted_key, granted, wait_until, blocked_by
-    FROM grant_calls(%s, %s, %s::jsonb, %s, %s, %s, %s)
+    SELECT granted_key, granted_ids, wait_until, wait_s, blocked_by
+    FROM grant_calls(%s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s)
 """
+FINISH = "SELECT finish_calls(%s, %s)"
 REST = """
     INSERT INTO quota_keys (provider, key, rest_until, rest_reason)
     VALUES (%(provider)s, %(key)s, coalesce(%(until)s, '9999-12-31'::timestamptz), %(reason)s)
@@ -38,6 +44,12 @@ PRUNE = (
     "DELETE FROM quota_counters WHERE start_at < now() - interval '400 days'",
 )
 FAR_YEAR = 9000  # the cooldown of a key that must be changed ends in the year 9999
+NETWORK_S = 10.0  # a request may still be on its way when its client has given up
+# The latest arrival of a call after its grant, if its permit is used in the last moment and the
+# call then fails with a timeout.
+ARRIVAL_S = VALID_S + TIMEOUT_S + NETWORK_S
+# The largest difference between the clocks of the database and a provider around a reset.
+CLOCK_S = 30.0
 
 
 class Ledger:
@@ -66,6 +78,7 @@ class Ledger:
         job: str,
         sweep: bool,
         calls: int = 1,
+        key: str | None = None,
         moment: datetime | None = None,
     ) -> Permit | NotBefore:
         """
@@ -77,6 +90,7 @@ class Ledger:
             job: The job that requests the permit; the ledger records it.
             sweep: Whether the job is a sweep, which leaves the provider's reserve to other jobs.
             calls: The largest number of calls.
+            key: The fingerprint of the key to use; None for the least recently used one.
             moment: The time; None for the time of the database.
 
         Raises:
@@ -90,22 +104,34 @@ class Ledger:
             PERMIT,
             (
                 provider,
-                keys,
-                self._windows(spec, moment or datetime.now(UTC)),
+                keys if key is None else [key],
+                self._windows(spec),
                 calls,
                 job,
                 spec.quota.reserve if sweep else 0.0,
+                ARRIVAL_S,
+                CLOCK_S,
                 moment,
             ),
         )
         row = await cursor.fetchone()
         assert row is not None
-        key, granted, until, blocked_by = row
-        if granted:
-            return Permit(key, granted)
+        granted_key, ids, until, wait_s, blocked_by = row
+        if ids:
+            return Permit(granted_key, len(ids), ids=tuple(ids))
         if until is None or until.year > FAR_YEAR:
             return NotBefore(None, blocked_by or "every key was refused")
-        return NotBefore(until.astimezone(UTC), blocked_by or "")
+        return NotBefore(until.astimezone(UTC), blocked_by or "", wait_s=wait_s)
+
+    async def finished(self, ids: Sequence[int], *, moment: datetime | None = None) -> None:
+        """
+        Record that these calls have been answered, so that they leave sliding windows sooner.
+
+        Args:
+            ids: The calls.
+            moment: The time; None for the time of the database.
+        """
+        await self._connection.execute(FINISH, (list(ids), moment))
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str
@@ -125,16 +151,14 @@ class Ledger:
             raise PipelineError(f"no provider {name!r}", fix=f"one of {', '.join(self._providers)}")
         return self._providers[name]
 
-    def _windows(self, provider: Provider, now: datetime) -> str:
+    def _windows(self, provider: Provider) -> str:
         quota = provider.quota.scaled(self._speed)
-        return json.dumps([_as_json(window, now) for window in quota.windows])
+        return json.dumps([window_as_json(window) for window in quota.windows])
 
 
-def _as_json(window: Window, now: datetime) -> dict[str, object]:
+def window_as_json(window: Window) -> dict[str, object]:
+    """Return a window as the SQL functions read it."""
     facts: dict[str, object] = {"name": window.name, "limit": window.limit}
     if window.reset == "sliding":
         return facts | {"period_s": window.period.total_seconds()}
-    return facts | {
-        "start_at": window.start(now).isoformat(),
-        "end_at": window.end(now).isoformat(),
-    }
+    return facts | {"reset": window.reset, "zone": window.zone, "at": window.at.isoformat()}

@@ -27,7 +27,7 @@ class SharedLedger:
         self._turn = asyncio.Lock()
 
     async def acquire(
-        self, provider: str, *, job: str, sweep: bool, calls: int = 1
+        self, provider: str, *, job: str, sweep: bool, calls: int = 1, key: str | None = None
     ) -> Permit | NotBefore:
         """
         Return a permit for up to `calls` calls of one key, or when to request again.
@@ -36,8 +36,17 @@ class SharedLedger:
             DatabaseUnavailable: If Postgres is unavailable; no call is permitted.
         """
         return await self._use(
-            lambda ledger: ledger.acquire(provider, job=job, sweep=sweep, calls=calls)
+            lambda ledger: ledger.acquire(provider, job=job, sweep=sweep, calls=calls, key=key)
         )
+
+    async def finished(self, ids: Sequence[int]) -> None:
+        """
+        Record that these calls have been answered; see `Ledger.finished`.
+
+        Raises:
+            DatabaseUnavailable: If Postgres is unavailable.
+        """
+        await self._use(lambda ledger: ledger.finished(ids))
 
     async def cooldown(
         self, provider: str, key: str, *, until: datetime | None, reason: str

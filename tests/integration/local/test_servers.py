@@ -16,7 +16,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local.packages import package_dir
 from ray_pipeline.local.postgres_data import socket_dir
-from ray_pipeline.local.servers import KafkaServer, PostgresServer, ValkeyServer
+from ray_pipeline.local.servers import (
+    SERVERS,
+    KafkaServer,
+    PostgresServer,
+    TansuServer,
+    ValkeyServer,
+)
 
 TOPIC = TopicPartition("kept", 0)
 SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
@@ -34,6 +40,21 @@ def test_postgres_keeps_what_it_committed(servers):
     with psycopg.connect(server.dsn) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
     server.stop()
+
+
+@pytest.mark.parametrize("kind", [PostgresServer.kind, ValkeyServer.kind, TansuServer.kind])
+def test_a_server_inherits_no_secret(servers, monkeypatch, kind):
+    """Every process of the same user can read the environment of a running server."""
+    monkeypatch.setenv("PIPELINE_API_KEYS", '{"fred": ["planted-key-4711"]}')
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-key-4711")
+    server = SERVERS[kind](servers(kind))
+    server.start()
+    try:
+        environment = Path(f"/proc/{server.process.identity.pid}/environ").read_bytes()
+    finally:
+        server.stop()
+
+    assert b"planted-key-4711" not in environment
 
 
 def test_postgres_is_durable_and_uses_utc(own_postgres):

@@ -82,7 +82,7 @@ async def test_nothing_is_wasted(provider, postgres_dsn):
                 now = answer.moment
 
     assert granted == DAY.limit
-    assert asked <= 2 * DAY.limit
+    assert asked <= 3 * DAY.limit  # the answer to a call in flight may come soon, so ask again
 
 
 async def test_a_hundred_workers_of_two_clusters_share_one_budget(provider, postgres_dsn):
@@ -111,6 +111,8 @@ async def test_a_sweep_leaves_the_reserve_to_others(provider, postgres_dsn):
             answer = await book.acquire(
                 "alpha_vantage", calls=1, job="j", sweep=sweep, moment=moment
             )
+            if isinstance(answer, Permit):
+                await book.finished(answer.ids, moment=moment)
             return isinstance(answer, Permit)
 
         swept = [await ask(minute, sweep=True) for minute in range(5)]

@@ -22,6 +22,7 @@ class FakeLedger:
     def __init__(self) -> None:
         self.answer: Permit | NotBefore = Permit("key")
         self.requests: list[tuple] = []
+        self.finished_ids: list[int] = []
         self.cooldowns: list[tuple] = []
         self.pruned_at_s: list[float] = []
         self.failure: Exception | None = None
@@ -33,10 +34,14 @@ class FakeLedger:
         if self.failure is not None:
             raise self.failure
 
-    async def acquire(self, provider, *, job, sweep, calls=1):
+    async def acquire(self, provider, *, job, sweep, calls=1, key=None):
         self.check()
         self.requests.append((provider, job, sweep, calls))
         return self.answer
+
+    async def finished(self, ids):
+        self.check()
+        self.finished_ids += ids
 
     async def cooldown(self, provider, key, *, until, reason):
         self.check()
@@ -101,6 +106,16 @@ async def test_without_its_ledger_it_permits_nothing(ledger):
         await actor.cooldown("finnhub", "key", until=None, reason="refused")
 
     assert (await actor.status())["granted"] == 0
+    await actor.stop(1.0)
+
+
+@virtual_time
+async def test_answered_calls_are_passed_on(ledger):
+    actor = limiter_actor()
+
+    await actor.finished([3, 4])
+
+    assert ledger.finished_ids == [3, 4]
     await actor.stop(1.0)
 
 

@@ -28,7 +28,7 @@ class FakeHandle:
     """The handle of a limiter actor."""
 
     def __init__(self) -> None:
-        self.acquire, self.cooldown = FakeMethod(), FakeMethod()
+        self.acquire, self.cooldown, self.finished = FakeMethod(), FakeMethod(), FakeMethod()
 
 
 @virtual_time
@@ -39,7 +39,9 @@ async def test_the_answer_of_the_actor_is_returned(answer):
 
     assert await RemoteLimiter(actor).acquire("finnhub", job="news", sweep=True, calls=2) == answer
 
-    assert actor.acquire.calls == [(("finnhub",), {"job": "news", "sweep": True, "calls": 2})]
+    assert actor.acquire.calls == [
+        (("finnhub",), {"job": "news", "sweep": True, "calls": 2, "key": None})
+    ]
 
 
 @virtual_time
@@ -50,6 +52,16 @@ async def test_a_cooldown_reaches_the_actor():
     await RemoteLimiter(actor).cooldown("finnhub", "key", until=None, reason="refused")
 
     assert actor.cooldown.calls == [(("finnhub", "key"), {"until": None, "reason": "refused"})]
+
+
+@virtual_time
+async def test_answered_calls_reach_the_actor():
+    actor = FakeHandle()
+    actor.finished.reference.set_result(None)
+
+    await RemoteLimiter(actor).finished([3, 4])
+
+    assert actor.finished.calls == [(([3, 4],), {})]
 
 
 @virtual_time

@@ -56,8 +56,26 @@ async def test_a_permitted_call_is_made_with_the_permitted_key(ports):
     assert ports.limiter.permitted == 1
 
 
+async def test_an_answered_call_is_reported_to_the_ledger(ports):
+    await call(ports, "[5]")
+
+    assert ports.limiter.answered == [0]
+
+
+async def test_a_ledger_that_is_away_after_the_call_costs_no_answer(ports):
+    """The ledger then assumes the latest arrival of the call."""
+
+    async def unavailable(_ids):
+        raise DatabaseUnavailable("it does not answer")
+
+    ports.limiter.finished = unavailable
+
+    assert (await call(ports, "[5]")).state == "done"
+
+
 async def test_a_short_wait_for_a_permit_is_waited_out(ports):
-    ports.limiter.answers = [NotBefore(NOW + timedelta(seconds=30), "60/min")]
+    # The ledger's clock is ahead of this one: only the difference that it computed counts.
+    ports.limiter.answers = [NotBefore(NOW + timedelta(hours=1), "60/min", wait_s=30.0)]
 
     result = await call(ports, "[5]")
 

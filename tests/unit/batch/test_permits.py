@@ -2,10 +2,19 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_pipeline.batch.permits import NotBefore, Permit, PermitBatcher
+from ray_pipeline.batch.permits import (
+    VALID_S,
+    CallPermits,
+    NotBefore,
+    Permit,
+    PermitBatcher,
+    timed,
+)
+from ray_pipeline.errors import DatabaseUnavailable
 
 
 class Ledger:
@@ -60,3 +69,115 @@ async def test_a_caller_that_gives_up_leaves_its_call_to_the_next():
 
     assert first.result() == third == Permit("key")
     assert ledger.left + 2 == 100
+
+
+class FakeClock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def test_an_expired_permit_is_not_used_and_its_call_stays_counted():
+    """The ledger assumes that its call arrives soon after the grant, or not at all."""
+    ledger, clock = Ledger(left=100, most=100), FakeClock()
+    permits = PermitBatcher(lambda _calls: ledger.ask(2), clock=clock)
+    first = await permits.take()
+
+    clock.now_s = VALID_S
+    second = await permits.take()
+
+    assert isinstance(first, Permit)
+    assert isinstance(second, Permit)
+    assert (first.expires_s, second.expires_s) == (VALID_S, 2 * VALID_S)
+    assert ledger.left == 96
+
+
+async def test_a_permit_expires_by_the_time_before_its_request():
+    """The grant may have come at the beginning of a slow request."""
+    clock = FakeClock()
+
+    async def slow_ledger() -> Permit | NotBefore:
+        clock.now_s = VALID_S - 1
+        return Permit("key")
+
+    permit = await timed(slow_ledger(), clock=clock)
+
+    assert isinstance(permit, Permit)
+    assert permit.expires_s == VALID_S
+
+
+async def test_a_ledger_slower_than_a_permit_is_valid_is_an_outage():
+    """Another request would waste another call."""
+    clock = FakeClock()
+
+    async def stuck_ledger() -> Permit | NotBefore:
+        clock.now_s = VALID_S
+        return Permit("key")
+
+    with pytest.raises(DatabaseUnavailable, match="30 s"):
+        await timed(stuck_ledger(), clock=clock)
+
+
+class Attempt:
+    """The permits of one attempt, and what the ledger has heard of its calls."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.keys: list[str] = []
+        self.finished: list[Permit] = []
+        first = Permit("key", ids=(0,), expires_s=VALID_S)
+        self.permits = CallPermits(first, another=self.another, finished=self.finish, clock=clock)
+
+    async def another(self, key: str) -> Permit:
+        self.keys.append(key)
+        return Permit(key, ids=(len(self.keys),))
+
+    async def finish(self, permit: Permit) -> None:
+        self.finished.append(permit)
+
+    async def call(self, error: BaseException | None = None) -> None:
+        async with self.permits.next_call():
+            if error is not None:
+                raise error
+
+
+async def test_each_further_call_takes_a_permit_of_the_same_key():
+    attempt = Attempt(FakeClock())
+
+    await attempt.call()
+    assert attempt.keys == []
+    await attempt.call()
+    await attempt.call()
+
+    assert attempt.keys == ["key", "key"]
+    assert attempt.permits.made == 3
+    assert [permit.ids for permit in attempt.finished] == [(0,), (1,), (2,)]
+
+
+async def test_a_permit_that_expires_before_its_call_is_replaced():
+    """Opening a client may take long."""
+    clock = FakeClock()
+    attempt = Attempt(clock)
+    clock.now_s = VALID_S
+
+    await attempt.call()
+
+    assert attempt.keys == ["key"]
+    assert attempt.permits.made == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "finished"),
+    [(ConnectionError(), 1), (TimeoutError(), 0), (asyncio.CancelledError(), 0)],
+)
+async def test_a_call_that_may_still_arrive_is_not_reported_as_finished(error, finished):
+    """After a timeout its request may be on its way."""
+    attempt = Attempt(FakeClock())
+
+    with pytest.raises(type(error)):
+        await attempt.call(error)
+
+    assert len(attempt.finished) == finished

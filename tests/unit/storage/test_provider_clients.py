@@ -27,7 +27,7 @@ class FakeClient:
         yield self
         self.events.append(("close", server.name))
 
-    async def fetch(self, path, params, *, key, largest_bytes):
+    async def fetch(self, path, params, *, key, largest_bytes, next_call):
         text = f"{path} {dict(params)} {key} {largest_bytes}"
         return Answer(200, {}, text, datetime.now(UTC))
 

@@ -1,0 +1,288 @@
+"""The provider never receives more calls than its quota, whatever the latencies and the clocks."""
+
+import asyncio
+import heapq
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+
+from ray_pipeline.batch.permits import VALID_S, NotBefore, Permit
+from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.quota import MINUTE, SECOND, Quota, Window
+from ray_pipeline.storage.postgres import ledger as ledger_module
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.ledger import ARRIVAL_S, CLOCK_S, Ledger, window_as_json
+from ray_pipeline.transport.http import TIMEOUT_S
+
+NEW_YORK = "America/New_York"
+SHORT, LONG = Window(2, SECOND), Window(4, 2 * MINUTE)
+DAY = Window(7, reset="day", zone=NEW_YORK)
+PROVIDER = Provider("alpha_vantage", "Test", "http://x", Quota((SHORT, LONG, DAY)))
+MIDNIGHT = datetime(2026, 11, 2, 5, tzinfo=UTC)  # in New York
+START = MIDNIGHT - timedelta(seconds=400)
+DELAY_S = st.one_of(st.just(0.0), st.floats(0, 2), st.floats(0, TIMEOUT_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    One request for permits, and the fate of its calls.
+
+    Attributes:
+        gap_s: Time since the request before.
+        wanted: How many calls.
+        start_s: From the grant to the start of each call; never longer than a permit is valid.
+        latency_s: From the start to the arrival at the provider.
+        answer_s: From the arrival to the answer; None if no answer is reported.
+    """
+
+    gap_s: float
+    wanted: int
+    start_s: float
+    latency_s: float
+    answer_s: float | None
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        gap_s=st.sampled_from([0.0, 0.1, 1.0, 1.5, 20.0, 60.0, 119.0, 121.0]),
+        wanted=st.integers(1, 5),
+        start_s=st.one_of(st.just(0.0), st.floats(0, VALID_S)),
+        latency_s=DELAY_S,
+        answer_s=st.one_of(st.none(), st.floats(0, 1)),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+@dataclass
+class Play:
+    """Limiters in turn on one ledger, and the provider's own record of what arrived."""
+
+    ledgers: list[Ledger]
+    now: datetime = START
+    arrivals: list[datetime] = field(default_factory=list)
+    answers: list[tuple[datetime, int]] = field(default_factory=list)
+
+    async def step(self, number: int, step: Step) -> None:
+        """Make the request of one step, after the answers that come before it."""
+        self.now += timedelta(seconds=step.gap_s)
+        ledger = self.ledgers[number % len(self.ledgers)]
+        while self.answers and self.answers[0][0] <= self.now:
+            at, call = heapq.heappop(self.answers)
+            await ledger.finished([call], moment=at)
+        permit = await ledger.acquire(
+            "alpha_vantage", calls=step.wanted, job="j", sweep=False, moment=self.now
+        )
+        if isinstance(permit, NotBefore):
+            return
+        for index, call in enumerate(permit.ids):
+            # The first call of a permit is the slow one: the others overtake it.
+            share = 1.0 if index == 0 else 0.1
+            arrival = self.now + timedelta(seconds=share * (step.start_s + step.latency_s))
+            self.arrivals.append(arrival)
+            if step.answer_s is not None:
+                answered = arrival + timedelta(seconds=step.answer_s)
+                heapq.heappush(self.answers, (answered, call))
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """One small provider in place of the shipped ones."""
+    monkeypatch.setattr(ledger_module, "all_providers", lambda: (PROVIDER,))
+
+
+def assert_sliding(arrivals: list[datetime], window: Window) -> None:
+    for first, one_too_many in zip(arrivals, arrivals[window.limit :], strict=False):
+        assert one_too_many - first >= window.period
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=STEPS, offset_s=st.floats(-CLOCK_S, CLOCK_S))
+def test_no_window_of_the_provider_receives_more_than_its_limit(
+    provider, postgres_dsn, steps, offset_s
+):
+    """Three limiters, slow calls that fast ones overtake, lost answers, clocks that disagree."""
+
+    async def play() -> list[datetime]:
+        async with (
+            session(postgres_dsn, name="a") as one,
+            session(postgres_dsn, name="b") as two,
+            session(postgres_dsn, name="c") as three,
+        ):
+            for name in ("quota_grants", "quota_counters", "quota_keys"):
+                await one.execute(f"TRUNCATE {name}".encode())
+            played = Play([Ledger(each, {"alpha_vantage": ["k"]}) for each in (one, two, three)])
+            for number, step in enumerate(steps):
+                await played.step(number, step)
+            return sorted(played.arrivals)
+
+    arrivals = asyncio.run(play())
+
+    assert_sliding(arrivals, SHORT)
+    assert_sliding(arrivals, LONG)
+    by_its_clock = [arrival + timedelta(seconds=offset_s) for arrival in arrivals]
+    for start in {DAY.start(moment) for moment in by_its_clock}:
+        assert sum(DAY.start(moment) == start for moment in by_its_clock) <= DAY.limit
+
+
+async def test_a_call_shortly_before_a_reset_counts_on_both_days(provider, postgres_dsn):
+    """It may arrive after the reset, where the provider counts it on the new day."""
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+
+        async def permitted(moment: datetime) -> int:
+            granted = 0
+            while isinstance(permit := await _acquire(ledger, moment), Permit):
+                await ledger.finished(permit.ids, moment=moment)
+                granted += permit.calls
+                moment += 2 * MINUTE / LONG.limit
+            return granted
+
+        before = await permitted(MIDNIGHT - timedelta(seconds=0.1))
+        new_day = await _acquire(ledger, MIDNIGHT + timedelta(seconds=CLOCK_S + 1_000))
+
+    assert before == DAY.limit
+    assert isinstance(new_day, NotBefore)
+    assert new_day.moment == MIDNIGHT + timedelta(days=1, seconds=CLOCK_S)
+
+
+async def test_a_full_day_opens_after_the_reset_and_a_margin(provider, postgres_dsn):
+    """The provider's clock may be behind."""
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+        moment = MIDNIGHT - timedelta(hours=5)
+        for _ in range(DAY.limit):
+            permit = await _acquire(ledger, moment)
+            assert isinstance(permit, Permit)
+            await ledger.finished(permit.ids, moment=moment)
+            moment += MINUTE
+        full = await _acquire(ledger, moment)
+        opened = MIDNIGHT + timedelta(seconds=CLOCK_S)
+        too_early = await _acquire(ledger, opened - timedelta(seconds=1))
+        in_time = await _acquire(ledger, opened)
+
+    assert isinstance(full, NotBefore)
+    assert full.moment == opened
+    assert full.wait_s == (opened - moment).total_seconds()
+    assert isinstance(too_early, NotBefore)
+    assert isinstance(in_time, Permit)
+
+
+async def test_an_answer_frees_a_sliding_window_and_a_lost_one_delays_it(provider, postgres_dsn):
+    """A window is full until the latest arrival of its calls has left it."""
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+        noon = MIDNIGHT + timedelta(hours=12)
+        answered = await ledger.acquire("alpha_vantage", job="j", sweep=False, calls=2, moment=noon)
+        assert isinstance(answered, Permit)
+        await ledger.finished(answered.ids, moment=noon + SECOND)
+        lost = await ledger.acquire(
+            "alpha_vantage", job="j", sweep=False, calls=5, moment=noon + 2 * SECOND
+        )
+        assert isinstance(lost, Permit)
+        assert lost.calls == 2
+        later = noon + SECOND + 2 * MINUTE  # the answered calls have left, the lost ones have not
+        partly = await ledger.acquire("alpha_vantage", job="j", sweep=False, calls=5, moment=later)
+        assert isinstance(partly, Permit)
+        await ledger.finished(partly.ids, moment=later)
+        full = await _acquire(ledger, later + 2 * SECOND)
+
+    assert partly.calls == 2
+    assert isinstance(full, NotBefore)
+    assert full.moment == noon + 2 * SECOND + timedelta(seconds=ARRIVAL_S) + 2 * MINUTE
+
+
+async def test_a_clock_that_was_put_back_opens_nothing_and_is_named(provider, postgres_dsn):
+    """Time stands still for the key until the clock has caught up."""
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+        noon = MIDNIGHT + timedelta(hours=12)
+        for _ in range(2):
+            await _acquire(ledger, noon)
+        behind = await _acquire(ledger, noon - timedelta(days=2))
+
+    assert isinstance(behind, NotBefore)
+    assert behind.moment is not None
+    assert behind.moment > noon
+    assert "the clock of Postgres is behind" in behind.reason
+
+
+async def test_a_permit_can_be_requested_for_one_key(provider, postgres_dsn):
+    """A redirect carries the key of the first call."""
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["a", "b"]})
+        permits = [
+            await ledger.acquire("alpha_vantage", job="j", sweep=False, key="b") for _ in range(3)
+        ]
+
+    assert permits[:2] == [Permit("b"), Permit("b")]
+    assert isinstance(permits[2], NotBefore)
+
+
+async def test_the_clock_of_the_limiter_opens_no_window(provider, postgres_dsn, monkeypatch):
+    """Only the database's clock counts."""
+
+    class TomorrowClock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(days=1)
+
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+        await connection.execute(
+            "INSERT INTO quota_counters SELECT 'alpha_vantage', 'k', %s,"
+            " quota_window_start(%s, now() + shift), %s"
+            " FROM unnest(ARRAY[interval '0', interval '3 minutes']) AS shift"
+            " ON CONFLICT DO NOTHING",
+            (DAY.name, Jsonb(window_as_json(DAY)), DAY.limit),
+        )
+        monkeypatch.setattr(ledger_module, "datetime", TomorrowClock)
+        answer = await ledger.acquire("alpha_vantage", job="j", sweep=False)
+
+    assert isinstance(answer, NotBefore)
+    assert answer.reason == DAY.name
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    moment=st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
+    reset=st.sampled_from(["day", "month"]),
+    zone=st.sampled_from(["UTC", NEW_YORK, "Asia/Seoul"]),
+    at=st.sampled_from([time(0), time(8), time(19, 30)]),
+)
+def test_the_database_and_the_timetable_agree_on_calendar_windows(
+    postgres_dsn, moment, reset, zone, at
+):
+    """`plan` computes with Python's limits, the ledger with the database's."""
+    window = Window(1, reset=reset, zone=zone, at=at)
+
+    async def limits() -> tuple[datetime, datetime]:
+        async with session(postgres_dsn, name="test") as connection:
+            cursor = await connection.execute(
+                "SELECT quota_window_start(%(window)s, %(at)s),"
+                " quota_window_end(%(window)s, %(at)s)",
+                {"window": Jsonb(window_as_json(window)), "at": moment},
+            )
+            row = await cursor.fetchone()
+        assert row is not None
+        return row
+
+    start, end = asyncio.run(limits())
+
+    assert (start, end) == (window.start(moment), window.end(moment))
+    assert start <= moment < end
+
+
+async def _acquire(ledger: Ledger, moment: datetime) -> Permit | NotBefore:
+    return await ledger.acquire("alpha_vantage", job="j", sweep=False, moment=moment)
