@@ -36,7 +36,7 @@ QUOTA_PAUSE = timedelta(hours=6)
 LONGEST_PAUSE = timedelta(days=31)  # no quota is longer; a pause of years is a mistake
 
 # Another attempt would be refused in the same way.
-FINAL = frozenset({Refusal.REQUEST, Refusal.PLAN, Refusal.NOT_FOUND})
+FINAL = frozenset({Refusal.REQUEST, Refusal.PLAN, Refusal.NOT_FOUND, Refusal.OTHER_ITEM})
 # The fault of one key: another key may succeed. Each such refusal puts a key into cooldown, so the
 # number of keys bounds these attempts, and they do not count towards ATTEMPTS.
 KEY_FAULTS = frozenset({Refusal.QUOTA, Refusal.KEY})
@@ -166,7 +166,7 @@ class SourceCaller:
     ) -> Collected | Retry:
         now, kind = self._dependencies.clock(), verdict.refusal
         if kind in FINAL:
-            return refused(request, verdict, now=now)
+            return refused(self._source, verdict, request, now=now)
         if kind in KEY_FAULTS | {Refusal.RATE, Refusal.BLOCKED}:
             quota, speed = self._provider.quota, self._dependencies.speed
             until = cooldown_end(verdict, quota, now=now, speed=speed)

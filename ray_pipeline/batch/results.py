@@ -42,8 +42,10 @@ class Collected:
         received_at: When the answer was complete.
         next: The request of the item's next page, None after the last page.
         not_before: When an item that the provider does not know is requested again.
-        why: Why the item failed.
+        why: Why the item failed, or why it has no rows.
         fault: What failed; empty unless the state is failed.
+        lacks_data: Whether the answer lacks data that most answers have; another source may have
+            it. A run of such answers alone is refused.
     """
 
     request: Request
@@ -56,6 +58,7 @@ class Collected:
     not_before: datetime | None = None
     why: str = ""
     fault: Fault = ""
+    lacks_data: bool = False
 
     @property
     def is_refusal(self) -> bool:

@@ -11,6 +11,7 @@ from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.batch.permits import Limiter
 from ray_pipeline.batch.progress import ItemProgress
+from ray_pipeline.batch.responses import AnswerSizes
 from ray_pipeline.batch.results import Collected, Saved
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers.provider import Provider
@@ -49,6 +50,12 @@ class RunStore(Protocol):
 
     async def items(self, source: str) -> dict[str, ItemProgress]:
         """Return the progress of the items, by item."""
+
+    async def answer_sizes(self, source: str) -> AnswerSizes:
+        """Return how many values the last complete answers had."""
+
+    async def reopen(self, source: str, items: Sequence[str]) -> None:
+        """Mark items as failed, so that the next run requests them again."""
 
     async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         """Store rows and progress of some results in one transaction."""

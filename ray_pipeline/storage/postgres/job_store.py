@@ -10,11 +10,12 @@ from psycopg.rows import dict_row
 
 from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.progress import ItemProgress
+from ray_pipeline.batch.responses import AnswerSizes
 from ray_pipeline.batch.results import Collected, RowCounts, Saved
 from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS
 from ray_pipeline.errors import OwnershipLost
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.jobs.table import Table, TableFinding, check_rows
+from ray_pipeline.jobs.table import Table, TableFinding, check_rows, count_values
 from ray_pipeline.storage.postgres.bad_data import Refusals, is_bad_data, refused_row, unstorable
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.storable_json import encode_json, json_text
@@ -50,6 +51,22 @@ SAVE_ITEMS = """
 # A failed item of a sweep is requested again after this pause, which doubles with each failure.
 FIRST_PAUSE = timedelta(hours=12)
 LONGEST_PAUSE = timedelta(days=30)
+REOPEN = """
+    UPDATE job_items SET state = 'failed', attempts = attempts + 1, done_at = NULL,
+        not_before = NULL, updated_at = now()
+    WHERE job = %s AND cycle = %s AND source = %s AND item = ANY(%s)
+"""
+ANSWER_SIZES = """
+    SELECT item, page, value_count FROM answer_sizes WHERE job = %s AND source = %s
+"""
+SAVE_ANSWER_SIZES = """
+    INSERT INTO answer_sizes AS kept (job, source, item, page, value_count)
+    SELECT %s, %s, saved.* FROM unnest(%s::text[], %s::integer[], %s::bigint[])
+        AS saved (item, page, value_count)
+    ON CONFLICT (job, source, item, page) DO UPDATE
+    SET value_count = excluded.value_count, updated_at = now()
+    WHERE kept.value_count <> excluded.value_count
+"""
 SAVE_PAYLOAD = """
     INSERT INTO payloads (job, source, slot, batch, request, body, received_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
@@ -129,6 +146,15 @@ class JobStore:
             async for item, state, attempts, done_at, not_before, page, tried_at in cursor
         }
 
+    async def answer_sizes(self, source: str) -> AnswerSizes:
+        """Return how many values the last complete answer to each page of each item had."""
+        cursor = await self.connection.execute(ANSWER_SIZES, (self.spec.name, source))
+        return {(item, page): value_count async for item, page, value_count in cursor}
+
+    async def reopen(self, source: str, items: Sequence[str]) -> None:
+        """Mark items as failed, so that the next run requests them again."""
+        await self.connection.execute(REOPEN, (self.spec.name, self.cycle, source, list(items)))
+
     async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         """
         Store the rows of some results, their dead letters and findings, and the items' progress in
@@ -164,6 +190,7 @@ class JobStore:
                 await self._park(source, final, refused, counts)
                 for part in _by_item(final):
                     await self._save_items(source, part)
+                    await self._save_answer_sizes(source, part)
                 for finding in self._findings(rows):
                     await self._find(finding)
                 await self._count(counts, final, calls)
@@ -221,6 +248,19 @@ class JobStore:
                 ],
             },
         )
+
+    async def _save_answer_sizes(self, source: str, results: Sequence[Collected]) -> None:
+        """Remember the sizes of complete answers of sources whose answers have a usual size."""
+        least = {each.provider.name: each.least for each in self.spec.sources}
+        complete = [result for result in results if result.state in {"done", "paging"}]
+        if not complete or not least.get(source):
+            return
+        columns = (
+            [result.request.item for result in complete],
+            [result.request.page for result in complete],
+            [count_values(result.rows) for result in complete],
+        )
+        await self.connection.execute(SAVE_ANSWER_SIZES, (self.spec.name, source, *columns))
 
     # Rows --------------------------------------------------------------------------------------
 
