@@ -37,7 +37,7 @@ def main() -> int:
     """Run until the time is over or Ctrl-C; return 1 if a promise was broken."""
     options = _options()
     cases: list[Case] = []
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     try:
         with tempfile.TemporaryDirectory(prefix="ray-pipeline-fuzz-") as folder:
             server = PostgresServer(Path(folder) / "postgres", durable=False)

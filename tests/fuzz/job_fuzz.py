@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from aiohttp import web
 
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.catalog import all_jobs, job
-from ray_pipeline.jobs.spec import JobSpec, Source
+from ray_pipeline.jobs.spec import JobSpec, Request, Source
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
@@ -46,6 +47,7 @@ KEYS = {
 }
 # What a run leaves behind besides the rows of its job.
 LEFT = ("job_runs", "job_items", "job_batches", "payloads", "findings", "dead_letters")
+LEFT += ("answer_sizes",)
 LEFT += ("quota_keys", "quota_grants", "quota_counters")
 # The answer of a provider is not part of this corpus, and a job without it has no requests.
 EVENTS = """
@@ -61,6 +63,7 @@ class Baseline:
 
     answers: Mapping[Signature, web.Response]
     items: Mapping[Signature, frozenset[str]]
+    requests: Mapping[Signature, Request]
     states: States
 
 
@@ -123,7 +126,7 @@ class JobFuzzer:
         with self._connect() as connection:
             states = read_states(connection)
         items = {request: frozenset(names) for request, names in fetcher.items.items()}
-        return Baseline(dict(self.provider.bodies), items, states)
+        return Baseline(dict(self.provider.bodies), items, fetcher.requests, states)
 
     async def case(self, baseline: Baseline, *, seed: int, number: int) -> Case:
         """Run the job with one mutated answer; the same seed and number repeat the case."""
@@ -146,9 +149,10 @@ class JobFuzzer:
         run = Finished(
             self.spec,
             target,
+            baseline.requests[target],
             baseline.items[target],
             outcome,
-            self.provider.received(),
+            Counter(self.provider.received),
             tuple(self.logged.lines),
             baseline.states,
         )
@@ -171,8 +175,7 @@ class JobFuzzer:
         raise AssertionError("no mutation fits")
 
     async def _run(self) -> tuple[Outcome | Exception, NotingFetcher]:
-        for stats in self.provider.stats.values():
-            stats.calls = 0
+        self.provider.received.clear()
         self.logged.lines.clear()
         self._reset()
         async with Clients(self.settings.rest_urls()) as clients:

@@ -239,7 +239,7 @@ MUTATIONS: Mapping[str, Mutate] = {
     "huge key": _everywhere("k" * 20_000),
     "giant number": _in_json(_replace_by(10**30, -(10**18), 1e308, "9" * 400)),
     "giant exponent": _raw_number("1e99999"),
-    "monstrous exponent": _raw_number("1e999999"),
+    "monstrous exponent": _raw_number("1e999999999"),
     "5000 digits": _raw_number("9" * 5_000),
     "not a number": _raw_number("NaN"),
     "strange text": _in_json(

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from ray_pipeline.batch.outcome import Outcome
-from ray_pipeline.jobs.spec import JobSpec
+from ray_pipeline.jobs.spec import Empty, JobSpec, Request
 from ray_pipeline.providers.registry import all_providers
 from tests.fuzz.provider import Signature
 
@@ -26,7 +26,8 @@ class Finished:
 
     Attributes:
         spec: The job.
-        target: The request with the mutated answer.
+        target: What identifies the request with the mutated answer.
+        request: That request.
         items: The items that send this request.
         outcome: The outcome, or the exception that the run raised.
         received: The calls that each provider received.
@@ -36,6 +37,7 @@ class Finished:
 
     spec: JobSpec
     target: Signature
+    request: Request
     items: frozenset[str]
     outcome: Outcome | Exception
     received: Counter[str]
@@ -73,18 +75,19 @@ def _green(
     # A source that another one replaced does not count.
     if outcome.state not in GREEN or (not run.spec.complete and outcome.sources[-1] != source):
         return
-    declared = {each.provider.name: each.empty for each in run.spec.sources}[source]
+    declared = next(each for each in run.spec.sources if each.provider.name == source)
+    may_be_empty = declared.meaning_of_empty(run.request) in {Empty.NORMAL, Empty.SOMETIMES}
     for item in sorted(run.items):
         state, rows = states.get((source, item), ("missing", 0))
         if state == "done" and rows == 0:
             yield "green, an item is done without a row"
-        if state == "empty" and not declared:
+        if state == "empty" and not may_be_empty:
             yield "green with an empty answer, although the dataset is never empty"
         if state in {"failed", "missing"} and run.spec.refresh is None:
             yield f"green, but an item is {state}"
     if len(states) == 1 and _stored_rows(run.spec, connection) == 0:
         (state, _), *_ = states.values()
-        if not (state == "empty" and declared):
+        if not (state == "empty" and may_be_empty):
             yield f"green without a stored row; the item is {state}"
 
 

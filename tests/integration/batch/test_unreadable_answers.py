@@ -90,17 +90,17 @@ def query(dsn: str, statement: str) -> list[tuple]:
 @pytest.mark.parametrize(
     ("body", "content_type", "words"),
     [
-        (b"[" * 100_000 + b"]" * 100_000, JSON, "nested too deeply (RecursionError"),
-        (b'[{"id": ' + b"9" * 5_000 + b"}]", JSON, "a number is too large (OverflowError"),
+        (b"[" * 100_000 + b"]" * 100_000, JSON, "(ValueError: nested too deeply)"),
+        (b'[{"id": ' + b"9" * 5_000 + b"}]", JSON, "a field is missing (KeyError: 'url')"),
         (b"[1, 2", JSON, "4 attempts: not JSON, or cut off"),
         (b'[{"id": 1}] [', JSON, "4 attempts: not JSON, or cut off"),
-        (article(datetime=1e300), JSON, "OverflowError"),
+        (article(datetime=1e300), JSON, "(ValueError: '1E+300' is not a time"),
         (
             article(url=f"https://x/{Random(1).randbytes(10_000).hex()}"),
             JSON,
             "no row can be stored",
         ),
-        (b'{"errors": ["text"]}', JSON, "could be read"),
+        (b'{"errors": ["text"]}', JSON, "(TypeError: not a list"),
     ],
     ids=["deep", "digits", "cut off", "two documents", "far future", "long key", "errors"],
 )
