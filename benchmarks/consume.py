@@ -19,8 +19,8 @@ import uvloop
 
 from ray_pipeline import settings
 from ray_pipeline.services import partition_consumer_wiring as wiring
-from ray_pipeline.storage.kafka.broker import ensure_topics
 from ray_pipeline.storage.kafka.reader import KafkaLog
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import LatestCache
 from ray_pipeline.stream.batch import Message, RecordBatch, RecordRow

@@ -22,7 +22,7 @@ from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.services.partition_consumer_wiring import build_consumer
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from tests.support import eventually
 
 LEASE_TTL_S = 2.0

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from ray_pipeline.actors.producer import exit_on_failure
-from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.archive_writer import Archiver
 
@@ -21,7 +20,10 @@ class ArchiverActor:
     def __init__(self, settings: Settings) -> None:
         self._stop = asyncio.Event()
         directory = archive_dir(settings)
-        self._archivers = [Archiver(settings, spec, directory=directory) for spec in FEEDS]
+        self._archivers = {
+            spec.name: Archiver(settings, spec, directory=directory)
+            for spec in settings.enabled_feeds()
+        }
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(exit_on_failure)
 
@@ -30,14 +32,12 @@ class ArchiverActor:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for archiver in self._archivers:
+            for archiver in self._archivers.values():
                 group.create_task(archiver.run(self._stop))
 
     async def status(self) -> dict[str, object]:
         """Return why each feed's archive waits, by feed; empty while it writes."""
-        causes = {
-            spec.name: archiver.cause for spec, archiver in zip(FEEDS, self._archivers, strict=True)
-        }
+        causes = {name: archiver.cause for name, archiver in self._archivers.items()}
         return {"pid": os.getpid(), "causes": causes}
 
     async def stop(self, drain_s: float) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.stream.feed_shards import shards_of
 
@@ -37,14 +36,14 @@ def desired(settings: Settings, *, submitter: object = None) -> Iterator[Desired
         submitter: Starts the runs of the scheduler. None: nothing is scheduled.
     """
     generation = settings.ray.generation
-    for feed in FEEDS:
+    for feed in settings.enabled_feeds():
         partitions = settings.feeds[feed.name].partitions
         consumers = min(settings.streams.consumers_per_topic, partitions)
         for number in range(consumers):
             assigned = list(range(number, partitions, consumers))
             name = f"consumer-{feed.name}-{number}-g{generation}"
             yield Desired("consumer", name, (feed.name, assigned))
-    for feed in FEEDS:
+    for feed in settings.enabled_feeds():
         for shard in shards_of(settings, feed):
             suffix = "" if feed.sharding is None else f"-{shard:02d}"
             name = f"producer-{feed.name}{suffix}-g{generation}"

@@ -16,12 +16,14 @@ from ray_pipeline.actors.reconcile import EXCLUSIVE, StallClock, actors_to_start
 from ray_pipeline.observe.metrics import Sample
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.metrics_rows import read_metrics
+from ray_pipeline.storage.topic_check import check_topics
 
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 2.0
 REPLACING_S = 0.5  # a release has many actors and replaces one at a time
 METRICS_S = 10.0
+TOPICS_S = 10.0
 STARTED_TOGETHER = 3
 START_S = 20.0
 
@@ -54,10 +56,11 @@ class Supervisor:
         return [actor.name for actor in self._desired]
 
     async def run(self) -> None:
-        """Reconcile and export metrics until cancelled."""
+        """Reconcile actors and topics, and export metrics, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reconcile_repeatedly())
             group.create_task(self._export_metrics())
+            group.create_task(self._check_topics())
 
     async def _reconcile_repeatedly(self) -> None:
         while True:
@@ -166,6 +169,14 @@ class Supervisor:
                 for name in self.names
             )
             self._meter.show([*samples, *ups])
+
+    async def _check_topics(self) -> None:
+        while True:
+            try:
+                await check_topics(self._settings)
+            except Exception as error:  # a store is away; producers and consumers report it
+                log.debug("the topics were not checked: %s", error)
+            await asyncio.sleep(TOPICS_S)
 
     async def _find(self, name: str) -> RayHandle | None:
         return await asyncio.to_thread(ray_runtime.find, name, self._namespace)

@@ -23,7 +23,7 @@ from ray_pipeline.api.examples import (
 )
 from ray_pipeline.api.parameters import Before, Limit, MaybeFeed, Used
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.observe.freshness import lack_of_progress, newest_age
+from ray_pipeline.observe.data_progress import data_progress
 from ray_pipeline.observe.job_list import job_rows
 from ray_pipeline.observe.why_feed import explain_feed
 from ray_pipeline.storage.postgres import pages
@@ -40,12 +40,21 @@ async def live() -> Response:
 
 @router.get("/ready", summary="Whether data progresses", responses=shows({"ready": True}, 503))
 async def ready(services: Used) -> Response:
-    """503 with the reason if Postgres is down, or no feed stored a record for `api.ready_s`."""
+    """
+    503 with the reason if Postgres is down, records wait that nothing reads or can send, or no feed
+    stored a record for `api.ready_s`.
+    """
     page = await services.status.get()
-    newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
-    if reason := lack_of_progress(newest_age_s, limit_s=services.settings.api.ready_s):
-        return refusal(503, reason, "GET /why tells more")
-    return answer({"ready": True, "newest_record_age_s": newest_age_s})
+    progress = data_progress(page, limit_s=services.settings.api.ready_s)
+    if progress.reasons:
+        return refusal(503, "; ".join(progress.reasons), "GET /why tells more")
+    return answer(
+        {
+            "ready": True,
+            "newest_record_age_s": progress.newest_age_s,
+            "notices": progress.notices,
+        }
+    )
 
 
 @router.get("/why", summary="One sentence per feed and job", responses=shows({"why": [WHY]}, 503))
@@ -54,7 +63,7 @@ async def why(services: Used) -> Response:
     page = await services.status.get()
     rows = [
         {"name": feed.name, "kind": "feed", "fresh": feed.fresh, "why": feed.sentence}
-        for feed in (explain_feed(row, page.shards) for row in page.feeds)
+        for feed in (explain_feed(row, page.shards, topics=page.topics) for row in page.feeds)
     ]
     # A job with several tables has several rows: the last one stands for the job.
     jobs = {table.source: table for table in await services.freshness.get() if table.kind == "job"}

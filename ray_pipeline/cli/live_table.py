@@ -40,7 +40,11 @@ async def watch(
         while not stop.is_set() and time.monotonic() < deadline_s:
             try:
                 async with session(settings.postgres_dsn(), name="status") as connection:
-                    newest = await read_feed_rows(connection)
+                    newest = [
+                        row
+                        for row in await read_feed_rows(connection)
+                        if settings.feeds[row.feed].enabled
+                    ]
                 page = await _page(settings, with_rates(rows, newest) if rows else newest, caption)
                 if live is not None:
                     live.update(page, refresh=True)

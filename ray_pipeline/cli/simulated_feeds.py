@@ -49,13 +49,14 @@ async def start_simulators(
 
 
 def feeds_to_simulate(settings: Settings, *, demo: bool) -> list[Feed]:
-    """Return every feed in a demo; otherwise, if no key is set, the feeds without a URL."""
+    """Return every enabled feed in a demo; otherwise, without any key, those without a URL."""
+    feeds = settings.enabled_feeds()
     if demo:
-        return list(FEEDS)
+        return list(feeds)
     for provider in key_providers():
         if settings.stream_keys(provider) or settings.endpoint(provider).ws_url is not None:
             return []
-    return [feed for feed in FEEDS if settings.endpoint(feed.protocol.venue).ws_url is None]
+    return [feed for feed in feeds if settings.endpoint(feed.protocol.venue).ws_url is None]
 
 
 def simulated_keys(settings: Settings, provider: str) -> list[str]:

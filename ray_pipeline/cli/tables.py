@@ -64,14 +64,17 @@ def render_table(rows: Iterable[FeedRow]) -> Table:
             f"{row.shards_running}/{row.shards_known}",
             "-" if row.records_per_s is None else f"{row.records_per_s:,.1f}",
             f"{row.stored:,}", f"{row.lag:,}", age(row.last_record_age_s), str(row.gaps_24h),
-            row.redis_state or "-",
+            row.redis_state or "-" if row.enabled else "disabled by setting",
         ) for row in rows),
     )  # fmt: skip
 
 
 def render_status(status: Status) -> Group:
     """Return the status page; tables without a row are left out."""
-    tables = [_uncovered(status), _shards(status), _consumers(status), _dead_letters(status)]
+    tables = [
+        _uncovered(status), _shards(status), _topics(status), _consumers(status),
+        _dead_letters(status),
+    ]  # fmt: skip
     parts: list[RenderableType] = [render_table(status.feeds)]
     for part in tables:
         if part.row_count:
@@ -168,7 +171,7 @@ def _numbers(row: GapRow) -> str:
 def _uncovered(status: Status) -> Table:
     return table(
         "Not covered", "feed", ">symbols", "why", "which",
-        rows=((row.feed, str(len(row.symbols)), row.why, names(row.symbols))
+        rows=((row.feed, str(len(row.symbols) or "all"), row.why, names(row.symbols))
               for row in status.uncovered),
     )  # fmt: skip
 
@@ -182,6 +185,17 @@ def _shards(status: Status) -> Table:
             f"{row.published:,}", f"{row.spooled:,}", str(row.reconnects), age(row.last_data_age_s),
             age(row.heartbeat_age_s), row.trouble,
         ) for row in status.shards),
+    )  # fmt: skip
+
+
+def _topics(status: Status) -> Table:
+    """Return the topics that differ from the settings, or that hold records nothing reads."""
+    return table(
+        "Topics", "topic", ">settings", ">broker", ">unread", ">checked", "cause",
+        rows=((
+            row.topic, str(row.configured), str(row.present), f"{row.unread_records:,}",
+            age(row.checked_age_s), row.trouble or row.notice,
+        ) for row in status.topics if row.trouble or row.notice),
     )  # fmt: skip
 
 

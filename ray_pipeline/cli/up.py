@@ -32,8 +32,10 @@ from ray_pipeline.observe.audit import Audit
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.audit_facts import run_audit
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
+from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.stream_identity import record_topic_prefix
 from ray_pipeline.storage.postgres.symbols import fill_for_simulation
 
 For = Annotated[
@@ -147,6 +149,8 @@ async def _start(
     settings = settings.changed(api={"simulated": simulated})
     for line in await migrate(settings.postgres_dsn()):
         console.print(f"migrated: {line}")
+    async with session(settings.postgres_dsn(), name="up") as database:
+        await record_topic_prefix(database, settings.kafka.topic_prefix)
     await ensure_topics(settings)
     for line in _warnings(home, simulated, embedded=embedded, demo=demo):
         console.print(line, soft_wrap=True)
@@ -154,7 +158,7 @@ async def _start(
     console.print(f"page: {page}", soft_wrap=True)
     connection = _start_ray(cleanup, settings, console)
     cleanup.enter_context(announcing(home, _announced(settings, connection)))
-    for feed in FEEDS:
+    for feed in settings.enabled_feeds():
         if feed.name in simulated:
             await fill_for_simulation(settings.postgres_dsn(), feed.symbols)
     submitter = ray_runtime.submitter(settings, connection.dashboard)

@@ -111,23 +111,22 @@ def topics(existing: Mapping[str, int], configured: Mapping[str, int]) -> Check:
     """
     Judge the topics; both arguments hold the number of partitions by topic.
 
-    A wrong number is a failure: the partition of a symbol depends on it, and a symbol that moves
-    to another partition loses its order.
+    Too few are a failure: the records of the partitions that are missing cannot be sent. More than
+    the settings name are read, and producers do not use them.
     """
     absent = sorted(configured.keys() - existing.keys())
     common = sorted(configured.keys() & existing.keys())
     wrong = [name for name in common if existing[name] != configured[name]]
-    if wrong:
-        counts = ", ".join(f"{name} has {existing[name]}, not {configured[name]}" for name in wrong)
-        return Check(
-            "topics",
-            "failed",
-            f"partitions: {counts}",
-            "set PIPELINE_FEEDS__*__PARTITIONS to what the topics have: a shard must not move",
-        )
+    counts = ", ".join(f"{name} has {existing[name]}, not {configured[name]}" for name in wrong)
+    if any(existing[name] < configured[name] for name in common):
+        fix = "`ray-pipeline up` adds partitions; or set PIPELINE_FEEDS__*__PARTITIONS"
+        return Check("topics", "failed", f"partitions: {counts}", fix)
     if absent:
         detail = f"absent: {', '.join(absent)}"
         return Check("topics", "warning", detail, "`ray-pipeline up` makes them")
+    if wrong:
+        fix = "set PIPELINE_FEEDS__*__PARTITIONS to what the topics have"
+        return Check("topics", "warning", f"partitions: {counts}", fix)
     return Check("topics", "ok", ", ".join(sorted(configured)))
 
 

@@ -44,6 +44,12 @@ METRICS: Mapping[str, Metric] = {
     "pipeline_lag_records": Metric(
         "gauge", "Records that wait in Kafka.", ("feed", "shard")
     ),
+    "pipeline_topic_partitions": Metric(
+        "gauge", "Partitions of a feed's topic: source is settings or broker.", ("feed", "source")
+    ),
+    "pipeline_unread_records": Metric(
+        "gauge", "Records in partitions that no consumer reads.", ("feed",)
+    ),
     "pipeline_store_latency_ms": Metric(
         "histogram",
         "From a record's arrival at the producer to its commit, the oldest of each batch.",
@@ -101,11 +107,18 @@ def consumer_metrics(
 def status_metrics(page: Status) -> Iterator[Sample]:
     """Yield the numbers on the status page."""
     for row in page.feeds:
+        if not row.enabled:
+            continue
         tags = {"feed": row.feed}
         yield Sample("pipeline_symbols_wanted", row.symbols_wanted, tags)
         yield Sample("pipeline_symbols_confirmed", row.symbols_confirmed, tags)
         if row.last_record_age_s is not None:
             yield Sample("pipeline_feed_age_s", row.last_record_age_s, tags)
+    for topic in page.topics:
+        tags = {"feed": topic.feed}
+        for source, count in (("settings", topic.configured), ("broker", topic.present)):
+            yield Sample("pipeline_topic_partitions", count, {**tags, "source": source})
+        yield Sample("pipeline_unread_records", topic.unread_records, tags)
     for group in page.dead_letters:
         tags = {"feed": group.feed, "reason": group.reason}
         yield Sample("pipeline_dead_letters", group.count, tags)

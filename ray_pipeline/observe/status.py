@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ray_pipeline.feeds.key_plan import KeyPlan
+from ray_pipeline.observe.topic_partitions import TopicRow
 
 SILENT_AFTER_S = 15.0  # heartbeats come about once a second; this is a lease's time to live
 
@@ -25,6 +26,7 @@ class FeedRow:
         redis_state: What the consumers report about Redis.
         sampled_at_s: Database time of this row, seconds since the epoch.
         records_per_s: Records stored per second between two samples; None for a single sample.
+        enabled: Whether the settings let the feed run.
     """
 
     feed: str
@@ -39,6 +41,7 @@ class FeedRow:
     redis_state: str
     sampled_at_s: float
     records_per_s: float | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class DeadLetterRow:
 
 @dataclass(frozen=True, slots=True)
 class UncoveredSymbols:
-    """Symbols that no producer collects, and why."""
+    """Symbols that no producer collects, and why; no symbols if their list is not known yet."""
 
     feed: str
     why: str
@@ -130,6 +133,7 @@ class Status:
     consumers: tuple[ConsumerRow, ...]
     dead_letters: tuple[DeadLetterRow, ...]
     uncovered: tuple[UncoveredSymbols, ...]
+    topics: tuple[TopicRow, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the JSON form: the fields of the rows, by their names."""
@@ -139,6 +143,7 @@ class Status:
             "consumers": [asdict(row) for row in self.consumers],
             "dead_letters": [asdict(row) for row in self.dead_letters],
             "uncovered": [asdict(row) for row in self.uncovered],
+            "topics": [row.as_json() for row in self.topics],
         }
 
 
@@ -172,7 +177,7 @@ def uncovered(
     feed, rows = assignments.feed, {row.shard: row for row in shards}
     for shard, symbols in sorted(assignments.by_shard.items()):
         why = rows[shard].trouble if shard in rows else _never_ran(feed, shard, plan)
-        if why and symbols:
+        if why:
             yield UncoveredSymbols(feed, f"shard {shard}: {why}", symbols)
     if assignments.unassigned:
         yield UncoveredSymbols(feed, _no_shard(feed, shards, plan), assignments.unassigned)

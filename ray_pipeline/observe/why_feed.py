@@ -4,13 +4,19 @@ from collections.abc import Iterable
 
 from ray_pipeline.observe.freshness import age, feed_state
 from ray_pipeline.observe.status import FeedRow, ShardRow
+from ray_pipeline.observe.topic_partitions import TopicRow
 from ray_pipeline.observe.why import Explanation
 
 SHOWN_CAUSES = 3
 
 
-def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
-    """Explain a feed's state; `shards` are the newest producers of any feed."""
+def explain_feed(
+    row: FeedRow, shards: Iterable[ShardRow], *, topics: Iterable[TopicRow] = ()
+) -> Explanation:
+    """Explain a feed's state from the newest producers and the topics of any feed."""
+    if not row.enabled:
+        variable = f"PIPELINE_FEEDS__{row.feed.upper()}__ENABLED=false"
+        return Explanation(row.feed, True, f"{row.feed} is disabled by setting: {variable}.")
     causes = sorted({shard.trouble for shard in shards if shard.feed == row.feed} - {""})
     cause = "; ".join(causes[:SHOWN_CAUSES])
     newest = age(row.last_record_age_s)
@@ -34,4 +40,7 @@ def explain_feed(row: FeedRow, shards: Iterable[ShardRow]) -> Explanation:
                 f"{row.symbols_confirmed} of {row.symbols_wanted} symbols, "
                 f"{row.lag:,} records on their way{cause and f'; {cause}'}"
             )
-    return Explanation(row.feed, state == "fresh", f"{row.feed} {text}.")
+    topic = next((topic for topic in topics if topic.feed == row.feed), None)
+    trouble, notice = (topic.trouble, topic.notice) if topic else ("", "")
+    sentence = "; ".join(filter(None, (f"{row.feed} {text}", trouble, notice)))
+    return Explanation(row.feed, state == "fresh" and not trouble, f"{sentence}.")

@@ -18,19 +18,23 @@ from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.supervisor import Supervisor
 from ray_pipeline.api.answers import add_handlers
+from ray_pipeline.api.auth import TokenCheck
+from ray_pipeline.api.ttl_cache import TtlCache
 from ray_pipeline.errors import MigrationError, PipelineError
 from ray_pipeline.observe.status import Status
 from ray_pipeline.serve.routes import View, routes
 from ray_pipeline.settings import Settings, load
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import unapplied
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.status_rows import read_status
+from ray_pipeline.storage.postgres.stream_identity import record_topic_prefix
 
 log = logging.getLogger(__name__)
 
 NAME = "supervisor"
 RETRY_S = 3.0
+PAGE_TTL_S = 1.0
 
 
 class SupervisorRunner:
@@ -41,6 +45,10 @@ class SupervisorRunner:
         self._settings = settings
         self._supervisor: Supervisor | None = None
         self._cause, self._fix = "starting", ""
+        token = settings.api.token
+        self._token_check = TokenCheck(token.get_secret_value()) if token is not None else None
+        # A probe needs no token: without the cache, anyone could make Postgres work.
+        self._page = TtlCache(self._read, ttl_s=PAGE_TTL_S)
 
     async def run(self) -> None:
         """Supervise until cancelled."""
@@ -67,6 +75,7 @@ class SupervisorRunner:
                     f"the schema lacks {len(names)} migrations, the first is {names[0]}",
                     fix="run `ray-pipeline migrate`, in Kubernetes the Job `migrate`",
                 )
+            await record_topic_prefix(connection, self._settings.kafka.topic_prefix)
         self._settings.redis_url()
         await ensure_topics(self._settings)
 
@@ -77,12 +86,13 @@ class SupervisorRunner:
     def view(self) -> View:
         """Return the current state for the routes."""
         return View(
-            read=self._read,
+            read=self._page.get,
             limit_s=self._settings.api.ready_s,
             generation=self._settings.ray.generation,
             supervisor=self._supervisor,
             cause=self._cause,
             fix=self._fix,
+            token_check=self._token_check,
         )
 
     async def _read(self) -> Status:
@@ -109,7 +119,10 @@ def build() -> FastAPI:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    app = FastAPI(title="ray-pipeline supervisor", version=__version__, lifespan=lifespan)
+    # Without the pages of the documentation, which need no token.
+    app = FastAPI(
+        title="ray-pipeline supervisor", version=__version__, lifespan=lifespan, openapi_url=None
+    )
     app.include_router(routes(runner.view))
     add_handlers(app)
     return app

@@ -4,15 +4,18 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ray_pipeline.actors.reconcile import is_up
-from ray_pipeline.api.answers import answer
+from ray_pipeline.api.answers import answer, refusal
+from ray_pipeline.api.auth import TokenCheck, token_in
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.observe.freshness import lack_of_progress, newest_age
+from ray_pipeline.observe.data_progress import DataProgress, data_progress
 from ray_pipeline.observe.status import Status
 from ray_pipeline.observe.why_feed import explain_feed
+
+UNAUTHORIZED_FIX = "send Authorization: Bearer TOKEN with the token of PIPELINE_API__TOKEN"
 
 
 class ActorStates(Protocol):
@@ -36,6 +39,7 @@ class View:
         limit_s: The age at which the newest record of all feeds is too old, in seconds.
         generation: The generation of this release.
         supervisor: The running supervisor; None while it cannot start, and then `cause` says why.
+        token_check: Accepts the API's token; None if the settings have none.
     """
 
     read: Callable[[], Awaitable[Status]]
@@ -44,6 +48,14 @@ class View:
     supervisor: ActorStates | None = None
     cause: str = "starting"
     fix: str = ""
+    token_check: TokenCheck | None = None
+
+    def trusts(self, request: Request) -> bool:
+        """Return whether a request carries the API's token; without a token, none is trusted."""
+        token = token_in(request.scope)
+        return (
+            token is not None and self.token_check is not None and self.token_check.accepts(token)
+        )
 
 
 def routes(view: Callable[[], View]) -> APIRouter:
@@ -56,17 +68,31 @@ def routes(view: Callable[[], View]) -> APIRouter:
         return answer({"live": True})
 
     @router.get("/ready", summary="Whether data progresses")
-    async def ready() -> Response:
-        """503 with the reasons if an actor is missing, or no feed stored a record lately."""
+    async def ready(request: Request) -> Response:
+        """
+        503 with the reasons if an actor is missing, records wait that nothing reads or can send, or
+        no feed stored a record lately. Without a token, the response has no reasons.
+        """
         current = view()
-        reasons = [*_actor_reasons(current), *await _data_reasons(current)]
-        body = {"ready": not reasons, "reasons": reasons, "generation": current.generation}
+        data = await _data(current)
+        reasons = [*_actor_reasons(current), *data.reasons]
+        body = {
+            "ready": not reasons,
+            "reasons": reasons,
+            "notices": data.notices,
+            "generation": current.generation,
+        }
+        # A probe has no token. Reasons name hosts, topics and errors of the stores.
+        if not current.trusts(request):
+            body = {"ready": not reasons, "generation": current.generation}
         return answer(body, status=503 if reasons else 200)
 
     @router.get("/why", summary="One sentence per feed and actor")
-    async def why() -> Response:
-        """The state of each feed and actor, and what would change it."""
+    async def why(request: Request) -> Response:
+        """The state of each feed and actor, and what would change it. It requires the token."""
         current = view()
+        if not current.trusts(request):
+            return refusal(401, "a valid token is needed", UNAUTHORIZED_FIX)
         feeds, actors = await _feeds(current), _actors(current)
         return answer({"supervisor": _own_state(current), "feeds": feeds, "actors": actors})
 
@@ -93,16 +119,13 @@ def _actor_reasons(view: View) -> Iterator[str]:
             yield f"{name} does not answer"
 
 
-async def _data_reasons(view: View) -> list[str]:
+async def _data(view: View) -> DataProgress:
     if view.supervisor is None:
-        return []  # the schema may not exist yet
+        return DataProgress()  # the schema may not exist yet
     try:
-        page = await view.read()
+        return data_progress(await view.read(), limit_s=view.limit_s)
     except PipelineError as error:
-        return [str(error)]
-    # One feed that progresses is enough: markets close at different times.
-    newest_age_s = newest_age(row.last_record_age_s for row in page.feeds)
-    return list(filter(None, [lack_of_progress(newest_age_s, limit_s=view.limit_s)]))
+        return DataProgress(reasons=(str(error),))
 
 
 async def _feeds(view: View) -> list[dict[str, object]]:
@@ -112,7 +135,7 @@ async def _feeds(view: View) -> list[dict[str, object]]:
         page = await view.read()
     except PipelineError as error:
         return [{"name": "all", "fresh": False, "why": str(error)}]
-    feeds = (explain_feed(row, page.shards) for row in page.feeds)
+    feeds = (explain_feed(row, page.shards, topics=page.topics) for row in page.feeds)
     return [{"name": feed.name, "fresh": feed.fresh, "why": feed.sentence} for feed in feeds]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import client_options
-from ray_pipeline.storage.kafka.positions import topic_name
+from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.reader import KafkaLog, LagReporter
+from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.postgres.consumer_records import PostgresConsumerRecords
 from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.storage.postgres.stream_store import StreamStore
@@ -50,6 +50,7 @@ def _assignment(settings: Settings, spec: Feed, partitions: Sequence[int]) -> Co
     return ConsumerAssignment(
         topic=topic_name(settings, spec),
         partitions=list(partitions),
+        configured=settings.feeds[spec.name].partitions,
         holder=f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:6]}",
         generation=settings.ray.generation,
         lease_ttl_s=streams.lease_ttl_s,

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
-from ray_pipeline.feeds.feed import Feed
+from ray_pipeline.feeds.feed import Feed, partition_of
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
@@ -89,6 +89,9 @@ class _Wiring:
         self._random = Random()
         self._broker = KafkaBroker(settings)
         self._topic = settings.kafka.topic_prefix + feed.topic
+        # Of the partitions that the settings name, not of those that the broker has: a topic that
+        # grows while producers run must not move a shard.
+        self._partition = partition_of(shard, self._options.partitions)
         self._leases = Leases(self._dsn)
         self._heartbeats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
@@ -141,7 +144,7 @@ class _Wiring:
         if self._key is None:
             return self._missing()
         try:
-            await self._broker.partitions(self._topic)
+            await self._broker.check_partition(self._topic, self._partition)
         except BrokerUnavailable as error:
             return str(error)
         return ""
@@ -180,6 +183,7 @@ class _Wiring:
             self._broker,
             self._spool,
             topic=self._topic,
+            partition=self._partition,
             shard=self._shard,
             epoch=epoch,
             may_send=gate,

@@ -1,5 +1,6 @@
 """The section of each feed. Its defaults come from the feed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, create_model
@@ -7,6 +8,7 @@ from pydantic import Field, create_model
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings.sections import Seconds, Section
+from ray_pipeline.settings.variables import explicit
 
 
 class FeedSettings(Section):
@@ -14,6 +16,7 @@ class FeedSettings(Section):
     How one feed runs. `_feed_section` declares which of these values a feed has.
 
     Attributes:
+        enabled: Whether the feed is collected and stored.
         partitions: Partitions of the topic.
         ttl_s: Time to live of the latest values in Redis.
         shards: Configured connections of a feed with sharding.
@@ -21,6 +24,7 @@ class FeedSettings(Section):
         poll_s: Pause between two rounds over REST.
     """
 
+    enabled: bool = True
     partitions: int
     ttl_s: int
     shards: int = 1
@@ -31,6 +35,7 @@ class FeedSettings(Section):
 def _feed_section(feed: Feed) -> type[Section]:
     """Return the section of a feed; the defaults come from the feed."""
     fields: dict[str, Any] = {
+        "enabled": (bool, Field(True, description=f"Collect and store {feed.name}.")),
         "partitions": (
             int,
             Field(feed.partitions, ge=1, description=f"Partitions of {feed.topic}."),
@@ -73,6 +78,23 @@ def feed_sections() -> type[Section]:
         fields[feed.name] = (section, section())
     model: type[Section] = create_model("feeds", __base__=Section, **fields)
     return model
+
+
+def changed_feeds(
+    current: Mapping[str, FeedSettings], changes: Mapping[str, Mapping[str, object]]
+) -> dict[str, FeedSettings]:
+    """
+    Return the sections of all feeds with other values in some of them.
+
+    Raises:
+        ValidationError: If a feed or one of its settings is unknown, or a value is invalid.
+    """
+    # The sections that a variable reaches, because they hold the limits, and they know which
+    # settings a feed has.
+    values = {name: dict(explicit(section)) for name, section in current.items()}
+    for name, change in changes.items():
+        values[name] = values.get(name, {}) | dict(change)
+    return feed_settings(feed_sections()(**values))
 
 
 def feed_settings(sections: Section) -> dict[str, FeedSettings]:

@@ -10,7 +10,7 @@ from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.settings.api_keys import endpoint_names
 from ray_pipeline.settings.feed_sections import feed_settings
 from ray_pipeline.settings.names import explain, unknown_names
-from ray_pipeline.settings.settings_value import Settings
+from ray_pipeline.settings.settings_value import SETTINGS_FIX, Settings
 from ray_pipeline.settings.sources import Sources, config_file, reader
 
 
@@ -57,7 +57,7 @@ def _invalid(problems: Iterable[str]) -> ConfigurationError:
     # section.
     return ConfigurationError(
         "\n".join(dict.fromkeys(problems)),
-        fix="docs/settings.md lists every setting with its type and default",
+        fix=SETTINGS_FIX,
     )
 
 

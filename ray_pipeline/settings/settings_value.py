@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 
 from ray_pipeline.errors import ConfigurationError
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.settings.api_keys import ApiKeys, endpoint_names
-from ray_pipeline.settings.feed_sections import FeedSettings, feed_sections, feed_settings
+from ray_pipeline.settings.feed_sections import (
+    FeedSettings,
+    changed_feeds,
+    feed_sections,
+    feed_settings,
+)
 from ray_pipeline.settings.sections import (
     DEFAULT_ENDPOINT,
     ApiSettings,
@@ -28,8 +34,9 @@ from ray_pipeline.settings.sections import (
     Section,
     StreamSettings,
 )
-from ray_pipeline.settings.variables import explicit, merged, variables
+from ray_pipeline.settings.variables import explicit, merged, variable_name, variables
 
+SETTINGS_FIX = "docs/settings.md lists every setting with its type and default"
 PASSWORD_PAIR = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))")
 
 
@@ -83,22 +90,35 @@ class Settings(Section):
         data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
         return Path(data) / "ray-pipeline"
 
-    def changed(self, **sections: object) -> "Settings":
+    def changed(self, **sections: Any) -> "Settings":
         """
         Return the settings with other values in some sections, which are validated.
 
         Args:
             sections: For a section or a provider the values that change, as a mapping; for another
                 setting its value.
+
+        Raises:
+            ConfigurationError: If a name is unknown or a value is invalid.
         """
         values = dict(explicit(self))
         endpoints = dict(self.endpoints)
         for name, value in sections.items():
-            if name in endpoint_names():
-                endpoints[name] = merged(self.endpoint(name), value)
-            else:
-                values[name] = merged(getattr(self, name), value)
-        return Settings(**values | {"endpoints": endpoints})
+            try:
+                if name in endpoint_names():
+                    endpoints[name] = merged(self.endpoint(name), value)
+                elif name == "feeds":
+                    values[name] = changed_feeds(self.feeds, value)
+                else:
+                    values[name] = merged(getattr(self, name), value)
+            except ValidationError as error:
+                raise _invalid(error, name) from None
+            except AttributeError:
+                raise _unknown(name) from None
+        try:
+            return Settings(**values | {"endpoints": endpoints})
+        except ValidationError as error:
+            raise _invalid(error) from None
 
     def environment(self) -> dict[str, str]:
         """
@@ -109,6 +129,10 @@ class Settings(Section):
         values = dict(explicit(self))
         endpoints: dict[str, Any] = values.pop("endpoints", {})
         return dict(variables((), values | endpoints))
+
+    def enabled_feeds(self) -> tuple[Feed, ...]:
+        """Return the feeds that are collected, by rank."""
+        return tuple(feed for feed in FEEDS if self.feeds[feed.name].enabled)
 
     def endpoint(self, provider: str) -> EndpointSettings:
         """Return the section of a provider; a section without values if it is not configured."""
@@ -194,6 +218,19 @@ class Settings(Section):
         if not self.kafka.bootstrap_servers:
             raise _unset("PIPELINE_KAFKA__BOOTSTRAP_SERVERS", "host:9092")
         return self.kafka.bootstrap_servers
+
+
+def _invalid(error: ValidationError, *section: str) -> ConfigurationError:
+    # Only names and messages: the input may be a key.
+    problems = (
+        f"{variable_name((*section, *detail['loc']))}: {detail['msg']}"
+        for detail in error.errors(include_input=False)
+    )
+    return ConfigurationError("\n".join(problems), fix=SETTINGS_FIX)
+
+
+def _unknown(name: str) -> ConfigurationError:
+    return ConfigurationError(f"{variable_name((name,))} is not a setting", fix=SETTINGS_FIX)
 
 
 def _passwords(address: str) -> Iterator[str]:

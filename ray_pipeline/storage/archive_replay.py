@@ -14,10 +14,13 @@ from ray_pipeline.feeds.codec import UNDECODABLE, decode_shard_epoch
 from ray_pipeline.feeds.feed import Feed, partition_of
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
-from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
+from ray_pipeline.storage.kafka.client_start import FAILURES
+from ray_pipeline.storage.kafka.positions import partition_counts
+from ray_pipeline.storage.kafka.replaying_producer import replay_partitions, replaying_producer
+from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.parquet import read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 from ray_pipeline.stream.archive_layout import ArchivePart, in_order
 from ray_pipeline.stream.batch import Message
 
@@ -109,6 +112,7 @@ async def replay_archive(
     feeds = feeds_in(directory, selection)
     sent: dict[str, int] = {}
     async with session(settings.postgres_dsn(), name="replay") as connection:
+        await check_topic_prefix(connection, settings.kafka.topic_prefix)
         try:
             counts = await partition_counts(settings)
             async with replaying_producer(settings) as producer:
@@ -142,11 +146,7 @@ class Sender:
         self._producer = producer
         self._connection = connection
         self._epochs: dict[int, int] = {}
-        if self._topic not in counts:
-            raise PipelineError(
-                f"topic {self._topic} does not exist", fix="`ray-pipeline up` makes the topics"
-            )
-        self._partitions = counts[self._topic]
+        self._partitions = replay_partitions(settings, spec, counts)
 
     async def send_all(self, records: Iterator[Message], pacer: ReplayPacer) -> AsyncIterator[int]:
         """Send records; yield how many are acknowledged so far, chunk by chunk."""

@@ -16,9 +16,9 @@ from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.retry import Backoff
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import client_options
-from ray_pipeline.storage.kafka.positions import topic_name
+from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.reader import KafkaLog
+from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.parquet import Archive
 from ray_pipeline.stream.consumer_ports import same_log
 from ray_pipeline.tasks import wait_for_event
@@ -26,6 +26,7 @@ from ray_pipeline.tasks import wait_for_event
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+PARTITIONS_EVERY_S = 10.0
 POLL_RECORDS = 5_000
 RETRY_FIRST_S = 0.2
 RETRY_LAST_S = 10.0
@@ -71,7 +72,8 @@ class Archiver:
         try:
             while True:
                 try:
-                    await self._follow(stop)
+                    while await self._follow(stop):
+                        pass
                 except (BrokerUnavailable, OSError) as error:
                     self._complain(str(error))
                     if stop.is_set():
@@ -82,7 +84,8 @@ class Archiver:
         finally:
             await self._close()
 
-    async def _follow(self, stop: asyncio.Event) -> None:
+    async def _follow(self, stop: asyncio.Event) -> bool:
+        """Archive until `stop` is set; return True if the topic got other partitions before."""
         topic = KafkaLog(self._options, self._topic)
         await topic.open()
         try:
@@ -91,9 +94,15 @@ class Archiver:
                 {number: await self._begin(topic, number) for number in partitions}
             )
             self.cause = ""
+            check_at_s = self._clock() + PARTITIONS_EVERY_S
             while not stop.is_set():
                 await self._step(topic)
+                if self._clock() >= check_at_s:
+                    if await topic.partitions() != partitions:
+                        return True
+                    check_at_s = self._clock() + PARTITIONS_EVERY_S
             await self._drain(topic, partitions)
+            return False
         finally:
             await topic.close()
 

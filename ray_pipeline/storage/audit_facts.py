@@ -10,13 +10,13 @@ from psycopg.rows import dict_row
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.feed import Feed
-from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.observe.audit import Audit, EpochFacts, Facts, FeedFacts, Outage, audit
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.positions import Positions, read_positions
 from ray_pipeline.storage.newest import Newest, behind, newest_by_symbol
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.gap_rows import count_gaps
+from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 
 POLL_S = 0.2
 WAIT_S = 10.0
@@ -104,6 +104,7 @@ async def run_audit(settings: Settings, *, wait_s: float = WAIT_S) -> Audit:
     deadline_s = time.monotonic() + wait_s
     try:
         async with session(dsn, name="audit") as connection:
+            await check_topic_prefix(connection, settings.kafka.topic_prefix)
             return await _audit(connection, settings, deadline_s=deadline_s)
     except PipelineError as error:
         return audit(Facts((), (outage("Postgres", error),)))
@@ -118,7 +119,7 @@ async def _audit(connection: Connection, settings: Settings, *, deadline_s: floa
     reported = await _reported(connection)
     try:
         # The order matters: see REPORTED.
-        baseline = Baseline(reported, await read_positions(settings, FEEDS))
+        baseline = Baseline(reported, await read_positions(settings, settings.enabled_feeds()))
         outages: tuple[Outage, ...] = ()
     except PipelineError as error:
         baseline, outages = Baseline(reported, {}), (outage("Kafka", error),)
@@ -190,10 +191,10 @@ async def _snapshot(connection: Connection, settings: Settings, baseline: Baseli
                 gaps=gaps.get(spec.name, 0),
                 dead_letters=dead_letters.get(spec.name, 0),
             )
-            for spec in FEEDS
+            for spec in settings.enabled_feeds()
         ]
         newest: dict[str, Sequence[Newest]] = {
-            spec.name: await newest_by_symbol(connection, spec) for spec in FEEDS
+            spec.name: await newest_by_symbol(connection, spec) for spec in settings.enabled_feeds()
         }
     return Snapshot(tuple(feeds), newest)
 

@@ -12,9 +12,12 @@ from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import RecordIdentity
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, replaying_producer
-from ray_pipeline.storage.kafka.positions import partition_counts, topic_name
+from ray_pipeline.storage.kafka.client_start import FAILURES
+from ray_pipeline.storage.kafka.positions import partition_counts
+from ray_pipeline.storage.kafka.replaying_producer import replay_partitions, replaying_producer
+from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 from ray_pipeline.stream.dead_letters import (
     DeadLetter,
     readdress,
@@ -168,6 +171,7 @@ async def replay_dead_letters(
         DatabaseUnavailable: If Postgres went away; replay again.
     """
     async with session(settings.postgres_dsn(), name="dlq replay") as connection:
+        await check_topic_prefix(connection, settings.kafka.topic_prefix)
         await connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         addressed = await _reserve(connection, ids)
         if payload is not None:
@@ -257,7 +261,7 @@ async def _send(
                 topic,
                 value=readdress(parked, identity, spec.layout.kind),
                 key=parked.key,
-                partition=partition_of(identity.shard, _partitions(topic, counts)),
+                partition=partition_of(identity.shard, replay_partitions(settings, spec, counts)),
             )
         )
     for acknowledgement in acknowledgements:
@@ -270,11 +274,3 @@ async def _mark(connection: Connection, chunk: Addressed) -> None:
         for parked, identity in chunk:
             values = (identity.seq, parked.feed, identity.shard, identity.epoch)
             await connection.execute(PUBLISHED, values)
-
-
-def _partitions(topic: str, counts: dict[str, int]) -> int:
-    if topic not in counts:
-        raise BrokerUnavailable(
-            f"topic {topic} does not exist", fix="`ray-pipeline up` makes the topics"
-        )
-    return counts[topic]

@@ -16,10 +16,11 @@ from ray_pipeline.errors import ConfigurationError, PipelineError
 from ray_pipeline.observe import doctor
 from ray_pipeline.observe.doctor import Check
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import topics
 from ray_pipeline.storage.kafka.positions import partition_counts
+from ray_pipeline.storage.kafka.topics import topics
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 from ray_pipeline.storage.redis.latest_cache import client
 from ray_pipeline.stream.feed_shards import feeds_with_keys, key_plan, key_providers
 
@@ -85,8 +86,17 @@ async def _postgres(settings: Settings) -> AsyncIterator[Check]:
             yield doctor.migrations(missing)
             if not missing:
                 yield doctor.partitions(await _missing_partitions(db))
+                yield await _topic_prefix(db, settings.kafka.topic_prefix)
     except (PipelineError, psycopg.Error, TimeoutError) as error:
         yield _failed("postgres", error, "check PIPELINE_POSTGRES__DSN and that the server runs")
+
+
+async def _topic_prefix(connection: Connection, prefix: str) -> Check:
+    try:
+        await check_topic_prefix(connection, prefix)
+    except ConfigurationError as error:
+        return _failed("topic prefix", error, error.fix)
+    return Check("topic prefix", "ok", repr(prefix))
 
 
 async def _clock(connection: Connection) -> Check:

@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 
 from ray_pipeline.errors import CacheUnavailable
 from ray_pipeline.feeds.feed import Feed
-from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
@@ -70,7 +69,7 @@ async def behind(
     cache = client(settings.redis_url())
     lagging: dict[str, tuple[str, ...]] = {}
     try:
-        for feed in FEEDS:
+        for feed in settings.enabled_feeds():
             rows = newest.get(feed.name, ())
             expected = [row for row in rows if row.age_s < settings.feeds[feed.name].ttl_s]
             late = await _late(cache, feed, expected)

@@ -143,6 +143,9 @@ class ConsumerRecords(Protocol):
     async def write_beats(self, beats: Iterable[ConsumerBeat]) -> None:
         """Write a consumer's state."""
 
+    async def waiting(self) -> int:
+        """Return how many records wait in the topic's partitions, those of others included."""
+
     async def read_numbers(self) -> SequenceNumbers:
         """Return which numbers arrived, are lost, and were published."""
 

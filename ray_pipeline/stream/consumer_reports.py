@@ -22,7 +22,7 @@ class ConsumerReports:
     Reports of one consumer; an outage of the database skips some.
 
     Attributes:
-        topic_partitions: How many partitions the topic has; set before the consumer stores.
+        present: The partitions that the topic has; None before the broker named them.
     """
 
     def __init__(
@@ -31,16 +31,18 @@ class ConsumerReports:
         status: ConsumerStatus,
         *,
         partitions: Sequence[int],
+        configured: int,
         monotonic_s: Callable[[], float],
         sleep: Callable[[float], Coroutine[object, object, None]],
     ) -> None:
         self._records = records
         self._status = status
         self._partitions = partitions
+        self._configured = configured
         self._monotonic_s = monotonic_s
         self._sleep = sleep
         self._watch = MissingRangeWatch(grace_s=MISSING_GRACE_S)
-        self.topic_partitions = 0
+        self.present: Sequence[int] | None = None
 
     async def send_beats(self) -> None:
         """Write a heartbeat a second until cancelled."""
@@ -49,17 +51,23 @@ class ConsumerReports:
             await self._sleep(HEARTBEAT_S)
 
     async def send_beat(self) -> None:
-        """Write the state of every partition."""
-        status = self._status
-        beats = [
-            ConsumerBeat(
-                partition, status.state, status.cause, status.lag.get(partition, 0),
-                status.redis_state,
-            )
-            for partition in self._partitions
-        ]  # fmt: skip
+        """Write the state of every partition: the assigned ones, and those that it reads."""
+        partitions = sorted({*self._partitions, *self._status.lag})
+        beats = [self._beat(partition) for partition in partitions]
         with contextlib.suppress(DatabaseUnavailable):
             await self._records.write_beats(beats)
+
+    def _beat(self, partition: int) -> ConsumerBeat:
+        status = self._status
+        state, cause = status.state, status.cause
+        if self.present is not None and partition not in self.present:
+            state, cause = (
+                "absent",
+                f"the topic has {len(self.present)} of {self._configured} partitions",
+            )
+        return ConsumerBeat(
+            partition, state, cause, status.lag.get(partition, 0), status.redis_state
+        )
 
     async def write_missing_ranges(self) -> None:
         """Write the ranges that outlived their grace as gaps, until cancelled."""
@@ -69,7 +77,10 @@ class ConsumerReports:
             if self._status.state != STORING or any(self._status.lag.values()):
                 continue
             try:
-                await self._write_expired()
+                # A change of the settings moves a shard to another partition, perhaps of another
+                # consumer, while its earlier records still wait in the old one.
+                if not await self._records.waiting():
+                    await self._write_expired()
             except DatabaseUnavailable as error:
                 log.debug("missing ranges are not written: %s", error)
 
@@ -77,7 +88,7 @@ class ConsumerReports:
         ranges = [
             item
             for item in missing(await self._records.read_numbers())
-            if partition_of(item.shard, self.topic_partitions) in self._partitions
+            if partition_of(item.shard, self._configured) in self._partitions
         ]
         if expired := self._watch.expired(ranges, now_s=self._monotonic_s()):
             cause = "numbered by the producer, but not in the broker's log"

@@ -20,7 +20,9 @@ def key_plan(settings: Settings, provider: str, *, keys: int | None = None) -> K
     """Return which connection uses which key; `keys` replaces the number of configured keys."""
     count = len(settings.stream_keys(provider)) if keys is None else keys
     shards = {name: section.shards for name, section in settings.feeds.items()}
-    return plan_keys(feeds_with_keys(provider), shards, keys=count)
+    # A disabled feed holds no key: the others may use all of them.
+    feeds = [feed for feed in feeds_with_keys(provider) if settings.feeds[feed.name].enabled]
+    return plan_keys(feeds, shards, keys=count)
 
 
 def shards_of(settings: Settings, feed: Feed) -> tuple[int, ...]:

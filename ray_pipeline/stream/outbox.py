@@ -22,7 +22,6 @@ from typing import Protocol
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import PipelineError, RecordTooLarge, SpoolFull
 from ray_pipeline.feeds.codec import encode
-from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Gap, Record, Reject, from_ms, to_ms
 from ray_pipeline.stream.outbox_port import OutboxStatus
 
@@ -55,9 +54,6 @@ class OutboxRecord:
 
 class Broker(Protocol):
     """Where records go."""
-
-    async def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; BrokerUnavailable if the broker is away."""
 
     async def send(self, topic: str, messages: Sequence[tuple[int, bytes, bytes]]) -> None:
         """
@@ -124,6 +120,7 @@ class Publisher:
         spool: SpoolPort,
         *,
         topic: str,
+        partition: int,
         shard: int,
         epoch: int,
         may_send: Callable[[], bool],
@@ -134,12 +131,14 @@ class Publisher:
         Open the outbox of one epoch of one shard.
 
         Args:
+            partition: The partition of the topic that carries the shard.
             may_send: Returns whether records may be sent now: the lease is valid.
             name: Key of its own notices; by default the topic and the shard.
         """
         self._broker = broker
         self._spool = spool
         self._topic = topic
+        self._partition = partition
         self._shard = shard
         self._epoch = epoch
         self._may_send = may_send
@@ -300,9 +299,8 @@ class Publisher:
 
     async def _send(self, round_: _Round) -> bool:
         """Send a round; return True when it is acknowledged, False if the lease became invalid."""
-        partition = partition_of(self._shard, await self._broker.partitions(self._topic))
         while True:
-            messages = [(partition, record.key, record.value) for record in round_.records]
+            messages = [(self._partition, record.key, record.value) for record in round_.records]
             # Connecting takes long at times; the lease may have expired meanwhile.
             if not self._may_send():
                 return False

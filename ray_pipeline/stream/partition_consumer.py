@@ -49,20 +49,48 @@ T = TypeVar("T", bound=Record)
 REPORT_EVERY_S = 5.0
 RETRY_S = 1.0
 HANDOVER_DRAIN_S = 1.0
+PARTITIONS_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerAssignment:
-    """The partitions that a consumer stores, and its limits; `holder` names it in its leases."""
+    """
+    The partitions that a consumer stores, and its limits; `holder` names it in its leases.
+
+    Attributes:
+        partitions: The numbers below `configured` that this consumer stores. The consumer of
+            partition 0 stores every further partition of the topic, too.
+        configured: How many partitions the settings name.
+    """
 
     topic: str
     partitions: Sequence[int]
+    configured: int
     holder: str
     generation: int
     lease_ttl_s: float
     batch_rows: int
     future_tolerance_ms: int
     drain_s: float
+
+    def in_topic(self, present: Sequence[int]) -> list[int]:
+        """
+        Return the partitions to store out of those that the topic has.
+
+        Producers use the configured partitions only. The others hold the records of other programs,
+        and of this one under earlier settings: they are stored like the rest.
+        """
+        further = [number for number in present if number >= self.configured]
+        assigned = [number for number in self.partitions if number in present]
+        return assigned + (further if 0 in self.partitions else [])
+
+    def lack(self, present: Sequence[int]) -> str:
+        """Return that the topic has none of the partitions to store."""
+        numbers = ", ".join(map(str, self.partitions))
+        return (
+            f"topic {self.topic} has {len(present)} of {self.configured} partitions, and none of "
+            f"this consumer's: {numbers}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +138,7 @@ class PartitionConsumer(Generic[T]):
             ports.records,
             self.status,
             partitions=assignment.partitions,
+            configured=assignment.configured,
             monotonic_s=ports.monotonic_s,
             sleep=ports.sleep,
         )
@@ -159,16 +188,31 @@ class PartitionConsumer(Generic[T]):
         try:
             # Before any lease: a consumer that cannot read the broker must not request a handover.
             await reader.open()
-            self._reports.topic_partitions = len(await reader.partitions())
-            await self._own(reader)
+            present = await reader.partitions()
+            self._reports.present = present
+            partitions = self._assignment.in_topic(present)
+            if not partitions:
+                raise BrokerUnavailable(self._assignment.lack(present))
+            async with background(self._interrupt_at_new_partitions(reader, present)):
+                await self._own(reader, partitions)
         finally:
             await reader.close()
 
-    async def _own(self, reader: TopicReader) -> None:
+    async def _interrupt_at_new_partitions(
+        self, reader: TopicReader, present: Sequence[int]
+    ) -> None:
+        """End the tenure if the topic's partitions change: the next tenure begins with the new."""
+        while True:
+            await self._ports.sleep(PARTITIONS_EVERY_S)
+            # Without an answer there is nothing to compare; the reader meets the outage itself.
+            with contextlib.suppress(BrokerUnavailable):
+                if await reader.partitions() != present:
+                    self._interrupt.set()
+                    return
+
+    async def _own(self, reader: TopicReader, partitions: Sequence[int]) -> None:
         leases = self._ports.leases()
-        owned = {
-            number: self._make_ownership(leases, number) for number in self._assignment.partitions
-        }
+        owned = {number: self._make_ownership(leases, number) for number in partitions}
         self.status.enter("waiting for its partitions")
         try:
             await first_of(_take_all(owned.values()), self._interrupt.wait())
@@ -208,7 +252,7 @@ class PartitionConsumer(Generic[T]):
     async def _store(self, reader: TopicReader, epochs: Mapping[int, int]) -> None:
         store = self._ports.store()
         try:
-            bounds = await reader.bounds(self._assignment.partitions)
+            bounds = await reader.bounds(list(epochs))
             offsets = {
                 partition: await self._resume_offset(
                     store, reader, partition, epoch=epoch, bounds=bounds[partition]
@@ -285,7 +329,7 @@ class PartitionConsumer(Generic[T]):
             self._ports.layout,
             future_tolerance_ms=self._assignment.future_tolerance_ms,
             arrivals={key: Arrivals(ranges) for key, ranges in sequences.items()},
-            newest=_newest_epochs(sequences, self._reports.topic_partitions),
+            newest=_newest_epochs(sequences, self._assignment.configured),
         )
 
     async def _report_offsets(self) -> None:

@@ -7,7 +7,7 @@ from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import desired
 from ray_pipeline.actors.supervisor import Supervisor
 from ray_pipeline.settings import load
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 
 DRAIN_S = 10.0

@@ -97,7 +97,11 @@ class Served:
             )
         except AssertionError as error:
             said = json.dumps(
-                [self.get("/supervisor/ready"), self.get("/supervisor/why")], indent=1
+                [
+                    self.get("/supervisor/ready", token=TOKEN),
+                    self.get("/supervisor/why", token=TOKEN),
+                ],
+                indent=1,
             )
             raise AssertionError(f"{error}; left: {gone & self.writers()}; {said}") from None
 
@@ -149,9 +153,13 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     served.deploy(generation=1)
     eventually_sync(lambda: served.get("/supervisor/live")[0] == 200, timeout_s=120, what="live")
     assert served.get("/supervisor/ready")[0] == 503
+    assert served.get("/supervisor/why")[0] == 401
     assert served.writers() == set()
     said = eventually_sync(
-        lambda: "migrat" in (text := served.get("/supervisor/why")[1]["supervisor"]) and text,
+        lambda: (
+            "migrat" in (text := served.get("/supervisor/why", token=TOKEN)[1]["supervisor"])
+            and text
+        ),
         what="the reason",
     )
     assert "ray-pipeline migrate" in said
@@ -197,7 +205,7 @@ def test_the_shipped_applications_keep_a_release_alive_and_replace_it(served):
     # A new generation in the same cluster: each actor is replaced when its successor is ready.
     served.deploy(generation=2)
     served.wait_until_ready(generation=2, gone=frozenset(first))
-    names = [one["name"] for one in served.get("/supervisor/why")[1]["actors"]]
+    names = [one["name"] for one in served.get("/supervisor/why", token=TOKEN)[1]["actors"]]
     assert names
     assert all(name.endswith("-g2") for name in names)
 

@@ -21,7 +21,7 @@ from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.simulators.recording import read
 from ray_pipeline.storage.audit_facts import run_audit
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from tests.streams import consuming, make_settings, rows, stored
 from tests.support import PAYLOADS, eventually
 

@@ -252,8 +252,71 @@ def test_a_change_of_one_feed_keeps_the_others_and_reaches_another_process(monke
 
 def test_a_change_is_validated():
     """A misspelt name does not pass unnoticed."""
-    with pytest.raises(ValueError, match="Extra inputs"):
+    with pytest.raises(ConfigurationError, match="PIPELINE_JOBS__SPED: Extra inputs"):
         settings.load().changed(jobs={"sped": 60})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"feeds": {"sp500": {"partitions": 0}}}, "FEEDS__SP500__PARTITIONS: Input should be grea"),
+        ({"feeds": {"sp500": {"ttl_s": "long"}}}, "FEEDS__SP500__TTL_S: Input should be a valid"),
+        ({"feeds": {"bithumb": {"shards": 2}}}, "FEEDS__BITHUMB__SHARDS: Extra inputs"),
+        ({"feeds": {"sp501": {"shards": 2}}}, "FEEDS__SP501: Extra inputs"),
+        ({"api": {"port": -1}}, "API__PORT: Input should be greater"),
+        ({"finnhub": {"url": "x"}}, "FINNHUB__URL: Extra inputs"),
+        ({"nothing": {"a": 1}}, "PIPELINE_NOTHING is not a setting"),
+        ({"api_keys": {"nobody": ["a-key-42"]}}, "API_KEYS: 'nobody' is not a provider"),
+    ],
+)
+def test_a_change_meets_the_limits_that_a_variable_meets(change, problem):
+    """It had to be valid only by its type: a topic with no partition passed."""
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load().changed(**change)
+
+    assert problem in str(raised.value)
+    assert "a-key-42" not in str(raised.value)
+
+
+def test_a_section_of_any_depth_may_be_json(monkeypatch):
+    """A section of a feed was read and refused at the same time."""
+    monkeypatch.setenv("PIPELINE_FEEDS__SP500", '{"shards": 2, "enabled": false}')
+    monkeypatch.setenv("PIPELINE_FEEDS__UPBIT", '{"ttl_s": 7}')
+    monkeypatch.setenv("PIPELINE_STREAMS", '{"batch_rows": 5}')
+
+    loaded = settings.load()
+
+    assert (loaded.feeds["sp500"].shards, loaded.feeds["sp500"].enabled) == (2, False)
+    assert (loaded.feeds["upbit"].ttl_s, loaded.streams.batch_rows) == (7, 5)
+
+
+def test_an_unknown_name_in_the_json_of_a_section_is_an_error(monkeypatch):
+    monkeypatch.setenv("PIPELINE_FEEDS__SP500", '{"shard": 2}')
+
+    with pytest.raises(ConfigurationError, match="did you mean PIPELINE_FEEDS__SP500__SHARDS"):
+        settings.load()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("REALTIME_TTL_S", "did you mean PIPELINE_FEEDS__SP500__TTL_S or "),
+        ("CRYPTO_TTL_S", " or PIPELINE_FEEDS__BITHUMB__TTL_S"),
+        ("SP500_SHARDS", "did you mean PIPELINE_FEEDS__SP500__SHARDS?"),
+        ("BITHUMB_PARTITIONS", "did you mean PIPELINE_FEEDS__BITHUMB__PARTITIONS?"),
+        ("SYMBOLS_PER_CONNECTION", "PIPELINE_FEEDS__SP500__SYMBOLS_PER_CONNECTION"),
+        ("LEESE_TTL_S", "did you mean PIPELINE_STREAMS__LEASE_TTL_S?"),
+        ("LEASE_TTL", "did you mean PIPELINE_STREAMS__LEASE_TTL_S?"),
+    ],
+)
+def test_a_name_of_an_earlier_release_suggests_the_settings_of_feeds(monkeypatch, old, new):
+    """The most similar name was that of the lease, which is another thing."""
+    monkeypatch.setenv(f"PIPELINE_STREAMS__{old}", "5")
+
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load()
+
+    assert new in str(raised.value)
 
 
 def test_home_is_set_by_the_environment(monkeypatch, tmp_path):

@@ -27,6 +27,7 @@ REPLICATION_SETTINGS = (
     "offsets.topic.replication.factor",
     "transaction.state.log.replication.factor",
 )
+TOPIC_PREFIX = "PIPELINE_KAFKA__TOPIC_PREFIX"
 USERNAME = "PIPELINE_KAFKA__SASL_USERNAME"
 BOOTSTRAP_SERVERS = "PIPELINE_KAFKA__BOOTSTRAP_SERVERS"
 SECURITY_PROTOCOL = "PIPELINE_KAFKA__SECURITY_PROTOCOL"
@@ -67,26 +68,33 @@ def _replication(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
 
 def _topics(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
     topics = by_name(objects, "KafkaTopic")
+    prefix = _setting(objects, TOPIC_PREFIX)
     for spec in FEEDS:
-        if spec.topic not in topics:
-            yield fault("kafka-topic", kafka, f"no KafkaTopic {spec.topic}", fix="add it")
+        name = prefix + spec.topic
+        if name not in topics:
+            yield fault("kafka-topic", kafka, f"no KafkaTopic {name}", fix="add it")
             continue
-        partitions = number(topics[spec.topic], "spec", "partitions")
-        if partitions != spec.partitions:
-            message = f"{partitions} partitions, not {spec.partitions}"
-            yield fault("kafka-topic", topics[spec.topic], message)
-    for name in sorted(topics.keys() - {spec.topic for spec in FEEDS}):
+        # The settings decide: producers write to the partitions that they name.
+        variable = f"PIPELINE_FEEDS__{spec.name.upper()}__PARTITIONS"
+        configured = _setting(objects, variable, default=str(spec.partitions))
+        partitions = number(topics[name], "spec", "partitions")
+        if str(partitions) != configured:
+            message = f"{partitions} partitions, not {configured}"
+            yield fault("kafka-topic", topics[name], message, fix=f"change it or {variable}")
+    for name in sorted(topics.keys() - {prefix + spec.topic for spec in FEEDS}):
         yield fault("kafka-topic", topics[name], "no feed uses it")
 
 
 def _rights(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
-    name = next(filter(None, _usernames(objects)), "")
+    name = _setting(objects, USERNAME)
     user = by_name(objects, "KafkaUser").get(name)
     if user is None:
         yield fault("kafka-user", kafka, f"no KafkaUser {name!r}, which the settings name")
         return
     acls = items(user, "spec", "authorization", "acls")
-    for (kind, resource), operations in RIGHTS.items():
+    prefix = _setting(objects, TOPIC_PREFIX)
+    for (kind, suffix), operations in RIGHTS.items():
+        resource = prefix + suffix if kind == "topic" else suffix
         if missing := operations - _granted(acls, kind, resource):
             message = f"{kind} {resource}: {', '.join(sorted(missing))} missing"
             yield fault("kafka-acl", user, message)
@@ -95,14 +103,18 @@ def _rights(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
             yield fault("kafka-acl", user, "a right to everything", fix="name the resources used")
 
 
-def _usernames(objects: Sequence[Json]) -> Iterator[str]:
-    """Yield the users that the settings of pods name; ConfigMaps first."""
+def _setting(objects: Sequence[Json], name: str, *, default: str = "") -> str:
+    """Return the value of a setting of the pods; ConfigMaps first."""
+    return next(filter(None, _values(objects, name)), default)
+
+
+def _values(objects: Sequence[Json], name: str) -> Iterator[str]:
     for config_map in of_kind(objects, "ConfigMap"):
-        yield text(config_map, "data", USERNAME)
+        yield text(config_map, "data", name)
     for template in templates(objects):
         for container in template.containers:
             for variable in items(container, "env"):
-                if text(variable, "name") == USERNAME:
+                if text(variable, "name") == name:
                     yield text(variable, "value")
 
 

@@ -11,7 +11,10 @@ from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.settings import Settings
-from ray_pipeline.storage.kafka.broker import FAILURES, KafkaBroker, client_options
+from ray_pipeline.storage.kafka.broker import KafkaBroker
+from ray_pipeline.storage.kafka.client_options import client_options
+from ray_pipeline.storage.kafka.client_start import FAILURES
+from ray_pipeline.storage.kafka.topics import topic_name
 
 TIMEOUT_S = 10.0
 FIX = (
@@ -29,11 +32,6 @@ class Position:
 
 
 Positions = Mapping[tuple[str, int], Position]
-
-
-def topic_name(settings: Settings, spec: Feed) -> str:
-    """Return a feed's topic as the broker knows it."""
-    return settings.kafka.topic_prefix + spec.topic
 
 
 async def read_positions(settings: Settings, feeds: Iterable[Feed]) -> Positions:

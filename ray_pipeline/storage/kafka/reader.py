@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, LogReplaced
-from ray_pipeline.storage.kafka.broker import start_client
+from ray_pipeline.storage.kafka.client_start import start_client
 from ray_pipeline.stream.batch import Message
 from ray_pipeline.stream.offsets import Offsets
 
@@ -68,8 +68,10 @@ class KafkaLog:
         Raises:
             BrokerUnavailable: If the topic does not exist yet.
         """
-        # No public method queries the broker about a topic without a subscription.
+        # No public method queries the broker about a topic without a subscription. The client's
+        # own update comes every five minutes, too late for a topic that grew.
         await self._consumer._client.add_topic(self._topic)
+        await self._consumer._client.force_metadata_update()
         partitions = self._consumer.partitions_for_topic(self._topic)
         if not partitions:
             raise BrokerUnavailable(f"topic {self._topic} does not exist yet")

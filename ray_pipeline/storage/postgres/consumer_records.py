@@ -9,6 +9,7 @@ import psycopg
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.storage.postgres.connection import Connection, first_line
 from ray_pipeline.storage.postgres.database_session import DatabaseSession
+from ray_pipeline.storage.postgres.topic_rows import waiting_records
 from ray_pipeline.stream.consumer_ports import ConsumerBeat
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
 from ray_pipeline.stream.sequence import RangeSet, multirange
@@ -61,6 +62,11 @@ class PostgresConsumerRecords:
             for beat in beats:
                 row = (beat.state, beat.cause, beat.lag, beat.redis_state)
                 await connection.execute(BEAT, (self._topic, beat.partition, self._holder, *row))
+
+    async def waiting(self) -> int:
+        """Return how many records wait in the topic's partitions, those of others included."""
+        async with self._connection() as connection:
+            return await waiting_records(connection, self._topic)
 
     async def read_numbers(self) -> SequenceNumbers:
         """Return which numbers arrived, are lost, and were published."""

@@ -1,13 +1,15 @@
 """Read the status page. No query here scans history, so a page may be read every second."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from psycopg import sql
 from psycopg.rows import class_row
 
+from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
-from ray_pipeline.feeds.key_plan import KeyPlan
+from ray_pipeline.feeds.key_plan import SINGLE, KeyPlan
 from ray_pipeline.observe.status import (
     SILENT_AFTER_S,
     Assignments,
@@ -22,6 +24,7 @@ from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.symbols import read_symbols
+from ray_pipeline.storage.postgres.topic_rows import PARTITIONS, read_topics
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
 from ray_pipeline.stream.feed_shards import key_plan
 
@@ -54,7 +57,8 @@ FEED_ROWS = sql.SQL("""
     ), consumers AS (
         SELECT feeds.feed, sum(lag)::bigint AS lag, string_agg(DISTINCT redis_state, ', ') AS redis
         FROM feeds
-             JOIN consumer_state ON right(consumer_state.topic, length(feeds.topic)) = feeds.topic
+             JOIN ({partitions}) AS partitions
+                 ON right(partitions.topic, length(feeds.topic)) = feeds.topic
         GROUP BY feeds.feed
     ), recent AS (
         SELECT feed, count(*) AS gaps FROM gaps
@@ -75,6 +79,7 @@ FEED_ROWS = sql.SQL("""
     FROM feeds LEFT JOIN shards USING (feed) LEFT JOIN totals USING (feed)
          LEFT JOIN consumers USING (feed) LEFT JOIN recent USING (feed)
 """).format(
+    partitions=PARTITIONS,
     last_record_age_s=age_s("last_at"),
     # The symbols of a feed with sharding may need more connections than there are.
     listed=sql.SQL(" ").join(
@@ -93,12 +98,14 @@ SHARDS = sql.SQL("""
     FROM producer_epochs ORDER BY feed, shard, epoch DESC
 """).format(last_data_age_s=age_s("last_data_at"), heartbeat_age_s=age_s("heartbeat_at"))
 CONSUMERS = sql.SQL("""
-    SELECT topic, partition, holder, state, cause, lag, coalesce(next_offset, 0) AS next_offset,
-           coalesce(redelivered, 0) AS redelivered, redis_state,
+    SELECT topic, partition, holder, state, cause, partitions.lag,
+           coalesce(next_offset, 0) AS next_offset, coalesce(redelivered, 0) AS redelivered,
+           consumer_state.redis_state,
            {heartbeat_age_s} AS heartbeat_age_s
-    FROM consumer_state LEFT JOIN stream_offsets USING (topic, partition)
+    FROM consumer_state JOIN ({partitions}) AS partitions USING (topic, partition)
+         LEFT JOIN stream_offsets USING (topic, partition)
     ORDER BY topic, partition
-""").format(heartbeat_age_s=age_s("heartbeat_at"))
+""").format(partitions=PARTITIONS, heartbeat_age_s=age_s("heartbeat_at"))
 DEAD_LETTERS = sql.SQL("""
     SELECT feed, reason, count(*) AS count,
            {newest_age_s} AS newest_age_s
@@ -145,19 +152,23 @@ async def read_status(
     """
     shards = await _rows(connection, ShardRow, SHARDS)
     return Status(
-        feeds=tuple(await read_feed_rows(connection)),
+        feeds=tuple(
+            replace(row, enabled=settings.feeds[row.feed].enabled)
+            for row in await read_feed_rows(connection)
+        ),
         shards=tuple(shards),
         consumers=tuple(await _rows(connection, ConsumerRow, CONSUMERS)),
         dead_letters=tuple(await _rows(connection, DeadLetterRow, DEAD_LETTERS)),
         uncovered=tuple(
             row
-            for assignments in await _assignments(connection)
+            for assignments in await _assignments(connection, settings.enabled_feeds())
             for row in uncovered(
                 assignments,
                 [shard for shard in shards if shard.feed == assignments.feed],
                 plan=_plan(settings, assignments.feed, stream_keys),
             )
         ),
+        topics=tuple(await read_topics(connection)),
     )
 
 
@@ -176,16 +187,20 @@ async def _rows(
         return await cursor.fetchall()
 
 
-async def _assignments(connection: Connection) -> list[Assignments]:
-    by_feed: dict[str, dict[int, tuple[str, ...]]] = {feed.name: {} for feed in SHARDED}
+async def _assignments(connection: Connection, feeds: Sequence[Feed]) -> list[Assignments]:
+    by_feed: dict[str, dict[int, tuple[str, ...]]] = {feed.name: {} for feed in feeds}
     async for name, shard, symbols in await connection.execute(ASSIGNMENTS):
         if name in by_feed:  # a newer version may have more feeds
             by_feed[name][shard] = tuple(symbols)
     assignments = []
-    for feed in SHARDED:
+    for feed in feeds:
+        listed = await read_symbols(connection, feed.symbols)
+        if feed.sharding is None:
+            # One connection carries all symbols, also those that the list does not hold yet.
+            assignments.append(Assignments(feed.name, dict.fromkeys(SINGLE, tuple(listed))))
+            continue
         shards = by_feed[feed.name]
         assigned = {symbol for symbols in shards.values() for symbol in symbols}
-        listed = await read_symbols(connection, feed.symbols)
         unassigned = tuple(sorted(symbol for symbol in listed if symbol not in assigned))
         assignments.append(Assignments(feed.name, shards, unassigned))
     return assignments

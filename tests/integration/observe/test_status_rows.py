@@ -8,9 +8,11 @@ from rich.console import Console
 
 from ray_pipeline.cli.tables import render_status, render_table
 from ray_pipeline.feeds.feed_registry import FEEDS
-from ray_pipeline.settings import Settings
+from ray_pipeline.observe.why_feed import explain_feed
+from ray_pipeline.settings import Settings, load
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.status_rows import read_feed_rows, read_status
+from ray_pipeline.storage.postgres.topic_rows import TopicState, read_topics, write_topics
 
 
 @pytest.fixture
@@ -72,10 +74,60 @@ async def test_a_feed_row_adds_up_the_newest_producers_only(database):
 async def test_the_page_says_which_symbols_are_not_covered_and_why(database):
     status = await read_status(database, Settings(), stream_keys={"finnhub": 2})
 
-    assert [(row.why, row.symbols) for row in status.uncovered] == [
+    assert [(row.why, row.symbols) for row in status.uncovered if row.feed == "sp500"] == [
         ("shard 1: invalid key", ("MSFT",)),
         ("no connection has room for them: 2 API keys are set, one per connection", ("ZTS",)),
     ]
+
+
+async def test_a_feed_with_one_connection_is_uncovered_too(database):
+    """Without a key, top_gainers collected nothing, and no line said so."""
+    await database.execute(
+        "INSERT INTO producer_epochs (feed, shard, epoch, holder, state, cause) VALUES"
+        " ('top_gainers', 0, 1, 'a', 'no_key', 'no key: set one'),"
+        " ('upbit', 0, 1, 'b', 'streaming', '')"
+    )
+    await database.execute("UPDATE producer_epochs SET connected = TRUE WHERE feed = 'upbit'")
+    await database.execute("INSERT INTO market_code_bithumb VALUES ('KRW-BTC', 'b', 'Bitcoin')")
+
+    status = await read_status(database, Settings(), stream_keys={"finnhub": 2})
+
+    lines = {row.feed: (row.why, row.symbols) for row in status.uncovered if row.feed != "sp500"}
+    assert lines["top_gainers"] == ("shard 0: no key: set one", ())
+    assert lines["bithumb"] == ("shard 0: no producer has run yet", ("KRW-BTC",))
+    assert "upbit" not in lines
+
+
+async def test_a_disabled_feed_is_neither_missing_nor_uncovered(database):
+    settings = load(feeds={"upbit": {"enabled": False}})
+
+    status = await read_status(database, settings, stream_keys={"finnhub": 2})
+
+    assert [row.feed for row in status.feeds if not row.enabled] == ["upbit"]
+    assert "upbit" not in {row.feed for row in status.uncovered}
+    (why,) = [explain_feed(row, status.shards) for row in status.feeds if not row.enabled]
+    assert why.sentence == "upbit is disabled by setting: PIPELINE_FEEDS__UPBIT__ENABLED=false."
+
+
+async def test_the_lag_of_a_consumer_that_stopped_comes_from_the_broker(database):
+    """It reported 0 at its last poll; the records arrived later."""
+    await database.execute("UPDATE consumer_state SET lag = 0, heartbeat_at = 'epoch'")
+    state = TopicState("x-sp500-websocket-trades", "sp500", 1, [5], [47])
+    await write_topics(database, [state], generation=1)
+
+    status = await read_status(database, Settings(), stream_keys={})
+
+    assert (status.feeds[0].lag, status.consumers[0].lag) == (42, 42)
+    assert (status.topics[0].unread_partitions, status.topics[0].unread_records) == ([0], 42)
+
+
+async def test_an_older_generation_does_not_replace_what_a_newer_one_wrote(database):
+    """Both supervisors run during an upgrade, perhaps with different settings."""
+    topic = "x-sp500-websocket-trades"
+    await write_topics(database, [TopicState(topic, "sp500", 6, [0], [1])], generation=2)
+    await write_topics(database, [TopicState(topic, "sp500", 3, [0], [1])], generation=1)
+
+    assert [row.configured for row in await read_topics(database)] == [6]
 
 
 async def test_the_page_can_be_printed_and_written_as_json(database):

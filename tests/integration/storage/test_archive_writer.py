@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.codec import encode
@@ -21,14 +24,16 @@ from ray_pipeline.settings import (
     PostgresSettings,
     RedisSettings,
     Settings,
+    load,
 )
 from ray_pipeline.storage.archive_replay import Selection, replay_archive
 from ray_pipeline.storage.archive_writer import Archiver
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
 from ray_pipeline.storage.parquet import Archive, read_manifest, read_part
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.stream.batch import Message
+from tests.streams import producing
 from tests.support import eventually, scalar
 
 SPEC = feed_named("sp500")
@@ -90,10 +95,12 @@ def archived(directory: Path) -> list[Message]:
 
 
 @contextlib.asynccontextmanager
-async def archiving(settings: Settings, directory: Path) -> AsyncIterator[Archiver]:
+async def archiving(
+    settings: Settings, directory: Path, *, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Archiver]:
     """Run an archiver for the length of a block, then stop it as one should."""
     stop = asyncio.Event()
-    archiver = Archiver(settings, SPEC, directory=directory)
+    archiver = Archiver(settings, SPEC, directory=directory, clock=clock)
     task = asyncio.create_task(archiver.run(stop))
     try:
         yield archiver
@@ -235,3 +242,34 @@ async def full(dsn: str, query: str, wanted: int) -> bool:
 async def test_a_folder_without_an_archive_is_said_to_be_one(settings, tmp_path):
     with pytest.raises(PipelineError, match="no archive of any feed"):
         await replay_archive(settings, tmp_path, Selection())
+
+
+async def test_partitions_that_appear_while_it_archives_are_archived(
+    kafka_bootstrap, topic_prefix, tmp_path
+):
+    """An operator grows the topic, and another program uses the new partitions."""
+    settings = load(
+        kafka={"bootstrap_servers": kafka_bootstrap, "topic_prefix": topic_prefix},
+        feeds={SPEC.name: {"partitions": 1}},
+    )
+    await ensure_topics(settings)
+    topic = topic_prefix + SPEC.topic
+    # Each reading of the clock is ten seconds later, so that it looks for partitions at each poll.
+    seconds = itertools.count(0, 10.0)
+    async with archiving(settings, tmp_path, clock=lambda: next(seconds)) as archiver:
+        async with producing(settings) as producer:
+            await producer.send_and_wait(topic, encode(trade(0, 1, 1)), partition=0)
+        await eventually(
+            lambda: archiver.archive.position(0).next_offset == 1, what="the first partition"
+        )
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        await admin.start()
+        await admin.create_partitions({topic: NewPartitions(2)})
+        await admin.close()
+        async with producing(settings) as producer:
+            await producer.send_and_wait(topic, encode(trade(0, 1, 2)), partition=1)
+        await eventually(
+            lambda: archiver.archive.position(1).next_offset == 1, what="the second partition"
+        )
+
+    assert {record.partition for record in archived(tmp_path)} == {0, 1}

@@ -11,7 +11,7 @@ from ray_pipeline.storage.dead_letter_store import (
     list_dead_letters,
     replay_dead_letters,
 )
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.postgres.connection import Connection, session
 
 GOOD = (

@@ -10,9 +10,11 @@ from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.settings import Settings, load
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.storage.audit_facts import run_audit
-from ray_pipeline.storage.kafka.broker import KafkaBroker, client_options, ensure_topics
+from ray_pipeline.storage.kafka.broker import KafkaBroker
+from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.positions import read_positions
 from ray_pipeline.storage.kafka.reader import KafkaLog
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from tests.certificates import Certificates, make_certificates
 from tests.integration.test_recorded_input import add_companies, collecting, pointed
 from tests.secured_kafka import KafkaSecurity, SecuredKafka

@@ -19,7 +19,9 @@ from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.feeds.records import Notice, Reject, Trade
 from ray_pipeline.local.kafka.kraft import KafkaServer
 from ray_pipeline.settings import Settings, load
-from ray_pipeline.storage.kafka.broker import KafkaBroker, client_options, ensure_topics
+from ray_pipeline.storage.kafka.broker import KafkaBroker
+from ray_pipeline.storage.kafka.client_options import client_options
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.spool import Spool, open_spool
 from ray_pipeline.stream.outbox import Publisher
 from tests.secured_kafka import KafkaSecurity, SecuredKafka
@@ -58,6 +60,7 @@ async def publishing(settings: Settings, spool: Spool, *, epoch: int) -> AsyncIt
         broker,
         spool,
         topic=topic_of(settings),
+        partition=partition_of(SHARD, settings.feeds["sp500"].partitions),
         shard=SHARD,
         epoch=epoch,
         may_send=lambda: True,

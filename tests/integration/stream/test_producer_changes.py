@@ -25,7 +25,7 @@ from ray_pipeline.simulators.base import Connection
 from ray_pipeline.simulators.bithumb import BithumbOptions, BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.storage.audit_facts import run_audit
-from ray_pipeline.storage.kafka.broker import ensure_topics
+from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.postgres.heartbeats import Heartbeats
 from ray_pipeline.storage.postgres.symbols import NotifiedSymbols
 from ray_pipeline.storage.spool import open_spool

@@ -1,8 +1,9 @@
 """The actors that the settings ask for."""
 
 from ray_pipeline.actors.desired import desired
-from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.settings import load
+from ray_pipeline.stream.feed_shards import key_of
 
 
 def test_every_feed_has_consumers_and_producers():
@@ -38,3 +39,16 @@ def test_each_partition_has_one_consumer():
         partitions = [n for actor in actors if actor.arguments[0] == feed.name
                       for n in actor.arguments[1]]  # fmt: skip
         assert sorted(partitions) == list(range(feed.partitions))
+
+
+def test_a_disabled_feed_has_no_actors_and_leaves_its_keys_to_others():
+    keys = {"finnhub": ["key 1", "key 2"]}
+    settings = load(
+        feeds={"sp500": {"enabled": False}, "bithumb": {"enabled": False}}, api_keys=keys
+    )
+
+    names = [actor.name for actor in desired(settings)]
+
+    assert not [name for name in names if "sp500" in name or "bithumb" in name]
+    assert "producer-upbit-g1" in names
+    assert key_of(settings, feed_named("top_gainers"), 0) == "key 1"

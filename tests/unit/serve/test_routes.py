@@ -1,11 +1,15 @@
 """What the supervisor says of itself, its actors and the feeds."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from starlette.requests import Request
 
+from ray_pipeline.api.auth import TokenCheck
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.observe.status import Status
+from ray_pipeline.observe.topic_partitions import TopicRow
 from ray_pipeline.serve.routes import View, routes
 from tests.unit.observe.test_status import ROW, SHARD
 
@@ -25,15 +29,28 @@ class Supervisor:
 UP = Supervisor(first={"state": "storing"}, second={"state": "streaming", "cause": ""})
 
 
-async def ask(path, *, supervisor=UP, page=PAGE, cause="starting", fix=""):
+TOKEN = "right-token"
+
+
+def request(token):
+    headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
+    return Request({"type": "http", "headers": headers})
+
+
+async def ask(
+    path, *, supervisor=UP, page=PAGE, cause="starting", fix="", token=TOKEN, expected=TOKEN
+):
     async def read():
         if isinstance(page, Exception):
             raise page
         return page
 
-    view = View(read, limit_s=60.0, generation=3, supervisor=supervisor, cause=cause, fix=fix)
+    view = View(
+        read, limit_s=60.0, generation=3, supervisor=supervisor, cause=cause, fix=fix,
+        token_check=TokenCheck(expected) if expected else None,
+    )  # fmt: skip
     (route,) = [route for route in routes(lambda: view).routes if route.path == path]
-    response = await route.endpoint()
+    response = await (route.endpoint() if path == "/live" else route.endpoint(request(token)))
     return response.status_code, json.loads(response.body)
 
 
@@ -47,7 +64,10 @@ async def test_a_process_lives_without_anything_else():
 
 async def test_it_is_ready_while_actors_answer_and_data_progresses():
     """The generation tells a rollout which release answered."""
-    assert await ask("/ready") == (200, {"ready": True, "reasons": [], "generation": 3})
+    assert await ask("/ready") == (
+        200,
+        {"ready": True, "reasons": [], "notices": [], "generation": 3},
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,3 +112,50 @@ async def test_every_feed_and_actor_has_a_sentence():
             "why": "producer-sp500-00-g1 has not started yet.",
         },
     ]
+
+
+SURPLUS = TopicRow("t", "sp500", 3, 6, [], 0, 1.0)
+SHORTAGE = TopicRow("t", "sp500", 3, 1, [], 0, 1.0)
+UNREAD = TopicRow("t", "sp500", 3, 6, [3, 4, 5], 682, 1.0)
+
+
+async def test_more_partitions_than_the_settings_name_are_a_notice():
+    """Their records are stored: data progresses."""
+    status, body = await ask("/ready", page=replace(PAGE, topics=(SURPLUS,)))
+
+    assert status == 200
+    assert body["notices"] == [SURPLUS.notice]
+    assert "6 partitions, the settings name 3" in SURPLUS.notice
+
+
+@pytest.mark.parametrize("topic", [SHORTAGE, UNREAD])
+async def test_it_is_not_ready_while_records_wait_that_nothing_reads_or_sends(topic):
+    """A lag of 0 hid them."""
+    status, body = await ask("/ready", page=replace(PAGE, topics=(topic,)))
+
+    assert (status, body["reasons"]) == (503, [topic.trouble])
+
+
+@pytest.mark.parametrize("topic", [SHORTAGE, SURPLUS, UNREAD])
+async def test_why_names_a_topic_that_differs_from_the_settings(topic):
+    _, body = await ask("/why", page=replace(PAGE, topics=(topic,)))
+
+    (feed,) = body["feeds"]
+    assert (topic.trouble or topic.notice) in feed["why"]
+    assert feed["fresh"] is not bool(topic.trouble)
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"), [(None, TOKEN), ("wrong", TOKEN), ("", TOKEN), (None, ""), ("any", "")]
+)
+async def test_without_the_token_a_probe_learns_the_state_and_no_reason(token, expected):
+    """Reasons name hosts, topics and errors of the stores."""
+    down = {"page": DatabaseUnavailable("Postgres at db.internal is down")}
+
+    assert await ask("/ready", token=token, expected=expected, **down) == (
+        503,
+        {"ready": False, "generation": 3},
+    )
+    status, body = await ask("/why", token=token, expected=expected)
+    assert (status, set(body)) == (401, {"error", "fix"})
+    assert (await ask("/live", token=token, expected=expected))[0] == 200

@@ -30,6 +30,7 @@ class FakeRecords:
         self.lost: dict[tuple[int, int], RangeSet] = {}
         self.written: list[tuple[float, MissingRange, str]] = []
         self.away = ""
+        self.elsewhere = 0
 
     def check(self) -> None:
         if self.away:
@@ -38,6 +39,10 @@ class FakeRecords:
     async def write_beats(self, beats: Iterable[ConsumerBeat]) -> None:
         self.check()
         self.beats += beats
+
+    async def waiting(self) -> int:
+        self.check()
+        return self.elsewhere
 
     async def read_numbers(self) -> SequenceNumbers:
         self.check()
@@ -72,10 +77,10 @@ class Bench:
             self.records,
             self.status,
             partitions=(0, 2),
+            configured=3,
             monotonic_s=now_s,
             sleep=asyncio.sleep,
         )
-        self.reports.topic_partitions = 3
 
     def lack(self, shard: int, first: int, last: int) -> None:
         """Let numbers of a shard's epoch 1 be missing between others."""
@@ -192,3 +197,18 @@ async def test_an_outage_of_the_database_skips_heartbeats():
         await until_s(4.5)
 
     assert [beat.state for beat in bench.records.beats] == [STORING, STORING]
+
+
+@virtual_time
+async def test_nothing_is_missing_while_records_wait_in_partitions_of_other_consumers():
+    """A change of the number of partitions moves a shard: its earlier records are elsewhere."""
+    bench = Bench()
+    bench.lack(3, 5, 9)
+    bench.records.elsewhere = 4
+    async with running(bench.reports.write_missing_ranges()):
+        await until_s(LATER_S)
+        assert bench.records.written == []
+        bench.records.elsewhere = 0
+        await until_s(LATER_S + EXPIRED_S + MISSING_EVERY_S)
+
+    assert len(bench.records.written) == 1

@@ -52,10 +52,6 @@ class FakeBroker:
     def __post_init__(self) -> None:
         self.flow.set()
 
-    async def partitions(self, topic: str) -> int:
-        self._refuse()
-        return 3
-
     async def send(self, topic: str, messages: Sequence[tuple[int, bytes, bytes]]) -> None:
         await asyncio.sleep(0)
         self._refuse()
@@ -123,6 +119,7 @@ class Bench:
             self.broker,
             self.spool,
             topic="trades",
+            partition=self.shard % 3,
             shard=self.shard,
             epoch=epoch,
             may_send=lambda: self.valid,

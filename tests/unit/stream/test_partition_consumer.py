@@ -164,6 +164,9 @@ class FakeRecords:
             raise DatabaseUnavailable(self._database.away)
         self._database.beats += beats
 
+    async def waiting(self) -> int:
+        return 0
+
     async def read_numbers(self) -> SequenceNumbers:
         return self._database.numbers
 
@@ -258,12 +261,13 @@ async def short_sleep(seconds: float) -> None:
 class Bench:
     """A consumer of partition 0 with fake ports."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, configured: int = 1, partitions: Sequence[int] = (0,)) -> None:
         self.broker, self.database, self.leases = FakeBroker(), FakeDatabase(), FakeLeases()
         self.cache, self.reporter = FakeCache(), FakeReporter()
         assignment = ConsumerAssignment(
             topic="trades",
-            partitions=[0],
+            partitions=partitions,
+            configured=configured,
             holder="test",
             generation=1,
             lease_ttl_s=TTL_S,
@@ -489,7 +493,7 @@ async def test_a_paused_consumer_can_be_stopped(bench):
 async def test_a_range_that_stays_missing_becomes_a_gap(bench, monkeypatch):
     """Only of shards in this consumer's partitions: the others are another consumer's."""
     monkeypatch.setattr(consumer_reports, "MISSING_GRACE_S", 0.0)
-    bench = Bench()
+    bench = Bench(configured=2)
     bench.broker.values = {0: [], 1: []}
     seen = {(shard, 1): RangeSet([(1, 3), (5, 6)]) for shard in (0, 1, 2)}
     bench.database.numbers = SequenceNumbers(seen, {}, {})
@@ -527,3 +531,49 @@ async def test_an_unexpected_error_ends_the_consumer(bench):
 
     with pytest.raises(PipelineError, match="a bug"):
         await asyncio.wait_for(bench.consumer.run(), PATIENCE_S)
+
+
+async def test_partitions_beyond_the_settings_are_stored_too(bench):
+    """An operator grew the topic, or another program writes with Kafka's own partitioner."""
+    bench.broker.values = {0: [value(1)], 1: [value(2)], 2: [value(3)]}
+
+    async with bench.running():
+        await bench.until(lambda: len(bench.database.seqs) == 3)
+
+    assert set(bench.database.epochs) == {0, 1, 2}
+
+
+async def test_a_partition_that_appears_while_the_consumer_stores_is_stored(bench):
+    """The tenure ends, and the next one begins with the new partition."""
+    bench.broker.values = {0: [value(1)]}
+
+    async with bench.running():
+        await bench.until(lambda: bench.database.seqs == [1])
+        bench.broker.values[1] = [value(2)]
+        await bench.until(lambda: bench.database.seqs == [1, 2])
+
+
+async def test_a_configured_partition_that_the_topic_lacks_is_reported_absent():
+    """Its records cannot exist; a state of storing and a lag of 0 would hide that."""
+    bench = Bench(configured=2, partitions=[0, 1])
+    bench.broker.values = {0: [value(1)]}
+
+    async with bench.running():
+        await bench.until(lambda: bench.database.seqs == [1])
+        await bench.until(lambda: any(beat.state == "absent" for beat in bench.database.beats))
+
+    absent = {
+        (beat.partition, beat.cause) for beat in bench.database.beats if beat.state == "absent"
+    }
+    assert absent == {(1, "the topic has 1 of 2 partitions")}
+
+
+async def test_a_consumer_without_any_partition_in_the_topic_waits_and_says_so():
+    """The topic has one partition; this consumer's is the second."""
+    bench = Bench(configured=2, partitions=[1])
+    bench.broker.values = {0: []}
+
+    async with bench.running():
+        await bench.until(lambda: "none of this consumer's: 1" in bench.consumer.status.cause)
+        bench.broker.values[1] = [value(1)]
+        await bench.until(lambda: bench.database.seqs == [1])
