@@ -1,7 +1,7 @@
 """Make one request of a source: wait for a permit, call, retry, and act on refusals."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -129,14 +129,19 @@ class SourceCaller:
     async def _attempt(
         self, request: Request, permit: Permit, largest_bytes: int
     ) -> Collected | Retry | None:
-        permits = CallPermits(permit, another=self._another, finished=self._finished)
+        permits = CallPermits(
+            permit,
+            another=self._another,
+            started=self._dependencies.calls.made,
+            finished=self._finished,
+        )
         try:
             answer = await self._dependencies.fetcher.fetch(
                 self._provider,
                 request,
                 key=self._keys.get(permit.key, ""),
                 largest_bytes=largest_bytes,
-                next_call=lambda: self._counted(permits),
+                next_call=permits.next_call,
             )
             # From here on nothing contains a key: not the rows, payloads or dead letters.
             answer = answer.redacted(self._redactor)
@@ -177,13 +182,6 @@ class SourceCaller:
                 # A guard in front of the provider blocks the address, whatever the key.
                 raise Deferred(until, verdict.message)
         return Retry(verdict.message, counts=kind not in KEY_FAULTS)
-
-    @contextlib.asynccontextmanager
-    async def _counted(self, permits: CallPermits) -> AsyncIterator[None]:
-        """Make one call with a permit, and count it before it is made."""
-        async with permits.next_call():
-            self._dependencies.calls.made()
-            yield
 
     async def _another(self, key: str) -> Permit:
         """Wait for a permit of the same key: a redirect carries the key of the first call."""

@@ -129,7 +129,7 @@ class PermitBatcher:
         self._permits: deque[Permit] = deque()
 
     async def take(self) -> Permit | NotBefore:
-        """Return a permit for one call that has not expired, or when to request again."""
+        """Return a valid permit for one call, or when to request again."""
         self._waiting += 1
         try:
             # While one caller holds the lock and requests, others arrive and are counted. The next
@@ -158,6 +158,7 @@ class CallPermits:
         first: Permit,
         *,
         another: Callable[[str], Awaitable[Permit]],
+        started: Callable[[], object],
         finished: Callable[[Permit], Awaitable[None]],
         clock: Callable[[], float] = elapsed_s,
     ) -> None:
@@ -167,6 +168,7 @@ class CallPermits:
         Args:
             first: The permit of the first call.
             another: Waits for a permit of the same key.
+            started: Called before each call.
             finished: Called after each call that has certainly arrived.
             clock: The clock of `Permit.expires_s`.
         """
@@ -175,7 +177,7 @@ class CallPermits:
         self._another = another
         self._finished = finished
         self._clock = clock
-        self.made = 0  # calls
+        self._started = started
 
     @contextlib.asynccontextmanager
     async def next_call(self) -> AsyncIterator[None]:
@@ -183,7 +185,7 @@ class CallPermits:
         permit, self._first = self._first, None
         if permit is None or self._clock() >= permit.expires_s:
             permit = await self._another(self._key)
-        self.made += 1
+        self._started()
         try:
             yield
         except (TimeoutError, asyncio.CancelledError):

@@ -120,7 +120,7 @@ def boolean(value: Any) -> bool:
     Return whether a flag is set, or whether a list has elements; False for a missing value.
 
     Raises:
-        ValueError: If the value is none of these. The text "false" is not a flag: it is true in
+        ValueError: If the value has another type. The text "false" is not a flag: it is true in
             Python, and providers send JSON.
     """
     if value is None or isinstance(value, bool | list):
@@ -171,7 +171,7 @@ def day(value: Any) -> date | None:
     if match is None:
         raise _not("a date", value)
     if string != match[1]:
-        instant(string)  # a date with an impossible time is no date either
+        instant(string)  # refuse a date with an impossible time
     return date.fromisoformat(match[1])
 
 

@@ -36,7 +36,8 @@ def classify(answer: Answer) -> Verdict | None:
 def _error_code(answer: Answer) -> int:
     body = json_or_none(answer)
     status = body.get("status") if isinstance(body, dict) else None
-    return int(status.get("error_code") or 0) if isinstance(status, dict) else 0
+    code = status.get("error_code") if isinstance(status, dict) else None
+    return code if isinstance(code, int) else 0
 
 
 PROVIDER = Provider(

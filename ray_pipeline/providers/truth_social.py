@@ -19,7 +19,7 @@ from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import SECOND, Quota, sliding
 from ray_pipeline.providers.refusals import by_status_or_broken
 from ray_pipeline.redact import Redactor, redactor
-from ray_pipeline.transport.answer import Answer, decode
+from ray_pipeline.transport.answer import Answer, decoded
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.counted import (
     SINGLE_REQUEST,
@@ -188,7 +188,7 @@ def _client_identity() -> tuple[str, str]:
 
 
 def _answer(response: Response) -> Answer:
-    text = decode(response.content, response.charset_encoding)
+    text = decoded(response.content, response.charset_encoding)
     return Answer(response.status_code, lower_case(response.headers), text, now())
 
 

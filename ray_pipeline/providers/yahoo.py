@@ -28,7 +28,7 @@ from ray_pipeline.providers.refusals import (
     json_or_none,
     one_line,
 )
-from ray_pipeline.transport.answer import Answer, decode
+from ray_pipeline.transport.answer import Answer, decoded
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.counted import (
     SINGLE_REQUEST,
@@ -148,7 +148,7 @@ class SiteClient:
         except (RequestException, YFException, OSError) as error:
             raise unavailable(self._server, error) from None
         headers = lower_case(response.headers)
-        text = decode(response.content, response.charset_encoding)
+        text = decoded(response.content, response.charset_encoding)
         return Answer(int(response.status_code), headers, text, now())
 
 

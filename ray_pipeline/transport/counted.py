@@ -1,7 +1,7 @@
 """
 One HTTP request is one call of the provider's quota, and no library makes a request of its own.
 
-HTTP libraries make requests that nobody counted: they repeat a request if the server closes the
+HTTP libraries make requests without a permit: they repeat a request if the server closes the
 connection, and they follow redirects. Clients of providers switch both off, and open `NextCall`
 around every single request.
 """

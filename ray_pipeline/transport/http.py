@@ -8,7 +8,7 @@ import aiohttp
 
 from ray_pipeline.errors import AnswerTooLarge, ProviderUnavailable, RedirectRefused
 from ray_pipeline.redact import redactor
-from ray_pipeline.transport.answer import Answer, decode
+from ray_pipeline.transport.answer import Answer, decoded
 from ray_pipeline.transport.client import ProviderClient, ProviderServer
 from ray_pipeline.transport.counted import NextCall, never_repeat, uncounted
 from ray_pipeline.transport.redirects import get, moved
@@ -143,4 +143,4 @@ async def _text(
                 f"{server.title} answered with more than {largest_bytes / 2**20:g} MiB, "
                 "which is not taken"
             )
-    return decode(b"".join(parts), response.charset)
+    return decoded(b"".join(parts), response.charset)

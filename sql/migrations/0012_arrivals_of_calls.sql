@@ -32,7 +32,17 @@ LANGUAGE sql STABLE AS $$
             + (p_window->>'at')::interval) AT TIME ZONE (p_window->>'zone')
 $$;
 
-DROP FUNCTION grant_calls(TEXT, TEXT[], JSONB, INTEGER, TEXT, DOUBLE PRECISION, TIMESTAMPTZ);
+-- During an upgrade, processes of the earlier release still use the function with these parameters.
+-- It computes calendar windows by the clock of the client, so it grants no further call. A wait of
+-- ten minutes defers their runs, and the new release continues them.
+CREATE OR REPLACE FUNCTION grant_calls(
+    p_provider TEXT, p_keys TEXT[], p_windows JSONB, p_wanted INTEGER, p_job TEXT,
+    p_reserve DOUBLE PRECISION DEFAULT 0, p_moment TIMESTAMPTZ DEFAULT NULL,
+    OUT granted_key TEXT, OUT granted INTEGER, OUT wait_until TIMESTAMPTZ, OUT blocked_by TEXT
+) LANGUAGE sql VOLATILE AS $$
+    SELECT NULL::text, 0, clock_timestamp() + interval '10 minutes',
+        'a newer release counts the calls'
+$$;
 
 -- Grant up to `p_wanted` calls to one of `p_keys`, the least recently used key first.
 --

@@ -232,7 +232,9 @@ async def test_no_second_of_the_provider_has_more_calls_than_its_limit(postgres_
 
                 async def call() -> None:
                     permit = await permit_of()
-                    calls_of_it = CallPermits(permit, another=permit_of, finished=finished)
+                    calls_of_it = CallPermits(
+                        permit, another=permit_of, started=lambda: None, finished=finished
+                    )
 
                     @contextlib.asynccontextmanager
                     async def slowly() -> AsyncIterator[None]:

@@ -216,6 +216,16 @@ async def test_a_clock_that_was_put_back_opens_nothing_and_is_named(provider, po
     assert "the clock of Postgres is behind" in behind.reason
 
 
+async def test_an_earlier_release_gets_no_permit_and_defers_its_runs(postgres_dsn):
+    """During an upgrade; it does not know when its calls arrive."""
+    async with session(postgres_dsn, name="test") as connection:
+        cursor = await connection.execute(
+            "SELECT granted_key, granted, wait_until > now() + interval '5 minutes', blocked_by"
+            " FROM grant_calls('fred', ARRAY['k'], '[]'::jsonb, 1, 'j', 0.0, NULL)"
+        )
+        assert await cursor.fetchone() == (None, 0, True, "a newer release counts the calls")
+
+
 async def test_a_permit_can_be_requested_for_one_key(provider, postgres_dsn):
     """A redirect carries the key of the first call."""
     async with session(postgres_dsn, name="test") as connection:

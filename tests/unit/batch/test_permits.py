@@ -129,7 +129,17 @@ class Attempt:
         self.keys: list[str] = []
         self.finished: list[Permit] = []
         first = Permit("key", ids=(0,), expires_s=VALID_S)
-        self.permits = CallPermits(first, another=self.another, finished=self.finish, clock=clock)
+        self.started = 0
+        self.permits = CallPermits(
+            first,
+            another=self.another,
+            started=self.start,
+            finished=self.finish,
+            clock=clock,
+        )
+
+    def start(self) -> None:
+        self.started += 1
 
     async def another(self, key: str) -> Permit:
         self.keys.append(key)
@@ -153,7 +163,7 @@ async def test_each_further_call_takes_a_permit_of_the_same_key():
     await attempt.call()
 
     assert attempt.keys == ["key", "key"]
-    assert attempt.permits.made == 3
+    assert attempt.started == 3
     assert [permit.ids for permit in attempt.finished] == [(0,), (1,), (2,)]
 
 
@@ -166,7 +176,7 @@ async def test_a_permit_that_expires_before_its_call_is_replaced():
     await attempt.call()
 
     assert attempt.keys == ["key"]
-    assert attempt.permits.made == 1
+    assert attempt.started == 1
 
 
 @pytest.mark.parametrize(
