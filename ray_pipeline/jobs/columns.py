@@ -14,8 +14,7 @@ Declare a table's columns once: name, type, and where a provider's object holds 
     row = read_row(Quote, {"ticker": "A", "MarketCap": "1", ...})
 
 An object without a required value does not become a row. A value that the provider leaves out is
-NULL, or the column's default; both are stored with a new row only, and never replace a stored
-value.
+NULL, or the column's default. Both are stored with a new row only; a stored value stays.
 """
 
 import dataclasses

@@ -163,9 +163,7 @@ def _storable_rows(
     if not rows:
         return ()
     defaulted = frozenset(_stored_defaults(table))
-    by_row = (
-        (_staged(table, row, defaulted) for row in rows) if defaulted else map(table.values, rows)
-    )
+    by_row = (_staged(table, row, defaulted) for row in rows)
     by_column = [
         _storable_column(column, types.get(name, "text"))
         for name, column in zip(table.columns, zip(*by_row, strict=True), strict=True)
