@@ -41,7 +41,9 @@ async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
             await collector.run()
         except Deferred as deferral:
             if deferral.until is None and source is not sources[-1]:
-                continue  # no key of this source may be used, but another source has keys
+                # No key of this source may be used, but another source has keys.
+                refusals += [deferral.reason] if spec.complete else []
+                continue
             return _deferred(outcome, deferral)
         except CircuitOpen as error:
             collector.failures.append(str(error))
