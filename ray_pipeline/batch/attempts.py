@@ -132,7 +132,7 @@ class SourceCaller:
         permits = CallPermits(
             permit,
             another=self._another,
-            started=self._dependencies.calls.made,
+            started=self._dependencies.calls.add,
             finished=self._finished,
         )
         try:

@@ -17,7 +17,7 @@ class CallCount:
         self.total = 0
         self._unstored = 0
 
-    def made(self) -> None:
+    def add(self) -> None:
         """Count a call."""
         self.total += 1
         self._unstored += 1

@@ -150,11 +150,11 @@ async def _heartbeaten(
     """Run a job while sending heartbeats, and record its outcome, also after an error."""
     outcomes: list[Outcome] = []
 
-    async def work() -> None:
+    async def finish_job() -> None:
         outcomes.append(await running_job)
 
     try:
-        await first_of(work(), _beat(book, key, interval_s=interval_s))
+        await first_of(finish_job(), _beat(book, key, interval_s=interval_s))
     except OwnershipLost:
         with contextlib.suppress(Exception):
             await book.add_calls(key)

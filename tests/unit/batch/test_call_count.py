@@ -12,7 +12,7 @@ def test_every_call_is_stored_once(steps):
     calls, stored = CallCount(), 0
     for step in [*steps, "store"]:
         if step == "call":
-            calls.made()
+            calls.add()
         elif step == "store":
             with calls.unstored() as count:
                 stored += count
@@ -25,10 +25,10 @@ def test_every_call_is_stored_once(steps):
 
 def test_overlapping_transactions_share_no_call():
     calls = CallCount()
-    calls.made()
+    calls.add()
 
     with calls.unstored() as first:
-        calls.made()
+        calls.add()
         with calls.unstored() as second:
             pass
 
