@@ -142,7 +142,8 @@ def _others(run: Finished, states: States, connection: Connection) -> Iterator[s
         if source != run.target.provider or item in run.items:
             continue
         state = states.get((source, item))
-        if state != usual and not (state is None and (stopped or cooling)):
+        is_unfinished = state is None or state[0] == "paging"
+        if state != usual and not (is_unfinished and (stopped or cooling)):
             yield f"another item: {state} instead of {usual}"
 
 

@@ -49,6 +49,10 @@ class MutatingProvider(RestSimulator):
         self.bodies: dict[Signature, web.Response] = {}
         self.received: Counter[str] = Counter()
 
+    def generate_all(self) -> None:
+        """Generate every answer from now on; the recordings belong to other items."""
+        self._recordings = []
+
     async def _answer(self, provider: Provider, request: web.Request) -> web.StreamResponse:
         self.received[provider.name] += 1
         response = await super()._answer(provider, request)

@@ -29,6 +29,7 @@ from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.job_store import JobStore, next_batch, read_inputs
 from ray_pipeline.storage.postgres.payloads import dead_letters_of_jobs, reread
 from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.counted import NextCall
 from tests.batch_runs import FakeClock, FakeLimiter
 
 NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -79,16 +80,27 @@ class ChangedProvider:
     requests: list[Request] = field(default_factory=list)
 
     async def fetch(
-        self, provider: Provider, request: Request, *, key: str, largest_bytes: int
+        self,
+        provider: Provider,
+        request: Request,
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
-        self.requests.append(request)
+        async with next_call():
+            self.requests.append(request)
         answer = self.change(request, body_of(provider, request))
         if provider.name != "yahoo":
             return answer
         # The page of Yahoo's calendar reaches the runner as JSON.
         client = YahooClient(OneAnswer(answer))
         return await client.fetch(
-            request.path, request.params, key=key, largest_bytes=largest_bytes
+            request.path,
+            request.params,
+            key=key,
+            largest_bytes=largest_bytes,
+            next_call=next_call,
         )
 
 
@@ -99,7 +111,13 @@ class OneAnswer:
     answer: Answer
 
     async def fetch(
-        self, path: str, params: Mapping[str, str], *, key: str, largest_bytes: int
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        key: str,
+        largest_bytes: int,
+        next_call: NextCall,
     ) -> Answer:
         return self.answer
 
@@ -121,7 +139,11 @@ class Dataset:
         self.slots += 1
         slot = SLOT + self.slots * timedelta(days=7)  # the same weekday: the same queries
         if self.spec.sweep:
-            execute(self.dsn, "UPDATE job_items SET done_at = done_at - interval '1 year'")
+            execute(
+                self.dsn,
+                "UPDATE job_items SET done_at = done_at - interval '1 year', "
+                "not_before = not_before - interval '1 year'",
+            )
         fetcher = ChangedProvider(change)
         async with session(self.dsn, name="test") as connection:
             run = Run(
