@@ -22,7 +22,7 @@ from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
 from ray_pipeline.storage.migrations import migrate
-from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.storage.redis.latest_cache import CacheLimits, LatestCache
 from ray_pipeline.stream.cache import LatestValue
 
 TITLE = "API"
@@ -215,9 +215,16 @@ class Load:
             self.idle.append(caller)
 
 
+async def _cache(server: Server) -> LatestCache:
+    limits = CacheLimits(3600, 2.0, budget_bytes=128_000_000, realtime_keys=60)
+    cache = LatestCache(server.redis_url, feed_named("sp500"), limits=limits, writer="benchmark")
+    await cache.begin_rebuild()
+    return cache
+
+
 async def _requests(server: Server, *, per_s: int | None, seconds: float) -> Requests:
-    cache = LatestCache(server.redis_url, feed_named("sp500"), ttl_s=3600, publishes_per_s=2)
-    await cache.write(_entries(1))
+    cache = await _cache(server)
+    await cache.write(_entries(1), complete_until_s=0.0)
     load = Load(open_loop=per_s is not None)
     loop = asyncio.get_running_loop()
     callers: list[Caller] = []
@@ -288,8 +295,8 @@ class Ear:
 
 
 async def _push(server: Server, *, interval_s: float, seconds: float) -> Push:
-    cache = LatestCache(server.redis_url, feed_named("sp500"), ttl_s=3600, publishes_per_s=2)
-    await cache.write(_entries(1))
+    cache = await _cache(server)
+    await cache.write(_entries(1), complete_until_s=0.0)
     ears = [Ear() for _ in range(CLIENTS)]
     async with contextlib.AsyncExitStack() as stack:
         listening: list[asyncio.Task[None]] = []
@@ -350,7 +357,7 @@ async def _update(cache: LatestCache, *, seconds: float) -> dict[int, float]:
     sent_s: dict[int, float] = {}
     next_s = time.perf_counter()
     for number in range(2, int(seconds) + 2):
-        await cache.write(_entries(number))
+        await cache.write(_entries(number), complete_until_s=0.0)
         sent_s[number] = time.perf_counter()
         next_s += 1
         await asyncio.sleep(max(0.0, next_s - time.perf_counter()))

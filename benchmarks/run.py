@@ -5,6 +5,7 @@ consumer   consumers of one full topic: this pipeline, a row-at-a-time one, Quix
 latency    from the provider's socket to Redis and Postgres, at a constant rate
 chain      the highest rate that the whole chain sustains, and its CPU by stage
 memory     the actors of the demo over time
+redis      memory of values in Redis, and some hours of them within a budget
 api        one API process: requests per second, and the push to a thousand clients
 limiter    permits of the batch jobs' limiter
 sweep      a batch job over 500 companies, compared with plain aiohttp
@@ -26,7 +27,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import api, batch, chain, consumers, latency, memory, report
+from benchmarks import api, batch, chain, consumers, latency, memory, redis_memory, report
 from benchmarks.processes import say
 from benchmarks.servers import running
 
@@ -66,6 +67,12 @@ def run_memory(options: argparse.Namespace) -> tuple[str, str]:
     return memory.TITLE, memory.section(memory.measure(seconds=options.memory_s))
 
 
+def run_redis(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure the memory of values in Redis."""
+    sizes, filled = redis_memory.measure(hours=options.redis_hours)
+    return redis_memory.TITLE, redis_memory.section(sizes, filled)
+
+
 def run_api(options: argparse.Namespace) -> tuple[str, str]:
     """Measure the API."""
     return api.TITLE, api.section(*api.measure(seconds=options.api_s))
@@ -82,13 +89,17 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], tuple[str, str]]] = {
     "latency": run_latency,
     "chain": run_chain,
     "memory": run_memory,
+    "redis": run_redis,
     "api": run_api,
     "limiter": lambda _: run_batch(batch.LIMITER, batch.limiter),
     "sweep": lambda _: run_batch(batch.SWEEP, batch.sweep),
     "wide": lambda _: run_batch(batch.WIDE, batch.wide),
     "slots": lambda _: run_batch(batch.SLOTS, batch.slots),
 }
-ORDER = [consumers.TITLE, latency.TITLE, chain.TITLE, memory.TITLE, api.TITLE, *batch.TITLES]
+ORDER = [
+    consumers.TITLE, latency.TITLE, chain.TITLE, memory.TITLE, redis_memory.TITLE, api.TITLE,
+    *batch.TITLES,
+]  # fmt: skip
 
 
 def chosen(text: str) -> list[str]:
@@ -118,6 +129,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--chain-step", type=int, default=5_000, help="chain: rise of the rate")
     parser.add_argument("--chain-s", type=float, default=60.0, help="chain: the last rate's time")
     parser.add_argument("--memory-s", type=float, default=600.0, help="memory: how long")
+    parser.add_argument("--redis-hours", type=float, default=4.0, help="redis: of virtual time")
     parser.add_argument("--api-s", type=float, default=20.0, help="api: each part")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()

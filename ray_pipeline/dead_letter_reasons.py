@@ -34,6 +34,7 @@ class Reason(StrEnum):
     BAD_IDENTITY = "bad_identity", "shard, epoch or number is outside its range"
     TOO_LARGE = "too_large", "the record exceeds the broker's limit; its beginning is kept"
     STALE_EPOCH = "stale_epoch", "the shard already has a newer owner than the record's"
+    FAULT = "fault", "processing the record failed unexpectedly; the detail names the error"
     DUPLICATE = "duplicate", "Postgres already holds a row with the record's key"
 
 

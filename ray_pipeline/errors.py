@@ -95,6 +95,10 @@ class FeedRefused(PipelineError):
         self.retry_after_s = retry_after_s
 
 
+class SymbolRefused(FeedRefused):
+    """A venue refused a request because of its symbols. It does not name the symbol at fault."""
+
+
 class BadRecord(PipelineError):
     """Data that cannot be decoded or is invalid. The reason is a short stable word."""
 

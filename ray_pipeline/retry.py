@@ -11,6 +11,11 @@ E = TypeVar("E", bound=Exception)
 GROWTH_LIMIT = 64  # doublings; past it every cap is reached, and a float would overflow
 
 
+def doubled_s(base_s: float, failures: int) -> float:
+    """Return a pause that doubles with every failure; `base_s` before the first one."""
+    return base_s * 2.0 ** min(failures, GROWTH_LIMIT)
+
+
 class Backoff:
     """
     Full jitter: a random pause below a bound that doubles with every failure.
@@ -27,7 +32,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Count a failure and return the seconds to wait after it."""
-        bound_s = min(self._cap_s, self._base_s * 2.0 ** min(self._failures, GROWTH_LIMIT))
+        bound_s = min(self._cap_s, doubled_s(self._base_s, self._failures))
         self._failures += 1
         return self._random.uniform(0.0, bound_s)
 

@@ -16,6 +16,7 @@ from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox_port import OutboxStatus
 from ray_pipeline.stream.venue_connection import Collector, Pauses
+from ray_pipeline.tasks import first_of
 from tests.virtual_time import START, now_s, virtual_clock
 
 LIVENESS_S = 60.0
@@ -39,6 +40,8 @@ class FakeOutbox:
         self.safe_at: datetime | None = None
         self.failure: Exception | None = None
         self.drain_s: float | None = None
+        self.drain_takes_s = 0.0
+        self._failed = asyncio.Event()
 
     def next_seq(self) -> int:
         return len(self.records) + 1
@@ -52,14 +55,21 @@ class FakeOutbox:
         return OutboxStatus(0, len(self.records), 0, self.safe_at, self.cause)
 
     async def run(self, stop: asyncio.Event) -> None:
+        if self.failure is None:
+            await first_of(stop.wait(), self._failed.wait())
         if self.failure is not None:
             raise self.failure
-        await stop.wait()
         self.events.append("outbox stopped")
+
+    def fail(self, error: Exception) -> None:
+        """End `run` with an error."""
+        self.failure = error
+        self._failed.set()
 
     async def drain(self, timeout_s: float) -> None:
         self.drain_s = timeout_s
         self.events.append("drain")
+        await asyncio.sleep(self.drain_takes_s)
 
     @property
     def gaps(self) -> list[Gap]:
@@ -148,7 +158,7 @@ class FakePacer:
 def make_intake(outbox: FakeOutbox, feed: str = "sp500") -> Intake:
     """Return an intake that fills the outbox."""
     notices = NoticeWriter(outbox, Origin(3, f"{feed}-03"))
-    return Intake(notices, feed_named(feed), future_tolerance_ms=1_000, newest_ms={})
+    return Intake(notices, feed_named(feed), future_tolerance_ms=1_000)
 
 
 def make_collector(
@@ -185,3 +195,17 @@ async def running(coroutine) -> AsyncIterator[asyncio.Task]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+class EveryCall:
+    """Permits every REST call, and counts permits and cooldowns."""
+
+    def __init__(self) -> None:
+        self.permits = 0
+        self.cooldowns_s: list[float] = []
+
+    async def take(self) -> None:
+        self.permits += 1
+
+    async def cool_down(self, wait_s: float, reason: str) -> None:
+        self.cooldowns_s.append(wait_s)

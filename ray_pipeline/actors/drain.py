@@ -26,19 +26,7 @@ async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> d
         Unavailable: If this node, or the cluster's head, does not answer.
     """
     try:
-        ray.init(
-            address="auto",
-            namespace=settings.ray.namespace,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-        names = await asyncio.to_thread(_names, node)
-    except Exception as error:
-        raise Unavailable(
-            f"the actors of this node cannot be listed: {type(error).__name__}",
-            fix="their leases expire within PIPELINE_STREAMS__LEASE_TTL_S",
-        ) from None
-    try:
+        names = await _join(settings, node)
         # Producers first: the consumers of this node store what they still publish.
         producers = [name for name in names if name.startswith("producer-")]
         finished: dict[str, bool] = {}
@@ -47,8 +35,26 @@ async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> d
             stops = (_stop(name, settings, drain_s) for name in group)
             finished |= zip(group, await asyncio.gather(*stops), strict=True)
     finally:
+        # Also after a failed listing: an open connection would keep the process alive.
         ray.shutdown()
     return finished
+
+
+async def _join(settings: Settings, node: str) -> list[str]:
+    """Join the cluster and return the names of the node's actors; see `drain_node`."""
+    try:
+        ray.init(
+            address="auto",
+            namespace=settings.ray.namespace,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+        return await asyncio.to_thread(_names, node)
+    except Exception as error:
+        raise Unavailable(
+            f"the actors of this node cannot be listed: {type(error).__name__}",
+            fix="their leases expire within PIPELINE_STREAMS__LEASE_TTL_S",
+        ) from None
 
 
 def _names(node: str) -> list[str]:

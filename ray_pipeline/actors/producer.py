@@ -23,19 +23,33 @@ class ProducerActor:
     def __init__(self, settings: Settings, feed: str, shard: int) -> None:
         self._name = f"{feed}/{shard:02d}"
         self._producer: Producer | None = None
+        # What was requested before the producer existed; building it may wait for an outage to end.
+        self._paused = False
+        self._symbols: Mapping[str, str | None] = {}
         self._stopping = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(settings, feed, shard))
         self._task.add_done_callback(exit_on_failure)
-        generation = settings.ray.generation
-        self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 
     def __repr__(self) -> str:
         return f"Producer({self._name})"
 
     async def _run(self, settings: Settings, feed: str, shard: int) -> None:
-        self._producer = await build_producer(settings, feed, shard)
+        """Run every task of the actor; if one fails, the others end and the process does too."""
+        async with asyncio.TaskGroup() as tasks:
+            generation = settings.ray.generation
+            reporting = tasks.create_task(report(self._metrics, generation=generation))
+            await self._collect(settings, feed, shard)
+            reporting.cancel()
+
+    async def _collect(self, settings: Settings, feed: str, shard: int) -> None:
+        producer = await build_producer(settings, feed, shard)
+        if self._paused:
+            producer.pause()
+        if self._symbols:
+            producer.set_symbols(self._symbols)
+        self._producer = producer
         if not self._stopping.is_set():
-            await self._producer.run()
+            await producer.run()
 
     async def status(self) -> dict[str, object]:
         """Return the state of the producer."""
@@ -58,11 +72,13 @@ class ProducerActor:
 
     async def pause(self) -> None:
         """Disconnect until `resume`. The time is reported as a gap."""
+        self._paused = True
         if self._producer is not None:
             self._producer.pause()
 
     async def resume(self) -> None:
         """Continue after `pause`."""
+        self._paused = False
         if self._producer is not None:
             self._producer.resume()
 
@@ -72,6 +88,7 @@ class ProducerActor:
 
     async def set_symbols(self, symbols: Mapping[str, str | None]) -> None:
         """Collect these symbols instead of the usual ones. An empty mapping restores those."""
+        self._symbols = symbols
         if self._producer is not None:
             self._producer.set_symbols(symbols)
 

@@ -38,7 +38,7 @@ from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kind
 from ray_pipeline.kubernetes.deploy.plan import plan as compare
 from ray_pipeline.kubernetes.deploy.revisions import dropped, latest, target
 from ray_pipeline.kubernetes.deploy.rollout import Progress, Rollout
-from ray_pipeline.kubernetes.deploy.sizing import needs
+from ray_pipeline.kubernetes.deploy.sizing import cache_need_of, maxmemory_bytes, needs
 from ray_pipeline.kubernetes.manifests.build import build
 
 P = ParamSpec("P")
@@ -255,6 +255,7 @@ def delete(
 def sizing(
     *,
     profile: Annotated[str, typer.Option(help="lite, ha, dev, or a path.")] = "lite",
+    symbols: Annotated[int, typer.Option(help="Symbols of all feeds, for Redis.")] = 1_000,
     as_json: AsJson = False,
 ) -> int:
     """
@@ -263,12 +264,14 @@ def sizing(
     The sums are compared with five servers of 4 cores and 8 GB, less the shares of K3s and the
     system. Exit status: 1 if they do not fit, even for the minutes of an upgrade.
     """
-    pods = needs(_objects(profile, None))
+    objects = _objects(profile, None)
+    pods, cache = needs(objects), cache_need_of(objects, symbols=symbols)
     report = sizing_as_json(profile, pods)
     if as_json:
-        print_json(report)
+        print_json({**report, "redis": asdict(cache)})
     else:
         show(render_needs(profile, pods))
+        show(f"Redis: {cache.text(symbols, maxmemory_bytes(objects))}.")
     return 0 if report["fits"] else FAILED
 
 

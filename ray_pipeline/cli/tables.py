@@ -73,6 +73,7 @@ def render_status(status: Status) -> Group:
     """Return the status page; tables without a row are left out."""
     tables = [
         _uncovered(status), _shards(status), _topics(status), _consumers(status),
+        _redis(status),
         _dead_letters(status),
     ]  # fmt: skip
     parts: list[RenderableType] = [render_table(status.feeds)]
@@ -183,7 +184,7 @@ def _shards(status: Status) -> Table:
         rows=((
             row.feed, str(row.shard), str(row.epoch), row.state, f"{row.confirmed}/{row.wanted}",
             f"{row.published:,}", f"{row.spooled:,}", str(row.reconnects), age(row.last_data_age_s),
-            age(row.heartbeat_age_s), row.trouble,
+            age(row.heartbeat_age_s), row.remark,
         ) for row in status.shards),
     )  # fmt: skip
 
@@ -207,6 +208,17 @@ def _consumers(status: Status) -> Table:
             row.topic, str(row.partition), row.state, f"{row.lag:,}", f"{row.next_offset:,}",
             f"{row.redelivered:,}", row.redis_state or "-", age(row.heartbeat_age_s), row.cause,
         ) for row in status.consumers),
+    )  # fmt: skip
+
+
+def _redis(status: Status) -> Table:
+    return table(
+        "Seconds in Redis", "feed", ">MB", ">budget of all feeds, MB", ">kept for", "because",
+        rows=((
+            row.feed, f"{row.redis_bytes / 1e6:,.1f}",
+            f"{(row.redis_budget_bytes or 0) / 1e6:,.0f}",
+            age(row.redis_retention_s), row.redis_shortened,
+        ) for row in status.feeds if row.redis_bytes is not None),
     )  # fmt: skip
 
 

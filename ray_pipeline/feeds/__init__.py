@@ -4,6 +4,6 @@
 SHARED_MODULES = frozenset(
     {
         "codec", "feed", "feed_registry", "finnhub", "key_plan", "layout", "protocol", "records",
-        "symbol_source",
+        "symbol_source", "upbit_protocol",
     }
 )  # fmt: skip

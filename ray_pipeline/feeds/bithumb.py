@@ -8,26 +8,28 @@ timestamps are true epochs. This module returns UTC in `trade_date`, Korean time
 `trade_date_kst`, and true epochs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal
 
 import msgspec
 
 from ray_pipeline.dead_letter_reasons import Reason
-from ray_pipeline.errors import BadRecord, FeedRefused
+from ray_pipeline.errors import BadRecord, FeedRefused, SymbolRefused
 from ray_pipeline.feeds.codec import UNDECODABLE
 from ray_pipeline.feeds.feed import Feed, RedisKeys
-from ray_pipeline.feeds.layout import (
-    SCHEMA_VERSION,
-    Layout,
-    copy_number,
-    copy_text,
-    json_text,
-)
+from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.protocol import AllSymbols, Arrival, RefusedPart, RestPoll, VenueProtocol
-from ray_pipeline.feeds.records import Ticker, from_ms
+from ray_pipeline.feeds.records import SNAPSHOT, DetailedTickerFields, Ticker, from_ms
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
+from ray_pipeline.feeds.upbit_protocol import (
+    TRADE_COLUMNS,
+    FrameParser,
+    check_ticker,
+    copy_line,
+    redis_value,
+    subscribe,
+)
+from ray_pipeline.foreign_text import foreign_text
 
 SOURCE = "bithumb"
 WS_URL = "wss://ws-api.bithumb.com/websocket/v1"
@@ -37,57 +39,15 @@ KST = timezone(timedelta(hours=9))
 SHIFT_MS = 9 * 3_600_000
 CLOCK_TOLERANCE_MS = 60_000
 REPLAY_AGE_MS = 86_400_000
+WRONG_REQUEST = frozenset({"400", "404"})  # names of errors: too many codes, an unknown code
 
 
-class RawTicker(msgspec.Struct, frozen=True, gc=False):
+class RawTicker(DetailedTickerFields, frozen=True):
     """A ticker as Bithumb writes it: `code` over the WebSocket, `market` over REST."""
 
     timestamp: int
     code: str | None = None
     market: str | None = None
-    type: str | None = None
-    trade_date: str | None = None
-    trade_time: str | None = None
-    trade_date_kst: str | None = None
-    trade_time_kst: str | None = None
-    trade_timestamp: int | None = None
-    opening_price: Decimal | None = None
-    high_price: Decimal | None = None
-    low_price: Decimal | None = None
-    trade_price: Decimal | None = None
-    prev_closing_price: Decimal | None = None
-    change: str | None = None
-    change_price: Decimal | None = None
-    change_rate: Decimal | None = None
-    signed_change_price: Decimal | None = None
-    signed_change_rate: Decimal | None = None
-    trade_volume: Decimal | None = None
-    acc_trade_price: Decimal | None = None
-    acc_trade_price_24h: Decimal | None = None
-    acc_trade_volume: Decimal | None = None
-    acc_trade_volume_24h: Decimal | None = None
-    highest_52_week_price: Decimal | None = None
-    highest_52_week_date: str | None = None
-    lowest_52_week_price: Decimal | None = None
-    lowest_52_week_date: str | None = None
-    stream_type: str | None = None
-
-
-COPIED = (
-    "opening_price", "high_price", "low_price", "trade_price", "prev_closing_price", "change",
-    "change_price", "change_rate", "signed_change_price", "signed_change_rate", "trade_volume",
-    "acc_trade_price", "acc_trade_price_24h", "acc_trade_volume", "acc_trade_volume_24h",
-    "highest_52_week_price", "highest_52_week_date", "lowest_52_week_price", "lowest_52_week_date",
-)  # fmt: skip
-
-
-NO_ERROR = msgspec.Raw(b"null")
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    type: str | None = None
-    error: msgspec.Raw = NO_ERROR  # a union with None would take no object
-    status: str | None = None
 
 
 class _Market(msgspec.Struct, frozen=True):
@@ -99,38 +59,22 @@ class _Market(msgspec.Struct, frozen=True):
     market_warning: str | None = None
 
 
-_kinds = msgspec.json.Decoder(_Kind)
-_tickers = msgspec.json.Decoder(RawTicker)
+class _Problem(msgspec.Struct, frozen=True):
+    name: str | int
+    message: str = ""
+
+
+class _Error(msgspec.Struct, frozen=True):
+    """An error as Bithumb writes it."""
+
+    error: _Problem
+
+
+_errors = msgspec.json.Decoder(_Error)
 _lists = msgspec.json.Decoder(list[msgspec.Raw])
 _markets = msgspec.json.Decoder(list[_Market])
 
-
-def subscribe(ticket: str, markets: Sequence[str]) -> str:
-    """Return the one frame that subscribes to all markets; a new one replaces it."""
-    return msgspec.json.encode(
-        [{"ticket": ticket}, {"type": "ticker", "codes": list(markets)}, {"format": "DEFAULT"}]
-    ).decode()
-
-
-def parse_frame(frame: bytes | str) -> Sequence[RawTicker | RefusedPart]:
-    """
-    Return the ticker in a WebSocket frame; nothing for a status or other harmless frame.
-
-    Raises:
-        FeedRefused: If the frame is an error. Bithumb closes the connection after it.
-    """
-    payload = frame.encode() if isinstance(frame, str) else frame
-    try:
-        kind = _kinds.decode(payload)
-        if kind.error != NO_ERROR:
-            raise FeedRefused(f"Bithumb refused the subscription: {bytes(kind.error).decode()}")
-        if kind.type == "ticker":
-            return (_tickers.decode(payload),)
-    except UNDECODABLE as error:
-        return (RefusedPart(_reason(error), str(error), payload),)
-    if kind.status is not None:
-        return ()
-    return (RefusedPart(Reason.UNKNOWN_TYPE, f"frame type {kind.type!r}", payload),)
+parse_frame = FrameParser("Bithumb", RawTicker)
 
 
 def parse_answer(body: bytes) -> Iterator[RawTicker | RefusedPart]:
@@ -138,22 +82,28 @@ def parse_answer(body: bytes) -> Iterator[RawTicker | RefusedPart]:
     Yield the tickers in an answer of `/v1/ticker`, in its order.
 
     Raises:
-        FeedRefused: If the answer is an error; Bithumb sends those under HTTP 200 too.
+        SymbolRefused: If the answer says that the request is wrong; Bithumb sends those under HTTP
+            200 too.
+        FeedRefused: If it is another error, or not from Bithumb.
     """
     try:
         rows = _lists.decode(body)
     except UNDECODABLE as error:
-        start = body[:200].decode("utf-8", "replace")
+        problem = _problem(body)
+        if problem is not None and str(problem.name) in WRONG_REQUEST:
+            raise SymbolRefused(foreign_text(f"{problem.name} {problem.message}")) from None
+        start = foreign_text(body[:200].decode("utf-8", "replace"))
         raise FeedRefused(f"Bithumb's answer is not a list of tickers: {start}") from error
     for row in rows:
-        try:
-            yield _tickers.decode(row)
-        except UNDECODABLE as error:
-            yield RefusedPart(_reason(error), str(error), bytes(row))
+        yield parse_frame.ticker(bytes(row))
 
 
-def _reason(error: Exception) -> str:
-    return Reason.WRONG_SHAPE if isinstance(error, msgspec.ValidationError) else Reason.NOT_JSON
+def _problem(body: bytes) -> _Problem | None:
+    """Return the problem in {"error": {"name": 404, "message": "Code not found"}}, if any."""
+    try:
+        return _errors.decode(body).error
+    except UNDECODABLE:
+        return None
 
 
 def markets(body: bytes) -> Iterator[Row]:
@@ -177,38 +127,31 @@ def ticker(raw: RawTicker, arrival: Arrival, seq: int) -> Ticker:
     Raises:
         BadRecord: If it names no market, or if a time or a number is unusable.
     """
-    market = raw.code or raw.market
-    if not market or "\x00" in market:
-        raise BadRecord("a ticker without a market", reason=Reason.BAD_SYMBOL)
     try:
         trade_ms, timestamp_ms, traded_at = _times(raw, arrival.received_at)
         trade_date, trade_time = _texts(traded_at, UTC)
         trade_date_kst, trade_time_kst = _texts(traded_at, KST)
     except (ValueError, OverflowError) as error:
         raise BadRecord(str(error), reason=Reason.BAD_TIME) from error
-    if timestamp_ms > arrival.latest_ms:
-        # It would stay the latest value until that time.
-        ahead_ms = timestamp_ms - arrival.received_ms
-        raise BadRecord(f"dated {ahead_ms} ms ahead", reason=Reason.FUTURE_DATED)
-    copied = {name: getattr(raw, name) for name in COPIED}
-    for name, value in copied.items():
-        # JSON cannot express infinity, so no price may be infinite.
-        if isinstance(value, Decimal) and not value.is_finite():
-            raise BadRecord(f"no usable {name}", reason=Reason.BAD_PRICE)
+    market = check_ticker(raw, arrival, market=raw.code or raw.market, timestamp_ms=timestamp_ms)
+    corrected = {
+        "trade_timestamp": trade_ms,
+        "trade_date": trade_date,
+        "trade_time": trade_time,
+        "trade_date_kst": trade_date_kst,
+        "trade_time_kst": trade_time_kst,
+        # An answer over REST shows what a snapshot shows.
+        "stream_type": raw.stream_type if raw.code is not None else SNAPSHOT,
+    }
     return Ticker(
         market=market,
         timestamp_field=timestamp_ms,
         epoch=arrival.epoch,
         seq=seq,
         pod_index=arrival.shard,
-        trade_date=trade_date,
-        trade_time=trade_time,
-        trade_date_kst=trade_date_kst,
-        trade_time_kst=trade_time_kst,
-        trade_timestamp=trade_ms,
         source=SOURCE,
         created_at=arrival.received_at,
-        **copied,
+        **({name: getattr(raw, name) for name in COPIED} | corrected),
     )
 
 
@@ -267,46 +210,19 @@ def _moment(date: str | None, time: str | None, zone: timezone) -> datetime | No
     return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=zone)
 
 
-_TEXT = ("change", "highest_52_week_date", "lowest_52_week_date")
-
-
-def _line(ticker: Ticker, received: str) -> str:
-    copied = "\t".join(
-        copy_text(getattr(ticker, name)) if name in _TEXT else copy_number(getattr(ticker, name))
-        for name in COPIED
-    )
-    return (
-        f"{copy_text(ticker.market)}\t{copy_text(ticker.trade_date)}\t"
-        f"{copy_text(ticker.trade_time)}\t{copy_text(ticker.trade_date_kst)}\t"
-        f"{copy_text(ticker.trade_time_kst)}\t{copy_number(ticker.trade_timestamp)}\t{copied}\t"
-        f"{ticker.timestamp_field}\t{copy_text(ticker.source or SOURCE)}\t{received}\t"
-        f"{ticker.pod_index}\t{ticker.epoch}\t{ticker.seq}\n"
-    )
-
-
-def _value(ticker: Ticker) -> str | None:
-    # A client sorts by price: one value without a price would empty its whole snapshot.
-    if ticker.trade_price is None:
-        return None
-    numbers = {
-        "price": ticker.trade_price,
-        "change_rate": ticker.signed_change_rate,
-        "change_price": ticker.signed_change_price,
-        "volume": ticker.trade_volume,
-        "acc_trade_price_24h": ticker.acc_trade_price_24h,
-    }
-    inner = "".join(f'"{name}":{number},' for name, number in numbers.items() if number is not None)
-    return (
-        f'{{"symbol":{json_text(ticker.market)},"market":{json_text(ticker.market)},{inner}'
-        f'"timestamp":{ticker.timestamp_field},"source":"bithumb",'
-        f'"event_time_ms":{ticker.timestamp_field},"schema":{SCHEMA_VERSION}}}'
-    )
-
-
+COPIED = DetailedTickerFields.__struct_fields__
+# The table has no column for the type of the stream.
 COLUMNS = (
-    "market", "trade_date", "trade_time", "trade_date_kst", "trade_time_kst", "trade_timestamp",
-    *COPIED, "timestamp_field", "source", "created_at", "pod_index", "epoch", "seq",
+    "market", *(name for name in COPIED if name != "stream_type"), "timestamp_field", "source",
+    "created_at", "pod_index", "epoch", "seq",
 )  # fmt: skip
+SHOWN = {
+    "price": "trade_price",
+    "change_rate": "signed_change_rate",
+    "change_price": "signed_change_price",
+    "volume": "trade_volume",
+    "acc_trade_price_24h": "acc_trade_price_24h",
+}
 
 LISTING = RestListing("/v1/market/all", {"isDetails": "true"}, markets)
 
@@ -320,12 +236,13 @@ FEED = Feed(
     layout=Layout(
         kind=Ticker,
         columns=COLUMNS,
-        line=_line,
-        value=_value,
+        line=copy_line(Ticker, COLUMNS, source=SOURCE),
+        value=redis_value(SOURCE, "timestamp_field", SHOWN),
         symbol_column="market",
         event_column="timestamp_field",
         price_column="trade_price",
         volume_column="trade_volume",
+        trade_columns=(*TRADE_COLUMNS, "acc_trade_volume"),
     ),
     redis=RedisKeys("crypto", ttl_s=86_400, hash="crypto_realtime_data", channel="crypto_updates"),
     protocol=VenueProtocol(

@@ -11,7 +11,8 @@ Finnhub's WebSocket: trades, one frame per subscription.
 `{"type": "ping"}` is an application frame that needs no answer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from ray_pipeline.feeds.records import Trade
 
 PROVIDER = "finnhub"
 WS_URL = "wss://ws.finnhub.io"
+MOST_REFUSED_PARTS = 100  # of a frame
 SYMBOLS_PER_CONNECTION = 50  # of a free plan, which allows one connection per key
 
 
@@ -50,6 +52,12 @@ class _LooseFrame(msgspec.Struct, frozen=True):
 
 
 Event = Print | RefusedPart | Complaint
+
+# Finnhub writes the type after the data; its documentation shows it before.
+_TYPE = rb'(?P<type>"type"\s*:\s*"trade")'
+_HEAD = re.compile(rb"\s*\{\s*(?:" + _TYPE + rb'\s*,)?\s*"data"\s*:\s*\[')
+_TAIL = re.compile(rb"\](?:\s*,\s*" + _TYPE + rb")?\s*\}\s*$")
+_TRADE = re.compile(rb"(\{[^{}]*\})")
 
 _frames = msgspec.json.Decoder(_Frame)
 _loose_frames = msgspec.json.Decoder(_LooseFrame)
@@ -81,7 +89,7 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     try:
         message = _frames.decode(frame)
     except UNDECODABLE as error:
-        return list(_salvage(frame, error))
+        return _salvage(_bytes(frame), error)
     if message.type == "trade":
         return message.data
     if message.type == "ping":
@@ -91,28 +99,55 @@ def parse(frame: bytes | str) -> Sequence[Event]:
     return [RefusedPart(Reason.UNKNOWN_TYPE, f"frame type {message.type!r}", _bytes(frame))]
 
 
-def _salvage(frame: bytes | str, cause: Exception) -> Iterator[Event]:
+def _salvage(frame: bytes, cause: Exception) -> list[Event]:
     """
-    Yield the contents of a frame that does not decode as a whole.
+    Return the contents of a frame that does not decode as a whole.
 
     One bad trade must not cost the good trades of its frame, so each trade is decoded on its own.
     """
+    events = [_entry(raw) for raw in _entries(frame)]
+    refused = sum(type(event) is RefusedPart for event in events)
+    if events and refused <= MOST_REFUSED_PARTS:
+        return events
+    # Thousands of dead letters of one frame would hold up the connection.
+    trades = [event for event in events if type(event) is Print]
+    return [*trades, RefusedPart(_reason(cause), str(cause), frame)]
+
+
+def _entry(raw: bytes | msgspec.Raw) -> Event:
+    try:
+        return _prints.decode(raw)
+    except UNDECODABLE as error:
+        return RefusedPart(_reason(error), str(error), bytes(raw))
+
+
+def _entries(frame: bytes) -> Sequence[bytes | msgspec.Raw]:
+    """Return the entries of a trade frame in their order; none if it is not a trade frame."""
     try:
         message = _loose_frames.decode(frame)
-    except msgspec.ValidationError as error:
-        yield RefusedPart(Reason.WRONG_SHAPE, str(error), _bytes(frame))
-        return
-    except UNDECODABLE as error:
-        yield RefusedPart(Reason.NOT_JSON, str(error), _bytes(frame))
-        return
-    if message.type != "trade" or not message.data:
-        yield RefusedPart(Reason.WRONG_SHAPE, str(cause), _bytes(frame))
-        return
-    for raw in message.data:
-        try:
-            yield _prints.decode(raw)
-        except UNDECODABLE as error:
-            yield RefusedPart(Reason.WRONG_SHAPE, str(error), bytes(raw))
+    except msgspec.ValidationError:
+        return ()
+    except UNDECODABLE:
+        return _split(frame)
+    return message.data if message.type == "trade" else ()
+
+
+def _split(frame: bytes) -> list[bytes]:
+    """
+    Return the entries of a trade frame that is not JSON.
+
+    A trade has no object inside, so what is between two braces is one, whatever its neighbours look
+    like. What remains between the trades is an entry too: no byte is dropped.
+    """
+    head, tail = _HEAD.match(frame), _TAIL.search(frame)
+    if head is None or not (head["type"] or (tail and tail["type"])):
+        return []
+    entries = _TRADE.split(frame[head.end() : tail.start() if tail else len(frame)])
+    return [entry for entry in entries if entry.strip(b", \t\r\n")]
+
+
+def _reason(error: Exception) -> Reason:
+    return Reason.WRONG_SHAPE if isinstance(error, msgspec.ValidationError) else Reason.NOT_JSON
 
 
 def _bytes(frame: bytes | str) -> bytes:

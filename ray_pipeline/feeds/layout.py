@@ -36,6 +36,9 @@ class Layout(Generic[T]):
             newline.
         value: Return the JSON text for Redis; None if there is nothing to show.
         symbol_column, event_column, price_column, volume_column: Names of these fields.
+        trade_columns: Names of the fields that identify the trade of a snapshot: its time, price
+            and volume, and a total of the volume, which grows with each trade and shrinks when a
+            day ends. Empty: the feed has no snapshots.
         symbol, event_ms, price, volume: Return these fields of a record.
     """
 
@@ -47,6 +50,7 @@ class Layout(Generic[T]):
     event_column: str = "timestamp_ms"
     price_column: str = "price"
     volume_column: str = "volume"
+    trade_columns: tuple[str, ...] = ()
     symbol: Callable[[T], str] = field(init=False)
     event_ms: Callable[[T], int] = field(init=False)
     price: Callable[[T], Decimal | None] = field(init=False)

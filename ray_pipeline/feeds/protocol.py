@@ -84,7 +84,8 @@ class RestPoll(Generic[R]):
         path: Path below the venue's REST URL.
         parameter: Query parameter that takes the symbols, separated by commas.
         symbols_per_request: The venue refuses requests with more symbols.
-        parse: Yield the records of an answer in its order. Raise FeedRefused if it is an error.
+        parse: Yield the records of an answer in its order. Raise SymbolRefused if the answer says
+            that the request is wrong, FeedRefused if it is another error.
         pause_s: Default pause between two rounds.
     """
 

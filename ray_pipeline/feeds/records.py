@@ -15,6 +15,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FORMAT_VERSION: Literal[1] = 1
 
 
+SNAPSHOT = "SNAPSHOT"  # the type of a ticker that the venue repeats after each subscription
+
+
 class Record(Protocol):
     """What every record has: the identity that its producer gave it, and when it was received."""
 
@@ -66,11 +69,48 @@ class Trade(
     created_at: datetime | None = None  # when it was received; None: the broker's time
 
 
-class Ticker(
-    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=FORMAT_VERSION, tag_field="v"
-):
+class TickerFields(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """
-    One market's ticker at a Korean exchange.
+    The values that a ticker of Upbit's protocol copies from its frame: the list of them.
+
+    Frames, records, columns, COPY lines and checks derive from it.
+    """
+
+    trade_timestamp: int | None = None  # ms since the epoch
+    trade_price: Decimal | None = None
+    opening_price: Decimal | None = None
+    high_price: Decimal | None = None
+    low_price: Decimal | None = None
+    prev_closing_price: Decimal | None = None
+    change: str | None = None
+    signed_change_price: Decimal | None = None
+    signed_change_rate: Decimal | None = None
+    trade_volume: Decimal | None = None
+    acc_trade_price_24h: Decimal | None = None
+    acc_trade_volume_24h: Decimal | None = None
+    stream_type: str | None = None  # SNAPSHOT or REALTIME
+
+
+class DetailedTickerFields(TickerFields, frozen=True, kw_only=True):
+    """The values that Bithumb's tables hold in addition."""
+
+    trade_date: str | None = None
+    trade_time: str | None = None
+    trade_date_kst: str | None = None
+    trade_time_kst: str | None = None
+    change_price: Decimal | None = None
+    change_rate: Decimal | None = None
+    acc_trade_price: Decimal | None = None
+    acc_trade_volume: Decimal | None = None  # of the day, up to and including this trade
+    highest_52_week_price: Decimal | None = None
+    highest_52_week_date: str | None = None
+    lowest_52_week_price: Decimal | None = None
+    lowest_52_week_date: str | None = None
+
+
+class Ticker(DetailedTickerFields, frozen=True, tag=FORMAT_VERSION, tag_field="v"):
+    """
+    One market's ticker at Bithumb.
 
     The venue's module corrects dates and timestamps before it creates a ticker.
     """
@@ -80,30 +120,6 @@ class Ticker(
     epoch: int
     seq: int
     pod_index: int = 0
-    trade_date: str | None = None
-    trade_time: str | None = None
-    trade_date_kst: str | None = None
-    trade_time_kst: str | None = None
-    trade_timestamp: int | None = None
-    opening_price: Decimal | None = None
-    high_price: Decimal | None = None
-    low_price: Decimal | None = None
-    trade_price: Decimal | None = None
-    prev_closing_price: Decimal | None = None
-    change: str | None = None
-    change_price: Decimal | None = None
-    change_rate: Decimal | None = None
-    signed_change_price: Decimal | None = None
-    signed_change_rate: Decimal | None = None
-    trade_volume: Decimal | None = None
-    acc_trade_price: Decimal | None = None
-    acc_trade_price_24h: Decimal | None = None
-    acc_trade_volume: Decimal | None = None
-    acc_trade_volume_24h: Decimal | None = None
-    highest_52_week_price: Decimal | None = None
-    highest_52_week_date: str | None = None
-    lowest_52_week_price: Decimal | None = None
-    lowest_52_week_date: str | None = None
     source: str | None = None
     created_at: datetime | None = None
 

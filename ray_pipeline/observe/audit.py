@@ -4,7 +4,7 @@ Decide from counted facts whether every record is accounted for. Pure.
 A producer numbers its records from 1 per (feed, shard, epoch). Each number that it issued must
 therefore be in exactly one of four groups:
 
-    issued = stored + parked (a dead letter) + notices (gaps that the producer reported) + lost
+    issued = stored + parked (a dead letter) + notices (no row) + lost
 
 where every lost number is named by a row in `gaps`. Five independent checks per epoch compare these
 groups, so that a problem names the count that is wrong:
@@ -40,7 +40,8 @@ class EpochFacts:
         missing_ranges: The first missing ranges: first and last number.
         stored: Rows that the consumer counted.
         parked: Records that the consumer put into `dead_letters`.
-        notices: Gaps that the producer reported; a notice uses a number too.
+        notices: Numbers without a row: gaps that the producer reported, and snapshots that repeat
+            a stored trade.
         lost: Numbers recorded as lost.
         unrecorded: Lost numbers that no row of `gaps` names.
         rows: Rows in the history table.

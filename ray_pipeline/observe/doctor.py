@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from ray_pipeline.stream.cache_memory import CacheNeed
+
 OLDEST_POSTGRES = 140_000  # multiranges
 CLOCK_TOLERANCE_S = 2.0
 LEAST_DISK_BYTES = 2**30
@@ -105,6 +107,17 @@ def eviction(policy: str, limit_bytes: int) -> Check:
     keeps = policy == "noeviction" or limit_bytes == 0
     fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
     return _passed("redis memory", keeps, detail=detail, fix=fix)
+
+
+def redis_budget(need: CacheNeed, *, symbols: int, maximum_bytes: int) -> Check:
+    """Judge whether the budget and the latest values of the symbols fit into Redis."""
+    fix = (
+        f"set PIPELINE_REDIS__BUDGET_MB to {need.largest_budget_mb(maximum_bytes)} or less, or "
+        "raise maxmemory; until then, the retention is shortened further"
+    )
+    if need.exceeds(maximum_bytes):
+        return Check("redis budget", "warning", need.text(symbols, maximum_bytes), fix)
+    return Check("redis budget", "ok", need.text(symbols, maximum_bytes))
 
 
 def topics(existing: Mapping[str, int], configured: Mapping[str, int]) -> Check:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ray_pipeline.observe.status import Status
+from ray_pipeline.observe.status import FeedRow, Status
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -58,6 +58,15 @@ METRICS: Mapping[str, Metric] = {
     ),
     "pipeline_feed_age_s": Metric(
         "gauge", "Age of a feed's newest stored record, in seconds.", ("feed",)
+    ),
+    "pipeline_redis_bytes": Metric(
+        "gauge", "Memory of a feed's values of single seconds in Redis.", ("feed",)
+    ),
+    "pipeline_redis_budget_bytes": Metric(
+        "gauge", "Limit of that memory, for all feeds together.", ("feed",)
+    ),
+    "pipeline_redis_retention_s": Metric(
+        "gauge", "For how long Redis keeps the values of single seconds.", ("feed",)
     ),
     "pipeline_symbols_wanted": Metric("gauge", "Symbols to collect.", ("feed",)),
     "pipeline_symbols_confirmed": Metric("gauge", "Symbols that a provider confirmed.", ("feed",)),
@@ -114,6 +123,7 @@ def status_metrics(page: Status) -> Iterator[Sample]:
         yield Sample("pipeline_symbols_confirmed", row.symbols_confirmed, tags)
         if row.last_record_age_s is not None:
             yield Sample("pipeline_feed_age_s", row.last_record_age_s, tags)
+        yield from _redis_metrics(row)
     for topic in page.topics:
         tags = {"feed": topic.feed}
         for source, count in (("settings", topic.configured), ("broker", topic.present)):
@@ -122,6 +132,16 @@ def status_metrics(page: Status) -> Iterator[Sample]:
     for group in page.dead_letters:
         tags = {"feed": group.feed, "reason": group.reason}
         yield Sample("pipeline_dead_letters", group.count, tags)
+
+
+def _redis_metrics(row: FeedRow) -> Iterator[Sample]:
+    for metric, value in (
+        ("pipeline_redis_bytes", row.redis_bytes),
+        ("pipeline_redis_budget_bytes", row.redis_budget_bytes),
+        ("pipeline_redis_retention_s", row.redis_retention_s),
+    ):
+        if value is not None:
+            yield Sample(metric, value, {"feed": row.feed})
 
 
 def _number(value: object) -> float:

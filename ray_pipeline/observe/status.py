@@ -26,6 +26,10 @@ class FeedRow:
         redis_state: What the consumers report about Redis.
         sampled_at_s: Database time of this row, seconds since the epoch.
         records_per_s: Records stored per second between two samples; None for a single sample.
+        redis_bytes: Memory of its values of single seconds in Redis; None before the first report.
+        redis_budget_bytes: Limit of that memory, for all feeds together.
+        redis_retention_s: Redis keeps the values of single seconds for this time.
+        redis_shortened: Why that is less than the configured time to live; empty if it is not.
         enabled: Whether the settings let the feed run.
     """
 
@@ -41,6 +45,10 @@ class FeedRow:
     redis_state: str
     sampled_at_s: float
     records_per_s: float | None = None
+    redis_bytes: int | None = None
+    redis_budget_bytes: int | None = None
+    redis_retention_s: float | None = None
+    redis_shortened: str = ""
     enabled: bool = True
 
 
@@ -69,6 +77,11 @@ class ShardRow:
     def running(self) -> bool:
         """Whether the producer is alive, connected or not."""
         return not self.stopped and self.heartbeat_age_s < SILENT_AFTER_S
+
+    @property
+    def remark(self) -> str:
+        """Why it collects nothing, or what is wrong although it collects; empty if all is well."""
+        return self.trouble or self.cause
 
     @property
     def trouble(self) -> str:

@@ -17,7 +17,7 @@ def explain_feed(
     if not row.enabled:
         variable = f"PIPELINE_FEEDS__{row.feed.upper()}__ENABLED=false"
         return Explanation(row.feed, True, f"{row.feed} is disabled by setting: {variable}.")
-    causes = sorted({shard.trouble for shard in shards if shard.feed == row.feed} - {""})
+    causes = sorted({shard.remark for shard in shards if shard.feed == row.feed} - {""})
     cause = "; ".join(causes[:SHOWN_CAUSES])
     newest = age(row.last_record_age_s)
     match state := feed_state(newest_age_s=row.last_record_age_s, lag=row.lag):
@@ -42,5 +42,16 @@ def explain_feed(
             )
     topic = next((topic for topic in topics if topic.feed == row.feed), None)
     trouble, notice = (topic.trouble, topic.notice) if topic else ("", "")
-    sentence = "; ".join(filter(None, (f"{row.feed} {text}", trouble, notice)))
+    parts = (f"{row.feed} {text}", trouble, notice, _retention(row))
+    sentence = "; ".join(filter(None, parts))
     return Explanation(row.feed, state == "fresh" and not trouble, f"{sentence}.")
+
+
+def _retention(row: FeedRow) -> str:
+    """Return why Redis keeps single seconds for less than configured; empty if it does not."""
+    if not row.redis_shortened:
+        return ""
+    return (
+        f"in Redis, its retention is shortened to {age(row.redis_retention_s)} because "
+        f"{row.redis_shortened}"
+    )

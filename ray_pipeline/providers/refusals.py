@@ -6,13 +6,18 @@ is parsed, because a refusal that is taken for data, or for "nothing new", goes 
 months. Each provider's module has its own `classify`, which falls back to the functions here.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
 from ray_pipeline.transport.answer import Answer
+from ray_pipeline.transport.retry_after import (
+    LONGEST_BATCH_PAUSE_S,
+    bounded_s,
+    parse_retry_after,
+)
 
 
 class Refusal(Enum):
@@ -92,21 +97,16 @@ def broken(answer: Answer) -> Verdict | None:
 
 def retry_after_s(answer: Answer) -> float | None:
     """Return the pause that a provider requests: Retry-After, or the time until a reset."""
-    text = answer.headers.get("retry-after", "").strip()
-    if text:
-        try:
-            return max(0.0, float(text))
-        except ValueError:
-            pass  # the header may also hold a date
-        try:
-            return max(0.0, (parsedate_to_datetime(text) - answer.received_at).total_seconds())
-        except (ValueError, TypeError):
-            pass
+    header = answer.headers.get("retry-after")
+    now, longest_s = answer.received_at, LONGEST_BATCH_PAUSE_S
+    if header and (pause := parse_retry_after([header], now=now, longest_s=longest_s)):
+        return pause.wait_s
     if answer.status == 429 and (reset := answer.headers.get("x-rate-limit-reset")):
         try:
-            return max(0.0, float(reset) - answer.received_at.timestamp())
+            seconds = float(reset) - now.timestamp()
         except ValueError:
             return None
+        return None if math.isnan(seconds) else bounded_s(seconds, longest_s=longest_s)
     return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from ray_pipeline.retry import doubled_s
 from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.timestamps import shifted
 
@@ -43,7 +44,9 @@ def due_slots(
 
 def retry_at(finished_at: datetime, *, attempt: int, pause_s: float) -> datetime:
     """Return when a failed run is retried: the pause doubles with every attempt."""
-    return shifted(finished_at, timedelta(seconds=pause_s * 2.0 ** (attempt - 1)))
+    longest_s = LONGEST_OUTAGE.total_seconds()  # a longer timedelta would overflow in the end
+    pause = timedelta(seconds=min(doubled_s(pause_s, attempt - 1), longest_s))
+    return shifted(finished_at, pause)
 
 
 def in_order(names: Iterable[str], depends: dict[str, tuple[str, ...]]) -> list[str]:

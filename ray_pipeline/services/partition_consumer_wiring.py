@@ -17,8 +17,9 @@ from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.postgres.consumer_records import PostgresConsumerRecords
 from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.storage.postgres.stream_store import StreamStore
-from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.storage.redis.latest_cache import CacheLimits, LatestCache
 from ray_pipeline.storage.redis.rebuild import rebuilder
+from ray_pipeline.stream.cache_memory import MEGABYTE
 from ray_pipeline.stream.partition_consumer import (
     ConsumerAssignment,
     ConsumerPorts,
@@ -63,13 +64,22 @@ def _assignment(settings: Settings, spec: Feed, partitions: Sequence[int]) -> Co
 def _ports(settings: Settings, spec: Feed, assignment: ConsumerAssignment) -> ConsumerPorts[Any]:
     dsn, topic, streams = settings.postgres_dsn(), assignment.topic, settings.streams
     kafka = client_options(settings.kafka, settings.bootstrap_servers())
-    ttl_s = settings.feeds[spec.name].ttl_s
+    limits = CacheLimits(
+        ttl_s=settings.feeds[spec.name].ttl_s,
+        publishes_per_s=streams.publishes_per_s,
+        budget_bytes=settings.redis.budget_mb * MEGABYTE,
+        realtime_keys=settings.redis.realtime_keys,
+    )
     return ConsumerPorts(
         reader=lambda: KafkaLog(kafka, topic),
         leases=lambda: Leases(dsn),
         store=lambda: StreamStore(dsn, spec, spec.layout, topic=topic),
         cache=lambda: LatestCache(
-            settings.redis_url(), spec, ttl_s=ttl_s, publishes_per_s=streams.publishes_per_s
+            settings.redis_url(),
+            spec,
+            limits=limits,
+            writer=assignment.holder,
+            partitions=assignment.partitions,
         ),
         reporter=lambda: LagReporter(kafka, topic, group=f"ray-pipeline-{spec.name}"),
         rebuild=rebuilder(dsn, spec, spec.layout, clock=time.time),

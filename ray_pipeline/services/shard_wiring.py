@@ -1,7 +1,5 @@
 """Connect the parts of a producer: one shard of one feed."""
 
-import asyncio
-import logging
 import os
 import socket
 import uuid
@@ -10,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 
-from ray_pipeline.errors import BrokerUnavailable, DatabaseUnavailable
+from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.feeds.feed import Feed, partition_of
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.lease import Ownership
@@ -21,8 +19,10 @@ from ray_pipeline.storage.kafka.broker import KafkaBroker
 from ray_pipeline.storage.postgres.heartbeats import Heartbeats
 from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.storage.postgres.pacing import Pacer
-from ray_pipeline.storage.postgres.symbols import newest_times, symbols_of_shard
+from ray_pipeline.storage.postgres.shared_ledger import SharedLedger
+from ray_pipeline.storage.postgres.symbols import symbols_of_shard
 from ray_pipeline.storage.spool import Spool, open_spool
+from ray_pipeline.storage.venue_permits import VenuePermits
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
 from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
@@ -34,15 +34,13 @@ from ray_pipeline.stream.polling import Poller
 from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, RunnableOutbox
 from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 
-log = logging.getLogger(__name__)
-
-RETRY_S = 1.0
 CLOCK = Clock()
+LONGEST_POLL_PAUSE_S = 60.0  # after failed rounds; the venue recovers sooner if it is left alone
 
 
 async def build_producer(settings: Settings, feed_name: str, shard: int) -> Producer:
     """
-    Return the producer of a shard. An outage of Postgres is waited out.
+    Return the producer of a shard.
 
     Raises:
         PipelineError: If the feed has no such shard.
@@ -50,33 +48,13 @@ async def build_producer(settings: Settings, feed_name: str, shard: int) -> Prod
     feed = feed_named(feed_name)
     always = settings.streams.market_hours == "always"
     hours = ALWAYS_OPEN if always else await market_hours(feed.calendar)
-    newest_ms = await _newest_ms(settings, feed)
-    return _Wiring(settings, feed, shard, hours=hours, newest_ms=newest_ms).producer()
-
-
-async def _newest_ms(settings: Settings, feed: Feed) -> dict[str, int]:
-    """Return the event times of the stored records, so that the first snapshot repeats none."""
-    while feed.protocol.poll is not None:
-        try:
-            return await newest_times(settings.postgres_dsn(), feed)
-        except DatabaseUnavailable as error:
-            log.warning("%s", error)
-            await asyncio.sleep(RETRY_S)
-    return {}
+    return _Wiring(settings, feed, shard, hours=hours).producer()
 
 
 class _Wiring:
     """Makes the parts of one producer."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        feed: Feed,
-        shard: int,
-        *,
-        hours: MarketHours,
-        newest_ms: dict[str, int],
-    ) -> None:
+    def __init__(self, settings: Settings, feed: Feed, shard: int, *, hours: MarketHours) -> None:
         self._settings = settings
         self._streams = settings.streams
         self._options = settings.feeds[feed.name]
@@ -84,7 +62,6 @@ class _Wiring:
         self._feed = feed
         self._shard = shard
         self._hours = hours
-        self._newest_ms = newest_ms
         self._dsn = settings.postgres_dsn()
         self._random = Random()
         self._broker = KafkaBroker(settings)
@@ -95,7 +72,12 @@ class _Wiring:
         self._leases = Leases(self._dsn)
         self._heartbeats = Heartbeats(self._dsn)
         self._spool: Spool | None = None
-        self._rest = VenueRest(feed.protocol, self._endpoint.rest_url)
+        self._ledger = SharedLedger(
+            self._dsn, settings.key_fingerprints(), speed=settings.jobs.speed
+        )
+        venue = feed.protocol.venue
+        permits = VenuePermits(self._ledger, venue, caller=f"stream {feed.name}")
+        self._rest = VenueRest(feed.protocol, self._endpoint.rest_url, permits)
         self._key = key_of(settings, feed, shard)
 
     def producer(self) -> Producer:
@@ -139,10 +121,8 @@ class _Wiring:
         """
         Return why this instance must not request a handover; empty if it may.
 
-        A release without a key or without a broker must not stop a release that has both.
+        A generation without a broker must not stop a generation that has one.
         """
-        if self._key is None:
-            return self._missing()
         try:
             await self._broker.check_partition(self._topic, self._partition)
         except BrokerUnavailable as error:
@@ -156,6 +136,7 @@ class _Wiring:
         await self._broker.close()
         await self._leases.close()
         await self._heartbeats.close()
+        await self._ledger.close()
 
     def _close_spool(self) -> None:
         if self._spool is not None:
@@ -195,12 +176,21 @@ class _Wiring:
             notices,
             self._feed,
             future_tolerance_ms=int(self._streams.future_tolerance_s * 1000),
-            newest_ms=self._newest_ms,
         )
         collector = self._collector(intake)
         if self._feed.protocol.poll is None:
             return Line(collector)
-        return Line(collector, Poller(self._rest, intake, collector, self._options.poll_s, CLOCK))
+        poller = Poller(
+            self._rest,
+            intake,
+            collector,
+            pause_s=self._options.poll_s,
+            clock=CLOCK,
+            backoff=Backoff(
+                base_s=self._options.poll_s, cap_s=LONGEST_POLL_PAUSE_S, random=self._random
+            ),
+        )
+        return Line(collector, poller)
 
     def _collector(self, intake: Intake) -> Collector:
         streams = self._streams

@@ -24,6 +24,16 @@ class RedisSettings(Section):
     """The store of the latest values."""
 
     url: SecretStr | None = Field(None, description="Connection URL. Unset: an embedded server.")
+    budget_mb: int = Field(
+        128,
+        ge=1,
+        description="Memory of the values of single seconds, of all feeds; older ones make room.",
+    )
+    realtime_keys: int = Field(
+        60,
+        ge=0,
+        description="Newest seconds of a symbol with a key realtime:*, in a quarter of the budget.",
+    )
 
 
 class KafkaSettings(Section):

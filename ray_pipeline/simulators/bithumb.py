@@ -91,7 +91,9 @@ class BithumbSimulator(Simulator):
             yield self._frame(self.random.choice(symbols), "REALTIME")
 
     def _frame(self, code: str, stream_type: str) -> Frame:
-        ticker = self._next(code)
+        # A snapshot repeats the latest trade of the market.
+        snapshot = self._last.get(code) if stream_type == "SNAPSHOT" else None
+        ticker = snapshot or self._next(code)
         at_ms = int(str(ticker["timestamp"]))
         # The trade's own time, not the ticker's: they can lie in different seconds.
         moment = datetime.fromtimestamp(int(str(ticker["trade_timestamp"])) / 1000, KST)

@@ -15,6 +15,7 @@ FinnhubOptions = Options
 SYMBOLS_PER_CONNECTION = 50
 LONG_PRICE = "123456789012.12345678901234"  # 26 digits
 AHEAD_MS = 86_400_000
+HALF_SURROGATE = r'{"c":["1"],"p":1.5,"s":"A\ud800","t":1,"v":1}'
 WRONG_TYPES = '{"p":"high","s":5,"t":"now","v":[]}'
 ONE_CONDITION = '["1"]'
 
@@ -119,6 +120,7 @@ class FinnhubSimulator(Simulator):
             "huge": '{"data":[' + '"' + "x" * size_bytes + '"' + '],"type":"trade"}',
             "truncated": f'{{"data":[{good}],"type":"tra',
             "wrong_type": f'{{"data":[{WRONG_TYPES},{good}],"type":"trade"}}',
+            "bad_trade": f'{{"data":[{good},{HALF_SURROGATE},{good}],"type":"trade"}}',
             "unknown_type": '{"type":"surprise","data":{}}',
             "duplicate": connection.last_text or f'{{"data":[{good},{good}],"type":"trade"}}',
             "out_of_order": f'{{"data":[{good},{_at(symbol, now_ms - 60_000)}],"type":"trade"}}',

@@ -21,8 +21,9 @@ from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 POLL_S = 0.2
 WAIT_S = 10.0
 
+# Under the epoch 0 a producer without a key reports; it issues no numbers.
 # Must be read before Kafka's end offsets: then every number that it reports lies below them.
-REPORTED = "SELECT feed, shard, epoch, published FROM producer_epochs"
+REPORTED = "SELECT feed, shard, epoch, published FROM producer_epochs WHERE epoch > 0"
 
 COUNT = sql.SQL("(SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest({}) AS r)")
 # Multiranges make the set arithmetic exact and cheap: an epoch of millions of numbers is a handful

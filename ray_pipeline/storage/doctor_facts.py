@@ -13,6 +13,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from ray_pipeline.errors import ConfigurationError, PipelineError
+from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.observe import doctor
 from ray_pipeline.observe.doctor import Check
 from ray_pipeline.settings import Settings
@@ -21,7 +22,9 @@ from ray_pipeline.storage.kafka.topics import topics
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
 from ray_pipeline.storage.postgres.connection import Connection, session
 from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
+from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.storage.redis.latest_cache import client
+from ray_pipeline.stream.cache_memory import MEGABYTE, cache_need
 from ray_pipeline.stream.feed_shards import feeds_with_keys, key_plan, key_providers
 
 TIMEOUT_S = 10.0
@@ -135,11 +138,34 @@ async def _redis(settings: Settings) -> AsyncIterator[Check]:
         await cache.set(PROBE_KEY, "1", ex=10)
         yield Check("redis writes", "ok", "a key can be written")
         memory = await cache.info("memory")
-        yield doctor.eviction(str(memory["maxmemory_policy"]), int(memory["maxmemory"]))
+        maximum_bytes = int(memory["maxmemory"])
+        yield doctor.eviction(str(memory["maxmemory_policy"]), maximum_bytes)
+        symbols = await _symbol_count(settings)
+        need = cache_need(
+            symbols,
+            ttl_s=max(section.ttl_s for section in settings.feeds.values()),
+            budget_bytes=settings.redis.budget_mb * MEGABYTE,
+            realtime_keys=settings.redis.realtime_keys,
+        )
+        yield doctor.redis_budget(need, symbols=symbols, maximum_bytes=maximum_bytes)
     except (RedisError, OSError, ValueError) as error:
         yield _failed("redis", error, fix)
     finally:
         await cache.aclose()
+
+
+async def _symbol_count(settings: Settings) -> int:
+    """Return how many symbols all feeds collect; 0 if Postgres does not answer."""
+    if settings.postgres.dsn is None:
+        return 0
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            session(settings.postgres_dsn(), name="doctor") as db,
+        ):
+            return sum([len(await read_symbols(db, feed.symbols)) for feed in FEEDS])
+    except (PipelineError, psycopg.Error, TimeoutError):
+        return 0  # the checks of Postgres name the cause
 
 
 async def _kafka(settings: Settings) -> AsyncIterator[Check]:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -12,8 +11,10 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable, RedirectRefused
+from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.redact import Redactor, redactor
 from ray_pipeline.transport.redirects import moved, redirect_target
+from ray_pipeline.transport.retry_after import LONGEST_STREAM_PAUSE_S, parse_retry_after
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
@@ -24,11 +25,14 @@ PONG_TIMEOUT_S = 8.0
 REFUSALS = {
     401: "the key is not accepted",
     403: "access is denied",
+    404: "the address does not exist",
     429: "too many requests or connections",
+    503: "the venue is overloaded or under maintenance",
 }
 FIXES = {
     401: "check the key of this shard in PIPELINE_API_KEYS",
     403: "check that the plan of this shard's key includes the stream",
+    503: "wait; the connection is tried again",
     429: "a key allows one connection: make sure that no other program uses this shard's key",
 }
 
@@ -54,7 +58,7 @@ class WebSocket:
         try:
             await self._connection.send(text)
         except (WebSocketException, OSError) as error:
-            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
+            raise FeedUnavailable(_ended(error, self._secrets)) from None
 
     async def receive(self) -> bytes:
         """
@@ -66,7 +70,7 @@ class WebSocket:
         try:
             return self._secrets.data(await self._connection.recv(decode=False))
         except (WebSocketException, OSError) as error:
-            raise FeedUnavailable(self._secrets.text(_ended(error))) from None
+            raise FeedUnavailable(_ended(error, self._secrets)) from None
 
 
 @asynccontextmanager
@@ -83,7 +87,8 @@ async def open_websocket(
         key: Text to replace in frames and errors.
 
     Raises:
-        FeedRefused: If the venue answers 401, 403 or 429, or redirects to another host.
+        FeedRefused: If the venue answers with an HTTP error, or redirects to another host. The text
+            has the pause that the venue requests.
         FeedUnavailable: If it cannot be reached, or is not a WebSocket.
     """
     secrets = redactor([key])
@@ -138,41 +143,42 @@ async def _connect(
     except RedirectRefused as error:
         raise FeedRefused(secrets.text(error.args[0]), fix=error.fix) from None
     except InvalidStatus as error:
-        raise _refused(error) from None
-    except (WebSocketException, OSError, TimeoutError, ValueError) as error:
-        text = f"cannot connect: {error or type(error).__name__}"
-        raise FeedUnavailable(secrets.text(text)) from None
+        raise _refused(error, venue, secrets) from None
+    except Exception as error:
+        # The answer of a foreign server can make any layer fail.
+        text = _plain(str(error), secrets) or type(error).__name__
+        raise FeedUnavailable(f"cannot connect: {text}") from None
 
 
-def _refused(error: InvalidStatus) -> FeedRefused | FeedUnavailable:
-    status = error.response.status_code
-    if status not in REFUSALS:
-        return FeedUnavailable(f"cannot connect: HTTP {status}")
-    wait_s = retry_after_s(error.response.headers.get("Retry-After"), now=datetime.now(UTC))
+def _refused(error: InvalidStatus, venue: str, secrets: Redactor) -> FeedRefused:
+    response = error.response
+    status = response.status_code
+    reason = REFUSALS.get(status, "the server offers no WebSocket")
+    text = f"refused with HTTP {status}: {reason}"
+    pause = parse_retry_after(
+        map(secrets.text, response.headers.get_all("Retry-After")),
+        now=datetime.now(UTC),
+        longest_s=LONGEST_STREAM_PAUSE_S,
+    )
     return FeedRefused(
-        f"refused with HTTP {status}: {REFUSALS[status]}", retry_after_s=wait_s, fix=FIXES[status]
+        f"{text}; {pause}" if pause else text,
+        retry_after_s=pause.wait_s if pause else 0.0,
+        fix=FIXES.get(status, f"check PIPELINE_{venue.upper()}__WS_URL"),
     )
 
 
-def retry_after_s(header: str | None, *, now: datetime) -> float:
-    """Return the seconds in a Retry-After header, a number or a date; 0 if it is neither."""
-    if not header:
-        return 0.0
-    try:
-        return max(float(header), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max((parsedate_to_datetime(header) - now).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return 0.0
-
-
-def _ended(error: Exception) -> str:
+def _ended(error: Exception, secrets: Redactor) -> str:
     if not isinstance(error, ConnectionClosed):
-        return f"the connection broke: {error}"
+        return f"the connection broke: {_plain(str(error), secrets) or type(error).__name__}"
     if error.rcvd is not None:
-        return f"closed by the provider with {error.rcvd.code} {error.rcvd.reason}".rstrip()
-    if error.sent is not None:
-        return f"closed with {error.sent.code} {error.sent.reason}".rstrip()
-    return "the connection broke without a close frame (1006)"
+        close, by = error.rcvd, "closed by the provider with"
+    elif error.sent is not None:
+        close, by = error.sent, "closed with"
+    else:
+        return "the connection broke without a close frame (1006)"
+    return f"{by} {close.code} {_plain(close.reason, secrets)}".rstrip()
+
+
+def _plain(text: str, secrets: Redactor) -> str:
+    # In this order: a key that is cut short would no longer be recognised.
+    return foreign_text(secrets.text(text))

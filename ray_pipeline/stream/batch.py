@@ -3,7 +3,8 @@ One batch: from Kafka's bytes to all that a transaction writes. Pure; the clock 
 
 A record is data, a notice or undecodable. Data becomes a COPY line, a part of a bar and a latest
 value; a notice becomes a row of `gaps` or `dead_letters`; an undecodable value becomes a dead
-letter. If its number has arrived before, the record is a repeat, and is only counted.
+letter. If its number has arrived before, the record is a repeat, and is only counted; so is a
+snapshot of a trade that is stored.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from ray_pipeline.stream.rows import (
     storable_gap,
     without_nul,
 )
+from ray_pipeline.stream.seen_trades import SeenTrades
 from ray_pipeline.stream.sequence import Arrivals, Range
 
 T = TypeVar("T", bound=Record)
@@ -106,6 +108,13 @@ class RecordBatch(Generic[T]):
         """How many records of Kafka the batch accounts for."""
         return len(self.rows) + len(self.parked) + len(self.gaps) + sum(self.redelivered.values())
 
+    def count_repeat(self, partition: int, counts: EpochCounts | None = None) -> None:
+        """Count a record that came again, or, with the counts of its epoch, a snapshot."""
+        if counts is not None:
+            # The number of a snapshot is new. It counts as a notice, so that the counts add up.
+            counts.notices += 1
+        self.redelivered[partition] = self.redelivered.get(partition, 0) + 1
+
 
 @dataclass(slots=True)
 class _NewestEpoch:
@@ -139,6 +148,7 @@ class BatchBuilder(Generic[T]):
         future_tolerance_ms: int,
         arrivals: Mapping[ShardEpoch, Arrivals],
         newest: Mapping[tuple[int, int], int],
+        seen: SeenTrades[T] | None = None,
     ) -> None:
         """
         Args:
@@ -146,6 +156,7 @@ class BatchBuilder(Generic[T]):
             future_tolerance_ms: How far an event time may lie ahead of the clock.
             arrivals: The numbers that are stored already, by (shard, epoch).
             newest: The newest epoch that a partition has shown of a shard, by (partition, shard).
+            seen: The trades that are stored already, for a feed with snapshots.
         """
         self._layout: Layout[T] = layout
         self._future_tolerance_ms = future_tolerance_ms
@@ -153,6 +164,7 @@ class BatchBuilder(Generic[T]):
         self._newest = {key: _NewestEpoch(epoch) for key, epoch in newest.items()}
         self._streams: dict[tuple[int, int, int], _EpochStream] = {}
         self._decoder: Decoder[T] = Decoder(layout.kind)
+        self._seen: SeenTrades[T] | None = seen
 
     def begin(self) -> RecordBatch[T]:
         """Return an empty batch."""
@@ -180,7 +192,7 @@ class BatchBuilder(Generic[T]):
         layout = self._layout
         event_ms_of, price_of, line_of = layout.event_ms, layout.price, layout.line
         volume_of, kind = layout.volume, layout.kind
-        rows = batch.rows
+        rows, seen = batch.rows, self._seen
         received_at: datetime | None = None
         received = ""
         last: Message | None = None
@@ -224,6 +236,10 @@ class BatchBuilder(Generic[T]):
                     _parked(message, record, reason=error.reason, detail=str(error))
                 )
                 continue
+            # Only a record that can be stored is noted: a parked one leaves its trade unseen.
+            if seen is not None and seen.repeats(record):
+                batch.count_repeat(message.partition, counts)
+                continue
             counts.stored += 1
             counts.last_received = received
             rows.append(RecordRow(message, record, line, received))
@@ -246,7 +262,7 @@ class BatchBuilder(Generic[T]):
             if stream is None:
                 return None
         if not stream.arrivals.take(record.seq):
-            batch.redelivered[message.partition] = batch.redelivered.get(message.partition, 0) + 1
+            batch.count_repeat(message.partition)
             return None
         if stream.epoch < stream.newest.epoch:
             self._park_stale(message, record, stream, batch)

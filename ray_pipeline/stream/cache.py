@@ -20,6 +20,26 @@ class LatestValue:
     value: str  # JSON
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUsage:
+    """
+    The memory that the values of single seconds use, and how far back they reach.
+
+    Attributes:
+        feed_bytes: Memory of one feed.
+        total_bytes: Memory of all feeds.
+        budget_bytes: Limit of `total_bytes`.
+        retention_s: Values older than this are deleted.
+        shortened: Why that is less than the configured time to live; empty if it is not.
+    """
+
+    feed_bytes: int
+    total_bytes: int
+    budget_bytes: int
+    retention_s: float
+    shortened: str = ""
+
+
 class LatestBuffer:
     """Values waiting for Redis; `overflowed` is set when the limit emptied it."""
 

@@ -3,6 +3,12 @@ Keep the cache up to date with the stream, and rebuild it from history after an 
 
 The writer never waits for the history store, nor the history store for it: it takes values into a
 buffer, and whatever an outage makes it miss is rebuilt from history.
+
+Every write compares a marker in the cache with the marker of the write before. So the writer
+notices a cache that was emptied, restored from a snapshot, or replaced by a replica that lags. For
+a quiet feed, it compares the marker alone, twice a second. The marker holds the time up to which
+the cache is complete: the rebuild begins there, because an older copy lacks more than this writer
+missed.
 """
 
 import asyncio
@@ -42,7 +48,6 @@ class CacheWriter:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._changed: set[str] = set()
-        self._fresh_at_s = 0.0  # Unix time up to which the cache is known to be complete
         self._complete = False
         self._writing = False
 
@@ -81,13 +86,9 @@ class CacheWriter:
         if not self._complete or self._buffer.overflowed:
             self._buffer.overflowed = False
             self._set_state("rebuilding from postgres")
-            await self._rebuild(self._cache, self._fresh_at_s)
+            await self._rebuild(self._cache, await self._cache.begin_rebuild())
             self._complete = True
-            self._set_state("writing")
-        started_at_s = self._clock()
-        if len(self._buffer):
-            await self._write()
-        self._fresh_at_s = started_at_s
+        await self._write()
         if self._changed and await self._cache.publish(_notification(self._changed)):
             self._changed = set()
         if not len(self._buffer):
@@ -97,18 +98,22 @@ class CacheWriter:
             await wait_for_event(self._wake, IDLE_S)
 
     async def _write(self) -> None:
+        # Before the buffer is emptied: values that are offered from now on are in the next write.
+        started_at_s = self._clock()
         values = self._buffer.cut()
-        self._writing = True
+        self._writing = bool(values)
+        usage = None
         try:
-            complete = await self._cache.write(values)
-        except CacheUnavailable:
-            self._buffer.put_back(values)
-            raise
+            usage = await self._cache.write(values, complete_until_s=started_at_s)
         finally:
             self._writing = False
+            if usage is None:
+                self._buffer.put_back(values)
+        if usage is None:
+            raise CacheUnavailable("Redis was emptied, or replaced by an older copy; rebuilding it")
+        self._status.redis_usage = usage
         self._changed.update(value.symbol for value in values)
-        if not complete:
-            self._complete = False
+        self._set_state("writing")
 
     def _set_state(self, state: str) -> None:
         if self._status.redis_state != state:

@@ -7,8 +7,9 @@ from typing import Protocol, TypeVar
 
 from ray_pipeline.feeds.records import Record
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
-from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.cache import CacheUsage, LatestValue
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
+from ray_pipeline.stream.seen_trades import TickerTrade
 from ray_pipeline.stream.sequence import RangeSet
 
 T = TypeVar("T", bound=Record)
@@ -102,6 +103,9 @@ class HistoryStore(Protocol[T]):
     async def sequences(self) -> Mapping[ShardEpoch, RangeSet]:
         """Return which numbers are stored, by (shard, epoch)."""
 
+    async def trades(self) -> Sequence[TickerTrade]:
+        """Return the newest trades of each symbol, oldest first, for a feed with snapshots."""
+
     async def put(self, batch: RecordBatch[T], epochs: Mapping[int, int]) -> None:
         """Store a batch and its offsets under the lease epochs: all of it or nothing."""
 
@@ -112,8 +116,23 @@ class HistoryStore(Protocol[T]):
 class LatestStore(Protocol):
     """Where latest values are written to; all methods raise CacheUnavailable."""
 
-    async def write(self, values: Sequence[LatestValue]) -> bool:
-        """Write values forward in time; return False if the cache had lost its data before."""
+    async def begin_rebuild(self) -> float:
+        """
+        Become the writer, whatever the cache holds.
+
+        Return the Unix time up to which the cache holds all values; 0 if it does not say.
+        """
+
+    async def write(
+        self, values: Sequence[LatestValue], *, complete_until_s: float
+    ) -> CacheUsage | None:
+        """
+        Write values forward in time, and the time up to which they are then complete; without
+        values, only compare the state.
+
+        Return None, and write nothing, if the cache is not in the state after the last write: it
+        lost its data, or was replaced by another or an older copy.
+        """
 
     async def publish(self, text: str) -> bool:
         """Notify the clients; return False if they were notified a moment ago."""
@@ -123,7 +142,11 @@ class LatestStore(Protocol):
 
 
 Rebuild = Callable[[LatestStore, float], Awaitable[None]]
-"""Write history into the cache, values of single seconds from a Unix time on."""
+"""
+Write history into the cache: the newest values, then those of single seconds from a Unix time on.
+
+The time up to which the cache is complete stays as it is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +158,7 @@ class ConsumerBeat:
     cause: str
     lag: int
     redis_state: str
+    redis_usage: CacheUsage | None = None
 
 
 class ConsumerRecords(Protocol):
@@ -176,6 +200,7 @@ class ConsumerStatus:
     state: str = "starting"
     cause: str = ""
     redis_state: str = "starting"
+    redis_usage: CacheUsage | None = None
     stored: int = 0
     parked: int = 0
     redelivered: int = 0

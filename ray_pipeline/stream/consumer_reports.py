@@ -66,7 +66,12 @@ class ConsumerReports:
                 f"the topic has {len(self.present)} of {self._configured} partitions",
             )
         return ConsumerBeat(
-            partition, state, cause, status.lag.get(partition, 0), status.redis_state
+            partition,
+            state,
+            cause,
+            status.lag.get(partition, 0),
+            status.redis_state,
+            status.redis_usage,
         )
 
     async def write_missing_ranges(self) -> None:

@@ -10,11 +10,13 @@ from datetime import datetime
 
 import msgspec
 
-from ray_pipeline.errors import BadRecord
+from ray_pipeline.dead_letter_reasons import Reason
+from ray_pipeline.errors import BadRecord, FeedRefused
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.protocol import Arrival, Complaint, RefusedPart
 from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
 from ray_pipeline.stream.outbox_port import OutboxPort
+from ray_pipeline.stream.seen_trades import SeenTrades
 
 DETAIL_LIMIT = 1_000  # characters
 NOTHING: Collection[str] = ()
@@ -60,7 +62,8 @@ class NoticeWriter:
             seq=self.outbox.next_seq(),
             pod_index=self.origin.shard,
             reason=reason,
-            detail=detail[:DETAIL_LIMIT],
+            # Half a surrogate pair cannot be encoded.
+            detail=detail[:DETAIL_LIMIT].encode("utf-8", "replace").decode(),
             payload=excerpt(payload),
             size_bytes=len(payload),
             created_at=received_at,
@@ -123,22 +126,11 @@ class Intake:
 
     Attributes:
         notices: Where notices go.
-        newest_ms: Event time of the newest record of each symbol that was put. A REST answer
-            repeats the values that have not changed. The intake updates the mapping of its caller,
-            so that the intake of the next epoch does not put them again.
     """
 
-    def __init__(
-        self,
-        notices: NoticeWriter,
-        feed: Feed,
-        *,
-        future_tolerance_ms: int,
-        newest_ms: dict[str, int],
-    ) -> None:
+    def __init__(self, notices: NoticeWriter, feed: Feed, *, future_tolerance_ms: int) -> None:
         origin = notices.origin
         self.notices = notices
-        self.newest_ms = newest_ms
         protocol = feed.protocol
         self._outbox = notices.outbox
         self._counts = notices.counts
@@ -147,8 +139,9 @@ class Intake:
         self._parse = protocol.parse
         self._record = protocol.record
         self._symbol_of = feed.layout.symbol
-        self._event_ms_of = feed.layout.event_ms
-        self._polls = protocol.poll is not None
+        # Of this epoch only: it saves the traffic of reconnects and of REST rounds. The consumer
+        # knows the stored trades, and drops the snapshots that repeat those of earlier epochs.
+        self._seen = SeenTrades(feed.layout) if feed.layout.trade_columns else None
         self._future_tolerance_ms = future_tolerance_ms
         self._arrival = Arrival(
             shard=origin.shard,
@@ -168,7 +161,14 @@ class Intake:
         Raises:
             FeedRefused: If the venue ends the connection after this frame.
         """
-        events = self._parse(frame)
+        try:
+            events = self._parse(frame)
+        except FeedRefused:
+            raise
+        except Exception as error:
+            # A bug that one frame reveals must not cost the connection, and with it other frames.
+            self.notices.reject(Reason.FAULT, _named(error), frame, received_at=received_at)
+            return TAKEN_NOTHING
         if not events:
             return TAKEN_NOTHING
         self._arrive(received_at)
@@ -190,14 +190,13 @@ class Intake:
     def take_answer(self, events: Iterable[object], received_at: datetime) -> int:
         """Put the new records of a REST answer into the outbox, and return their number."""
         self._arrive(received_at)
-        new = 0
+        before = self._counts.records
         for event in events:
             if isinstance(event, RefusedPart):
                 self._refuse(event, received_at)
-            elif self._put(event, received_at, None, only_new=True) is not None:
+            elif self._put(event, received_at, None) is not None:
                 self._counts.last_data_at = received_at
-                new += 1
-        return new
+        return self._counts.records - before
 
     def _arrive(self, received_at: datetime) -> None:
         received_ms = to_ms(received_at)
@@ -210,28 +209,39 @@ class Intake:
             refusal.reason, refusal.detail, refusal.payload, received_at=received_at
         )
 
-    def _put(
-        self, event: object, received_at: datetime, frame: bytes | None, only_new: bool = False
-    ) -> str | None:
-        """Put one record, or a reject in its place; return the symbol if a record was put."""
+    def _put(self, event: object, received_at: datetime, frame: bytes | None) -> str | None:
+        """
+        Put one record, or a reject in its place; return the symbol of a record.
+
+        A snapshot that repeats a trade is data of its symbol too, but it is not put again.
+        """
         outbox = self._outbox
         try:
             # `next_seq` only looks at the number, so a refused or repeated record leaves it free.
             record = self._record(event, self._arrival, outbox.next_seq())
+            symbol = self._symbol_of(record)
+            if self._seen is not None and self._seen.repeats(record):
+                return symbol
+            outbox.put(symbol, record, received_at=received_at)
         except BadRecord as error:
-            payload = frame or msgspec.json.encode(event)
+            payload = frame or _payload(event)
             self.notices.reject(error.reason, str(error), payload, received_at=received_at)
             return None
-        symbol = self._symbol_of(record)
-        if self._polls and not self._advance(symbol, self._event_ms_of(record)) and only_new:
+        except Exception as error:
+            payload = frame or _payload(event)
+            self.notices.reject(Reason.FAULT, _named(error), payload, received_at=received_at)
             return None
-        outbox.put(symbol, record, received_at=received_at)
         self._counts.records += 1
         return symbol
 
-    def _advance(self, symbol: str, event_ms: int) -> bool:
-        """Note the event time of a record, and return whether it is the newest of its symbol."""
-        newer = event_ms > self.newest_ms.get(symbol, -1)
-        if newer:
-            self.newest_ms[symbol] = event_ms
-        return newer
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _payload(event: object) -> bytes:
+    """Return a record as the venue wrote it, or at least as Python shows it."""
+    try:
+        return msgspec.json.encode(event)
+    except Exception:
+        return repr(event).encode("utf-8", "replace")

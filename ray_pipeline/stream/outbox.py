@@ -231,11 +231,11 @@ class Publisher:
     # Accepting records
 
     def _take(self, key: str, record: Record, *, received_at: datetime) -> None:
-        value = encode(record)
-        self._last_seq += 1
-        self._memory.append(
-            OutboxRecord(self._epoch, self._last_seq, to_ms(received_at), key.encode(), value)
-        )
+        # All that can fail comes before the number is used; a number without a record is a loss.
+        seq, received_ms = self._last_seq + 1, to_ms(received_at)
+        taken = OutboxRecord(self._epoch, seq, received_ms, key.encode(), encode(record))
+        self._last_seq = seq
+        self._memory.append(taken)
         # The end of a round in flight wakes `run`; until then, records join the next round.
         if self._sending is None:
             self._wake.set()

@@ -39,6 +39,7 @@ from ray_pipeline.stream.consumer_ports import (
     same_log,
 )
 from ray_pipeline.stream.consumer_reports import ConsumerReports
+from ray_pipeline.stream.seen_trades import SeenTrades
 from ray_pipeline.stream.sequence import Arrivals, RangeSet
 from ray_pipeline.tasks import background, first_of
 
@@ -299,7 +300,7 @@ class PartitionConsumer(Generic[T]):
         self, store: HistoryStore[T], reader: TopicReader, epochs: Mapping[int, int]
     ) -> None:
         assignment, ports = self._assignment, self._ports
-        sequences = await store.sequences()
+        builder = await self._builder(store)
         cache = ports.cache()
         writer = CacheWriter(cache, ports.rebuild, self.status, clock=ports.clock)
         consumer: Consumer[T] = Consumer(
@@ -307,7 +308,7 @@ class PartitionConsumer(Generic[T]):
             store,
             writer,
             layout=ports.layout,
-            builder=self._builder(sequences),
+            builder=builder,
             epochs=epochs,
             batch_rows=assignment.batch_rows,
             status=self.status,
@@ -324,12 +325,16 @@ class PartitionConsumer(Generic[T]):
             with contextlib.suppress(CacheUnavailable):
                 await cache.close()
 
-    def _builder(self, sequences: Mapping[ShardEpoch, RangeSet]) -> BatchBuilder[T]:
+    async def _builder(self, store: HistoryStore[T]) -> BatchBuilder[T]:
+        layout = self._ports.layout
+        sequences = await store.sequences()
+        seen = SeenTrades(layout, await store.trades()) if layout.trade_columns else None
         return BatchBuilder(
-            self._ports.layout,
+            layout,
             future_tolerance_ms=self._assignment.future_tolerance_ms,
             arrivals={key: Arrivals(ranges) for key, ranges in sequences.items()},
             newest=_newest_epochs(sequences, self._assignment.configured),
+            seen=seen,
         )
 
     async def _report_offsets(self) -> None:

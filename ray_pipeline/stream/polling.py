@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
+from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.exclusions import Exclusions
 from ray_pipeline.stream.ingest import Intake
 from ray_pipeline.stream.venue_connection import Clock, Collector
 
@@ -16,40 +17,78 @@ log = logging.getLogger(__name__)
 class RecordSource(Protocol):
     """The REST API."""
 
+    @property
+    def exclusions(self) -> Exclusions:
+        """The symbols that it refuses."""
+
     def records(self, symbols: Sequence[str]) -> AsyncIterator[Sequence[object]]:
         """Yield the contents of each answer: records as the venue writes them, and refusals."""
 
 
-@dataclass(frozen=True, slots=True)
 class Poller:
     """Requests the records that the WebSocket does not deliver."""
 
-    source: RecordSource
-    intake: Intake
-    collector: Collector
-    pause_s: float
-    clock: Clock
+    def __init__(
+        self,
+        source: RecordSource,
+        intake: Intake,
+        collector: Collector,
+        *,
+        pause_s: float,
+        clock: Clock,
+        backoff: Backoff,
+    ) -> None:
+        """
+        Args:
+            pause_s: Seconds between two rounds.
+            backoff: Longer pauses after failed rounds.
+        """
+        self._source = source
+        self._intake = intake
+        self._collector = collector
+        self._pause_s = pause_s
+        self._clock = clock
+        self._backoff = backoff
+        self._failure = ""
+
+    @property
+    def cause(self) -> str:
+        """Why the newest round failed, and which symbols are excluded; empty if all is well."""
+        return "; ".join(filter(None, (self._failure, self._source.exclusions.describe())))
 
     async def run(self) -> None:
         """Take a snapshot, then poll while the WebSocket is down, until cancelled."""
         started = False
         while True:
-            if not started:
-                started = await self._round()
-            elif self._needed() and await self._round():
-                self.collector.gaps.note(f"polled over REST every {self.pause_s:g} s meanwhile")
-            await asyncio.sleep(self.pause_s)
+            pause_s = self._pause_s
+            if self._is_needed(started=started):
+                try:
+                    complete = await self._round(remark=started)
+                except (FeedUnavailable, FeedRefused) as error:
+                    pause_s = self._fail(error)
+                else:
+                    started = started or complete
+            await asyncio.sleep(pause_s)
 
-    def _needed(self) -> bool:
-        return self.collector.gaps.feed is not None and not self.collector.paused
-
-    async def _round(self) -> bool:
-        """Request all symbols once; return whether every answer arrived."""
-        symbols = self.collector.subscriptions.desired
-        try:
-            async for events in self.source.records(symbols):
-                self.intake.take_answer(events, self.clock.now())
-        except (FeedUnavailable, FeedRefused) as error:
-            log.warning("%s: %s", self.intake.notices.origin.name, error)
+    def _is_needed(self, *, started: bool) -> bool:
+        if self._collector.paused:
             return False
+        return not started or self._collector.gaps.feed is not None
+
+    async def _round(self, *, remark: bool) -> bool:
+        """Request all symbols once, and note it in the open gap; return whether there were any."""
+        symbols = self._collector.subscriptions.desired
+        async for events in self._source.records(symbols):
+            self._intake.take_answer(events, self._clock.now())
+        self._failure = ""
+        self._backoff.reset()
+        if remark:
+            self._collector.gaps.note(f"polled over REST every {self._pause_s:g} s meanwhile")
         return bool(symbols)
+
+    def _fail(self, error: FeedUnavailable | FeedRefused) -> float:
+        """Note a failed round and return the seconds to wait after it."""
+        self._failure = str(error)
+        log.warning("%s: %s", self._intake.notices.origin.name, error)
+        requested_s = error.retry_after_s if isinstance(error, FeedRefused) else 0.0
+        return max(self._pause_s, requested_s, self._backoff.next_s())

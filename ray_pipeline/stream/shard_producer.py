@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import Protocol
 
 from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.venue_connection import Clock, Collector
+from ray_pipeline.stream.venue_connection import NO_SYMBOLS, Clock, Collector
 from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,10 @@ class RunnableOutbox(OutboxPort, Protocol):
 
 class SymbolUpdates(Protocol):
     """The source of the symbols."""
+
+    @property
+    def cause(self) -> str:
+        """Why they could not be read at the newest attempt; empty if they were."""
 
     def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -98,7 +103,7 @@ class Parts:
 
 
 class Producer:
-    """Collects while it holds the lease; otherwise waits for the lease."""
+    """Collects while it holds the lease, and otherwise waits for it; without a key, says so."""
 
     def __init__(self, identity: Identity, parts: Parts) -> None:
         self._identity = identity
@@ -127,7 +132,7 @@ class Producer:
                 await self._tenure()
             except Exception as error:
                 # A bug must not end a shard: report it and start again.
-                self._set("failed", f"{type(error).__name__}: {error}")
+                self._set("failed", _named(error))
                 log.exception("%s failed", self._identity.name)
                 await first_of(asyncio.sleep(self._parts.backoff.next_s()), self._stop_sign())
         self._set("stopped", "")
@@ -180,30 +185,47 @@ class Producer:
 
     async def _tenure(self) -> None:
         """Take the lease, use it until it is lost, requested or not needed, and release it."""
-        ownership = self._parts.ownership
+        ownership, make_line = self._parts.ownership, self._parts.line
+        if make_line is None:
+            await self._report_missing()
+            return
         self._set("waiting", "")
         try:
             await first_of(_ignore(ownership.take()), self._stop_sign())
             if ownership.lease is not None:
-                await self._use(ownership.lease.epoch)
+                await self._use(ownership.lease.epoch, make_line)
         finally:
             self._parts.let_go()
             await ownership.release()
 
-    async def _use(self, epoch: int) -> None:
+    async def _report_missing(self) -> None:
+        """
+        Report until the stop why this producer cannot collect.
+
+        It takes no lease: an instance of any generation that has the key must be able to collect.
+        Its heartbeats have the epoch 0, which no lease has.
+        """
+        self._epoch = 0
+        self._set("no_key", self._parts.missing)
+        await first_of(beat(self._parts.beats, self._beat), self._stop_sign())
+        await self._last_beat("stopped", self._parts.missing)
+
+    async def _use(self, epoch: int, make_line: Callable[[NoticeWriter], Line]) -> None:
         """Work under a lease. The lease is renewed until the outbox is drained."""
         self._epoch, self._outbox, self._notices, self._line = epoch, None, None, None
-        stopped = False
+        ownership = self._parts.ownership
+        state, cause = "lost", "the producer was interrupted"
         try:
-            task = self._idle() if self._parts.line is None else self._work(self._parts.line)
-            await first_of(self._parts.ownership.hold(), beat(self._parts.beats, self._beat), task)
-            stopped = not self._parts.ownership.lost.is_set()
+            # A failure of any task ends the others, and is raised.
+            await first_of(
+                ownership.hold(), beat(self._parts.beats, self._beat), self._work(make_line)
+            )
+            state, cause = ("lost", ownership.cause) if ownership.lost.is_set() else ("stopped", "")
+        except Exception as error:
+            state, cause = "failed", _named(error)
+            raise
         finally:
-            await self._last_beat(stopped=stopped)
-
-    async def _idle(self) -> None:
-        self._set("no_key", self._parts.missing)
-        await first_of(self._stop_sign(), self._wanted_sign())
+            await self._last_beat(state, cause)
 
     async def _work(self, make_line: Callable[[NoticeWriter], Line]) -> None:
         """Collect until the end, then drain the outbox. If cancelled, keep the spool."""
@@ -220,7 +242,7 @@ class Producer:
             self._set("draining", "")
             if self._line is not None:
                 self._line.collector.gaps.close_all(to_at=self._parts.clock.now())
-            await outbox.drain(self._drain_s)
+            await first_of(_ignore(outbox.drain(self._drain_s)), _ignore(asyncio.shield(sending)))
         finally:
             halt.set()
             await asyncio.wait([sending], timeout=HALT_S)
@@ -273,9 +295,10 @@ class Producer:
         """Set the state. If it is empty, the state of the collector is reported."""
         self._state, self._cause = state, cause
 
-    async def _last_beat(self, *, stopped: bool) -> None:
-        self._set("stopped" if stopped else "lost", "" if stopped else self._parts.ownership.cause)
-        last = replace(self._beat(), stopped_at=self._parts.clock.now() if stopped else None)
+    async def _last_beat(self, state: str, cause: str) -> None:
+        self._set(state, cause)
+        stopped_at = self._parts.clock.now() if state == "stopped" else None
+        last = replace(self._beat(), stopped_at=stopped_at)
         try:
             await self._parts.beats.write(last)
         except DatabaseUnavailable as error:
@@ -295,7 +318,8 @@ class Producer:
             spooled=outbox.spooled,
             connected=collector.connected if collector else False,
             state=state,
-            cause=cause,
+            # Parts of it come from the venue, and Postgres must be able to store it.
+            cause=foreign_text(cause),
             wanted=len(collector.subscriptions.desired) if collector else 0,
             confirmed=collector.subscriptions.confirmed if collector else 0,
             received=notices.counts.records if notices else 0,
@@ -305,11 +329,20 @@ class Producer:
         )
 
     def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
-        """Return the state and the first cause, in the order lease, feed, broker."""
+        """Return the state and the first cause, in the order feed, lease, broker, REST API."""
         ownership_cause = self._parts.ownership.cause
         if self._state or collector is None:
             return self._state, self._cause or ownership_cause
-        return collector.state, collector.cause or ownership_cause or outbox.cause
+        poller_cause = self._line.poller.cause if self._line and self._line.poller else ""
+        symbols_cause = self._parts.symbols.cause
+        if collector.state == NO_SYMBOLS and symbols_cause:
+            return collector.state, symbols_cause  # it says more than the state does
+        causes = (collector.cause, ownership_cause, outbox.cause, poller_cause, symbols_cause)
+        return collector.state, next(filter(None, causes), "")
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def _ignore(awaitable: Awaitable[object]) -> None:

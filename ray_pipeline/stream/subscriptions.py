@@ -65,7 +65,3 @@ class Subscriptions:
             self._confirmed.add(symbol)
             return True
         return False
-
-    def is_confirmed(self, symbol: str) -> bool:
-        """Return whether the symbol has had data on this connection."""
-        return symbol in self._confirmed

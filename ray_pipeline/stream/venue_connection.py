@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
 from ray_pipeline.feeds.protocol import AllSymbols, PerSymbol
+from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.dialect import next_request
 from ray_pipeline.stream.gaps import GapBook
@@ -25,11 +26,20 @@ from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
 
+NO_SYMBOLS = "no_symbols"
 REST_EVERY = 20  # subscriptions
 # Reading a socket with a full buffer never waits. Without a pause the lease would not be renewed.
 YIELD_RECORDS = 500
 CHECKS_PER_STALL = 8  # of the silence, in the time that makes it a stall
 LONGEST_CHECK_PAUSE_S = 1.0
+# The back-off starts again after data of a connection of this age. A server that closes after each
+# trade would otherwise be called at full speed; with it, at most twice a minute.
+SUSTAINED_S = 30.0
+MOST_COMPLAINTS = 20  # of a connection are reported; a server may vary its text without end
+# This number of unreadable frames in a row within this time is a flood: each becomes a dead letter,
+# and they would fill the disk. At a lower rate all are kept, to be replayed by a later generation.
+FLOOD_FRAMES = 1_000
+FLOOD_S = 10.0
 
 
 class Socket(Protocol):
@@ -133,6 +143,8 @@ class Collector:
         self._running = asyncio.Event()
         self._running.set()
         self._paused = asyncio.Event()
+        self._not_before_s = 0.0  # of the monotonic clock: when the next connection may begin
+        self._connected_at_s = 0.0
         self._last_frame_at: datetime | None = None
         self._complaints: set[str] = set()
         self.gaps = gaps
@@ -186,20 +198,31 @@ class Collector:
             while True:
                 await self._ready()
                 await self._pacer.turn()
+                # The turn may have taken long.
+                if self.paused or not self._subscriptions.desired:
+                    continue
                 wait_s = await self._connection()
-                await asyncio.sleep(wait_s)
+                self._not_before_s = self._clock.monotonic_s() + wait_s
         finally:
             self.connected = False
 
     async def _ready(self) -> None:
-        if self.paused:
-            self._set("paused", "paused by request")
-            self.gaps.open("paused", "paused by request", from_at=self._clock.now())
-            await self._running.wait()
-        while not self._subscriptions.desired:
-            self._set("no_symbols", "there are no symbols to collect")
-            self._changed.clear()
-            await self._changed.wait()
+        """Wait until it may connect. A pause is noticed at once, whatever it waits for."""
+        while True:
+            wait_s = self._not_before_s - self._clock.monotonic_s()
+            if self.paused:
+                self._set("paused", "paused by request")
+                self.gaps.open("paused", "paused by request", from_at=self._clock.now())
+                await self._running.wait()
+                self._set("disconnected", "waiting for the next attempt")
+            elif not self._subscriptions.desired:
+                self._set(NO_SYMBOLS, "there are no symbols to collect")
+                self._changed.clear()
+                await first_of(_wait(self._changed), _wait(self._paused))
+            elif wait_s > 0:
+                await first_of(asyncio.sleep(wait_s), _wait(self._paused))
+            else:
+                return
 
     def _set(self, state: str, cause: str) -> None:
         self.state, self.cause = state, cause
@@ -212,7 +235,7 @@ class Collector:
             async with self._connect() as socket:
                 self._begin()
                 await first_of(
-                    self._read(socket), self._subscribe(socket), self._watch(), self._stop_sign()
+                    self._read(socket), self._subscribe(socket), self._watch(), _wait(self._paused)
                 )
             return 0.0  # paused
         except FeedRefused as error:
@@ -227,19 +250,18 @@ class Collector:
         finally:
             self.connected = False
 
-    async def _stop_sign(self) -> None:
-        await self._paused.wait()
-
     def _begin(self) -> None:
         self._subscriptions.connected()
-        self._liveness.connected(now_s=self._clock.monotonic_s())
+        self._connected_at_s = self._clock.monotonic_s()
+        self._liveness.connected(now_s=self._connected_at_s)
         self._complaints.clear()
         self._last_frame_at = self._clock.now()
         self.connected = True
         self.connections += 1
         self._set("collecting", "")
 
-    def _fail(self, kind: str, cause: str, *, from_at: datetime | None = None) -> None:
+    def _fail(self, kind: str, text: str, *, from_at: datetime | None = None) -> None:
+        cause = foreign_text(text)
         self._set("disconnected", cause)
         self.gaps.open(kind, cause, from_at=from_at or self._last_frame_at or self._clock.now())
         log.warning("%s: %s", self._notices.origin.name, cause)
@@ -247,10 +269,15 @@ class Collector:
     async def _read(self, socket: Socket) -> None:
         counts = self._notices.counts
         rested_at = counts.records + counts.rejects
+        flood = _Flood()
         while True:
             frame = await socket.receive()
             received_at = self._clock.now()
-            self._note(self._intake.take(frame, received_at), received_at)
+            rejects = counts.rejects
+            taken = self._intake.take(frame, received_at)
+            self._note(taken, received_at)
+            if counts.rejects > rejects or taken.symbols:
+                flood.note(readable=bool(taken.symbols), now_s=self._clock.monotonic_s())
             if (total := counts.records + counts.rejects) - rested_at >= YIELD_RECORDS:
                 rested_at = total
                 await asyncio.sleep(0)
@@ -258,8 +285,10 @@ class Collector:
     def _note(self, taken: Taken, received_at: datetime) -> None:
         self._last_frame_at = received_at
         if taken.symbols:
-            self._backoff.reset()
-            self._liveness.heard(taken.symbols, now_s=self._clock.monotonic_s())
+            now_s = self._clock.monotonic_s()
+            if now_s - self._connected_at_s >= SUSTAINED_S:
+                self._backoff.reset()
+            self._liveness.heard(taken.symbols, now_s=now_s)
             for symbol in taken.symbols:
                 if not self._subscriptions.heard(symbol):
                     self._notices.counts.unsubscribed += 1
@@ -281,8 +310,9 @@ class Collector:
             return False
         return bool(taken.symbols) or not self._liveness.is_open(received_at.timestamp())
 
-    def _complain(self, complaint: str, received_at: datetime) -> None:
-        if complaint in self._complaints:
+    def _complain(self, text: str, received_at: datetime) -> None:
+        complaint = foreign_text(text)
+        if complaint in self._complaints or len(self._complaints) >= MOST_COMPLAINTS:
             return
         self._complaints.add(complaint)
         self.cause = f"the provider says: {complaint}"
@@ -346,6 +376,34 @@ class Collector:
         )
         self._subscriptions.ask_again(stall.symbol)
         self._changed.set()
+
+
+class _Flood:
+    """Counts unreadable frames without data between them."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._since_s = 0.0
+
+    def note(self, *, readable: bool, now_s: float) -> None:
+        """
+        Note a frame.
+
+        Raises:
+            FeedUnavailable: If it completes a flood.
+        """
+        if readable or now_s - self._since_s > FLOOD_S:
+            self._frames, self._since_s = 0, now_s
+        self._frames += not readable
+        if self._frames >= FLOOD_FRAMES:
+            raise FeedUnavailable(
+                f"{FLOOD_FRAMES} unreadable frames in {now_s - self._since_s:.1f} s; disconnected",
+                fix="see them with `ray-pipeline dlq list`",
+            )
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _abridged(symbols: Sequence[str]) -> str:

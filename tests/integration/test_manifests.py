@@ -98,6 +98,8 @@ BREAKS = [
     ("ray-replicas", "RayService", f"{WORKER}|maxReplicas", ...),
     ("ray-redis", "RayService", f"{HEAD}|{FIRST}|env|0|name", "RAY_REDIS_ADDRESS"),
     ("ray-redis", "RayService", f"{WORKER}|rayStartParams|redis-password", "x"),
+    ("ray-redis-shared", "RayService",
+     f"{CLUSTER}|gcsFaultToleranceOptions|redisAddress", "redis://redis.ray-pipeline.svc:6379"),
     ("ray-auth", "RayService", f"{CLUSTER}|rayVersion", "2.51.0"),
     ("ray-upgrade", "RayService", f"{CLUSTER}|upgradeStrategy", {"type": "Recreate"}),
     ("service-timeout", "RayService", "metadata|annotations",
@@ -260,6 +262,36 @@ def test_the_order_of_lite_is_an_order_of_needs(built):
     put(objects, "Deployment", "metadata|annotations", {"ray-pipeline/wave": "stores"})
     (finding,) = [one for one in lint(objects) if one.rule == "wave-order"]
     assert "RayCluster ray-pipeline" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"), [("allkeys-lru", True), ("volatile-ttl", True), ("noeviction", False)]
+)
+def test_the_redis_of_the_head_must_not_evict(built, policy, found):
+    """Eviction deletes the state of a running cluster; the Redis of latest values may evict."""
+    objects = json.loads(json.dumps(built["ha"]).replace("noeviction", policy))
+
+    findings = [item for item in lint(objects) if item.rule == "ray-redis-evicts"]
+
+    assert len(findings) == found
+    assert all("gcs-redis" in item.where for item in findings)
+
+
+def test_the_head_has_a_redis_of_its_own(built):
+    """No pod but Ray's reaches it, and its password is not that of the latest values."""
+    by_key = {(item["kind"], item["metadata"]["name"]): item for item in built["ha"]}
+    options = by_key["RayService", "ray-pipeline"]["spec"]["rayClusterConfig"][
+        "gcsFaultToleranceOptions"
+    ]
+    assert options["redisAddress"] == "gcs-redis:6379"
+    assert options["redisPassword"]["valueFrom"]["secretKeyRef"]["name"] == "gcs-redis-password"
+    (rule,) = by_key["NetworkPolicy", "gcs-redis"]["spec"]["ingress"]
+    assert [peer["podSelector"]["matchLabels"] for peer in rule["from"]] == [
+        {"app.kubernetes.io/component": "ray"}
+    ]
+    assert ("StatefulSet", "gcs-redis") not in {
+        (item["kind"], item["metadata"]["name"]) for item in built["lite"]
+    }
 
 
 COMPONENTS = ["operators", "kafka", "postgres", "redis", "backup", "monitoring"]

@@ -27,6 +27,7 @@ from ray_pipeline.settings import load
 from ray_pipeline.storage.provider_clients import Clients
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
+from tests.fake_feed import EveryCall
 from tests.streams import rows
 
 KEY = "planted-key-4711"
@@ -207,7 +208,7 @@ async def test_bithumb_is_not_followed_to_another_host(status, other):
     """There is no key, but its answers would be another's."""
     async with serving(lambda _: redirect(f"{other.url}/there", status)) as server:
         with pytest.raises(FeedRefused, match="PIPELINE_BITHUMB__REST_URL"):
-            await VenueRest(bithumb.FEED.protocol, server.url).listing(bithumb.LISTING)
+            await VenueRest(bithumb.FEED.protocol, server.url, EveryCall()).listing(bithumb.LISTING)
 
     assert other.asked == []
 

@@ -5,13 +5,27 @@ The scheduler places a pod by its requests, not by its use. Requests are added u
 Kubernetes does it, and the pods are then packed on the servers as the scheduler roughly does it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
 import yaml
 
-from ray_pipeline.kubernetes.deploy.objects import Json, dig, items, mapping, number, ref_of, text
+from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.kubernetes.deploy.objects import (
+    Json,
+    by_name,
+    dig,
+    elements,
+    items,
+    mapping,
+    number,
+    ref_of,
+    text,
+)
+from ray_pipeline.settings.sections import RedisSettings
+from ray_pipeline.stream.cache_memory import MEGABYTE, CacheNeed, cache_need
 
 GIB = 2**30
 MIB = 2**20
@@ -25,6 +39,8 @@ AGENT_BYTES = 275_000_000
 SYSTEM_BYTES = 300_000_000
 CONTROL_PLANE_CPU_M = 400
 AGENT_CPU_M = 150
+MAXMEMORY = re.compile(r"--maxmemory[ =]+(\d+)(kb|mb|gb|)\b")
+MAXMEMORY_UNITS = {"": 1, "kb": 2**10, "mb": MIB, "gb": GIB}
 # KubeRay adds this container to the head if autoscaling is on.
 AUTOSCALER: Json = {"requests": {"cpu": "500m", "memory": "512Mi"}}
 # The charts' own requests, if the values in the manifests set no resources.
@@ -113,6 +129,29 @@ def servers() -> tuple[Server, ...]:
         else Server(f"agent {n}", cpu_m - AGENT_CPU_M, memory_bytes - AGENT_BYTES)
         for n in range(1, SERVERS + 1)
     )  # fmt: skip
+
+
+def maxmemory_bytes(objects: Iterable[Json]) -> int:
+    """Return `maxmemory` of the manifests' Redis for latest values; 0 if they contain none."""
+    redis = by_name(objects, "StatefulSet").get("redis", {})
+    for container in items(redis, "spec", "template", "spec", "containers"):
+        if match := MAXMEMORY.search(" ".join(map(str, elements(container, "args")))):
+            return int(match[1]) * MAXMEMORY_UNITS[match[2]]
+    return 0
+
+
+def cache_need_of(objects: Iterable[Json], *, symbols: int) -> CacheNeed:
+    """Return the memory of latest values in Redis, with the settings of the manifests."""
+    settings = mapping(by_name(objects, "ConfigMap").get("pipeline-settings", {}), "data")
+    redis = RedisSettings()
+    budget_mb = text(settings, "PIPELINE_REDIS__BUDGET_MB") or redis.budget_mb
+    keys = text(settings, "PIPELINE_REDIS__REALTIME_KEYS") or redis.realtime_keys
+    return cache_need(
+        symbols,
+        ttl_s=max(feed.redis.ttl_s for feed in FEEDS),
+        budget_bytes=int(budget_mb) * MEGABYTE,
+        realtime_keys=int(keys),
+    )
 
 
 def needs(objects: Iterable[Json]) -> list[Need]:

@@ -12,16 +12,19 @@ import yaml
 
 from ray_pipeline.kubernetes.deploy.objects import (
     Json,
+    by_name,
     dig,
+    elements,
     items,
     kind_of,
     mapping,
     name_of,
     number,
+    selects,
     text,
 )
 from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault, faults
-from ray_pipeline.kubernetes.manifests.pod_templates import cluster_spec
+from ray_pipeline.kubernetes.manifests.pod_templates import cluster_spec, templates
 
 MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 LONGEST_NAME = {"RayCluster": 53, "RayService": 47, "RayJob": 47, "RayCronJob": 36}
@@ -30,6 +33,7 @@ SET_BY_OPERATOR = "the operator sets it from gcsFaultToleranceOptions"
 FT_VARIABLES = ("RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME")
 FT_PARAMS = ("redis-password", "redis-username")
 GATED = {"networkPolicy": "RayClusterNetworkPolicy", "tlsOptions": "RayClusterMTLS"}
+LATEST_VALUES: Json = {"app.kubernetes.io/component": "redis"}
 TOKEN_VERSION = (2, 52)
 DELETION_ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 INITIALIZING_TIMEOUT = "ray.io/initializing-timeout"
@@ -46,6 +50,7 @@ def of_ray(objects: Sequence[Json]) -> Iterator[LintFinding]:
         yield from _names(obj, kind)
         if cluster_spec(obj):
             yield from _cluster(obj, cluster_spec(obj))
+            yield from _state_store(obj, cluster_spec(obj), objects)
         if kind == "RayService":
             yield from _service(obj)
         if kind == "RayJob":
@@ -116,6 +121,32 @@ def _fault_tolerance(obj: Json, path: str, group: Json) -> Iterator[str]:
                 yield f"{path}: {text(variable, 'name')}"
     if "ray.io/ft-enabled" in mapping(obj, "metadata", "annotations"):
         yield "the annotation ray.io/ft-enabled"
+
+
+def _state_store(obj: Json, spec: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
+    """Yield the faults of the Redis of the manifests that holds the state of the head."""
+    address = text(spec, "gcsFaultToleranceOptions", "redisAddress")
+    host = address.rpartition("//")[2].partition(":")[0].partition(".")[0]
+    selector = mapping(by_name(objects, "Service").get(host, {}), "spec", "selector")
+    if not selector:
+        return  # outside the manifests
+    if selector == LATEST_VALUES:
+        yield fault(
+            "ray-redis-shared", obj, f"{address} also holds latest values, which may fill it",
+            fix="use the component gcs-redis: a head that cannot write its state aborts",
+        )  # fmt: skip
+    for template in templates(objects):
+        arguments = " ".join(
+            str(part)
+            for container in template.containers
+            for part in elements(container, "command") + elements(container, "args")
+        )
+        policy = re.search(r"--maxmemory-policy[ =]+(\S+)", arguments)
+        if selects(selector, template.labels) and policy and policy[1] != "noeviction":
+            yield fault(
+                "ray-redis-evicts", template.owner, f"--maxmemory-policy {policy[1]}",
+                fix="noeviction: eviction deletes the state of a running cluster",
+            )  # fmt: skip
 
 
 def _service(obj: Json) -> Iterator[LintFinding]:

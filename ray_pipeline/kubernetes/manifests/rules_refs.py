@@ -23,6 +23,7 @@ SECRETS = {
     "pipeline-secrets": {"postgres-dsn", "redis-url", "api-keys", "api-token"},
     "postgres-password": {"password"},
     "redis-password": {"password"},
+    "gcs-redis-password": {"password"},
     "ray-auth": {"auth_token"},
     "pipeline-tls": {"tls.crt", "tls.key"},
     "git-sync": {"repo", "ref"},

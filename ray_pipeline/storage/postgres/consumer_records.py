@@ -16,11 +16,15 @@ from ray_pipeline.stream.sequence import RangeSet, multirange
 
 BEAT: LiteralString = """
     INSERT INTO consumer_state
-        (topic, partition, holder, state, cause, lag, redis_state, heartbeat_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, now())
+        (topic, partition, holder, state, cause, lag, redis_state, redis_bytes,
+         redis_budget_bytes, redis_retention_s, redis_shortened, heartbeat_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now())
     ON CONFLICT (topic, partition) DO UPDATE SET holder = excluded.holder,
         state = excluded.state, cause = excluded.cause, lag = excluded.lag,
-        redis_state = excluded.redis_state, heartbeat_at = excluded.heartbeat_at
+        redis_state = excluded.redis_state, redis_bytes = excluded.redis_bytes,
+        redis_budget_bytes = excluded.redis_budget_bytes,
+        redis_retention_s = excluded.redis_retention_s,
+        redis_shortened = excluded.redis_shortened, heartbeat_at = excluded.heartbeat_at
 """
 # A number that arrived after all, or that is already lost, is not marked again.
 MARK_LOST: LiteralString = """
@@ -60,7 +64,12 @@ class PostgresConsumerRecords:
         """Write a consumer's state, one row per partition."""
         async with self._connection() as connection:
             for beat in beats:
-                row = (beat.state, beat.cause, beat.lag, beat.redis_state)
+                usage = beat.redis_usage
+                row = (
+                    beat.state, beat.cause, beat.lag, beat.redis_state,
+                    usage and usage.feed_bytes, usage and usage.budget_bytes,
+                    usage and usage.retention_s, usage.shortened if usage else "",
+                )  # fmt: skip
                 await connection.execute(BEAT, (self._topic, beat.partition, self._holder, *row))
 
     async def waiting(self) -> int:

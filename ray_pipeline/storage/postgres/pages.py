@@ -6,7 +6,7 @@ would read and discard all earlier rows, and rows that are inserted or deleted b
 would shift it, so that a row is returned twice or never.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -175,8 +175,7 @@ async def newest_values(
     """Return the newest values in the form of Redis; symbols without a value are left out."""
     query = sql.SQL(NEWEST_OF).format(**_names(spec))
     rows = await _rows(connection, query, {"symbols": list(symbols)})
-    entries = [_entry(row, spec.layout) for row in rows]
-    return {entry.symbol: entry.value for entry in entries if entry is not None}
+    return {value.symbol: value.value for value in latest_values(rows, spec.layout)}
 
 
 async def symbols_of(connection: Connection, spec: Feed) -> list[str]:
@@ -185,12 +184,14 @@ async def symbols_of(connection: Connection, spec: Feed) -> list[str]:
     return [row[0] async for row in cursor]
 
 
-def _entry(row: Row, layout: Layout[Any]) -> LatestValue | None:
-    record = msgspec.convert(row, layout.kind, strict=False)
-    value = layout.value(record)
-    if value is None:
-        return None
-    return LatestValue(layout.symbol(record), layout.event_ms(record), value)
+def latest_values(rows: Iterable[Row], layout: Layout[Any]) -> list[LatestValue]:
+    """Return the values of rows in the form of Redis, without rows that have nothing to show."""
+    values = []
+    for row in rows:
+        record = msgspec.convert(row, layout.kind, strict=False)
+        if (value := layout.value(record)) is not None:
+            values.append(LatestValue(layout.symbol(record), layout.event_ms(record), value))
+    return values
 
 
 async def _rows(connection: Connection, query: sql.SQL | sql.Composed, values: Row) -> list[Row]:

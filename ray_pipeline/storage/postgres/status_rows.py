@@ -33,7 +33,8 @@ SHARDED = tuple(feed for feed in FEEDS if feed.sharding is not None)
 
 # Every part reads a table with one row per epoch, shard or partition; only `recent` reads `gaps`,
 # which has few rows. Some points need care:
-# - A restarted producer has a new epoch: only the newest epoch of a shard counts.
+# - A restarted producer has a new epoch: only the newest epoch of a shard counts. A producer
+#   without a key reports under the epoch 0, which counts only while no other producer runs.
 # - Shard numbers from REPLAY_SHARDS on belong to replays and not to producers.
 # - Topics may have a prefix: they are compared by their end.
 # - Symbols of a feed with sharding are wanted even if no shard has room for them, or before the
@@ -45,7 +46,8 @@ FEED_ROWS = sql.SQL("""
         SELECT DISTINCT ON (feed, shard) *,
                stopped_at IS NULL
                    AND heartbeat_at > now() - %(silent_s)s * interval '1 s' AS running
-        FROM producer_epochs WHERE shard < %(replay_shards)s ORDER BY feed, shard, epoch DESC
+        FROM producer_epochs WHERE shard < %(replay_shards)s
+        ORDER BY feed, shard, running DESC, epoch DESC
     ), shards AS (
         SELECT feed, sum(wanted)::int AS wanted, count(*)::int AS known,
                (sum(confirmed) FILTER (WHERE running))::int AS confirmed,
@@ -55,7 +57,10 @@ FEED_ROWS = sql.SQL("""
         SELECT feed, sum(stored)::bigint AS stored, max(last_received_at) AS last_at
         FROM stream_sequences GROUP BY feed
     ), consumers AS (
-        SELECT feeds.feed, sum(lag)::bigint AS lag, string_agg(DISTINCT redis_state, ', ') AS redis
+        SELECT feeds.feed, sum(lag)::bigint AS lag,
+               string_agg(DISTINCT redis_state, ', ') AS redis, max(redis_bytes) AS redis_bytes,
+               max(redis_budget_bytes) AS redis_budget_bytes,
+               min(redis_retention_s) AS redis_retention_s, max(redis_shortened) AS redis_shortened
         FROM feeds
              JOIN ({partitions}) AS partitions
                  ON right(partitions.topic, length(feeds.topic)) = feeds.topic
@@ -74,7 +79,8 @@ FEED_ROWS = sql.SQL("""
            coalesce(lag, 0) AS lag,
            {last_record_age_s} AS last_record_age_s,
            coalesce(recent.gaps, 0) AS gaps_24h,
-           coalesce(redis, '') AS redis_state,
+           coalesce(redis, '') AS redis_state, redis_bytes, redis_budget_bytes,
+           redis_retention_s, coalesce(redis_shortened, '') AS redis_shortened,
            extract(epoch FROM clock_timestamp())::float8 AS sampled_at_s
     FROM feeds LEFT JOIN shards USING (feed) LEFT JOIN totals USING (feed)
          LEFT JOIN consumers USING (feed) LEFT JOIN recent USING (feed)
@@ -90,13 +96,29 @@ FEED_ROWS = sql.SQL("""
     ),
 )
 SHARDS = sql.SQL("""
+    WITH producers AS (
+        SELECT *, stopped_at IS NULL
+                  AND heartbeat_at > now() - {silent_s} * interval '1 s' AS running
+        FROM producer_epochs
+    )
     SELECT DISTINCT ON (feed, shard)
-           feed, shard, epoch, holder, state, cause, connected, stopped_at IS NOT NULL AS stopped,
+           feed, shard, epoch, holder, state,
+           concat_ws('; ', nullif(cause, ''), without_key.text) AS cause,
+           connected, stopped_at IS NOT NULL AS stopped,
            wanted, confirmed, received, published, spooled, reconnects,
            {last_data_age_s} AS last_data_age_s,
            {heartbeat_age_s} AS heartbeat_age_s
-    FROM producer_epochs ORDER BY feed, shard, epoch DESC
-""").format(last_data_age_s=age_s("last_data_at"), heartbeat_age_s=age_s("heartbeat_at"))
+    FROM producers LEFT JOIN LATERAL (
+        SELECT 'another instance cannot take over: ' || other.cause AS text FROM producers AS other
+        WHERE (other.feed, other.shard, other.epoch) = (producers.feed, producers.shard, 0)
+          AND other.running AND producers.epoch > 0
+    ) AS without_key ON true
+    ORDER BY feed, shard, running DESC, epoch DESC
+""").format(
+    silent_s=sql.Literal(SILENT_AFTER_S),
+    last_data_age_s=age_s("last_data_at"),
+    heartbeat_age_s=age_s("heartbeat_at"),
+)
 CONSUMERS = sql.SQL("""
     SELECT topic, partition, holder, state, cause, partitions.lag,
            coalesce(next_offset, 0) AS next_offset, coalesce(redelivered, 0) AS redelivered,

@@ -16,6 +16,7 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
+from ray_pipeline.retry import doubled_s
 from ray_pipeline.storage.postgres.connection import (
     Connection,
     connect,
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 Symbols = Mapping[str, str | None]
 
 RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
 LOCK_KEY = 0x7261795F73796D62  # "ray_symb": an advisory lock that nothing else in the database uses
 ASSIGNED = "SELECT symbol, shard FROM shard_assignments WHERE feed = %s"
 
@@ -163,55 +165,61 @@ async def _store(
         )
 
 
-async def newest_times(dsn: str, feed: Feed) -> dict[str, int]:
-    """
-    Return the event time of the newest stored record of each symbol, ms since the epoch.
-
-    Raises:
-        DatabaseUnavailable: If Postgres is away.
-    """
-    if feed.latest_table is None:
-        return {}
-    query = sql.SQL("SELECT {}, {} FROM {}").format(
-        sql.Identifier(feed.layout.symbol_column),
-        sql.Identifier(feed.layout.event_column),
-        sql.Identifier(feed.latest_table),
-    )
-    async with session(dsn, name="ray-pipeline symbols") as connection:
-        return dict(await (await connection.execute(query)).fetchall())
-
-
 class PolledSymbols:
-    """Symbols that are read at intervals."""
+    """
+    Symbols that are read at intervals.
+
+    Attributes:
+        cause: Why they could not be read at the newest attempt; empty if they were.
+    """
 
     def __init__(self, load: Callable[[], Awaitable[Symbols]], *, poll_s: float) -> None:
         self._load = load
         self._poll_s = poll_s
+        self.cause = ""
 
     async def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
         last: Symbols | None = None
+        failures = 0
         while True:
             pause_s = self._poll_s
             try:
                 symbols = await self._load()
             except (DatabaseUnavailable, FeedUnavailable, FeedRefused) as error:
                 log.warning("the symbols cannot be read: %s", error)
-                pause_s = RETRY_S
+                self.cause = f"the symbols cannot be read: {error}"
+                pause_s = _retry_s(error, failures)
+                failures += 1
             else:
+                self.cause, failures = "", 0
                 if _differ(symbols, last):
                     last = symbols
                     yield symbols
             await asyncio.sleep(pause_s)
 
 
+def _retry_s(error: Exception, failures: int) -> float:
+    """Return the seconds to the next attempt: a venue's REST API is called ever more slowly."""
+    if isinstance(error, DatabaseUnavailable):
+        return RETRY_S
+    requested_s = error.retry_after_s if isinstance(error, FeedRefused) else 0.0
+    return max(requested_s, min(doubled_s(RETRY_S, failures), LONGEST_RETRY_S))
+
+
 class NotifiedSymbols:
-    """Symbols that are read after a notification, and at intervals in case one was missed."""
+    """
+    Symbols that are read after a notification, and at intervals in case one was missed.
+
+    Attributes:
+        cause: Why they could not be read at the newest attempt; empty if they were.
+    """
 
     def __init__(self, dsn: str, source: SymbolSource) -> None:
         self._dsn = dsn
         self._source = source
         self._channel = source.channel or ""
+        self.cause = ""
 
     async def updates(self) -> AsyncIterator[Symbols]:
         """Yield the symbols, and again whenever they change. An outage is waited out."""
@@ -219,6 +227,7 @@ class NotifiedSymbols:
         while True:
             try:
                 async for symbols in self._listen():
+                    self.cause = ""
                     if _differ(symbols, last):
                         last = symbols
                         yield symbols
@@ -226,6 +235,7 @@ class NotifiedSymbols:
                 if isinstance(error, psycopg.Error) and disposition(error) != Disposition.RETRY:
                     raise
                 log.warning("listening for %s is interrupted: %s", self._channel, error)
+                self.cause = f"the symbols cannot be read: {error}"
             await asyncio.sleep(RETRY_S)
 
     async def _listen(self) -> AsyncIterator[Symbols]:

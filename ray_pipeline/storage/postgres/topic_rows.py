@@ -30,7 +30,8 @@ FORGET = "DELETE FROM topic_state WHERE NOT topic = ANY(%s)"
 # partitions that no consumer reads. A consumer's own lag is newer, but it is valid only while the
 # consumer stores: a consumer that waits for a lease or that died leaves the lag of its last poll.
 PARTITIONS = sql.SQL("""
-    SELECT topic, partition, redis_state,
+    SELECT topic, partition, redis_state, redis_bytes, redis_budget_bytes, redis_retention_s,
+           redis_shortened,
            logs.waiting IS NOT NULL AND NOT coalesce(fresh, FALSE) AS unread,
            CASE WHEN fresh AND state = 'storing' THEN greatest(reports.lag, logs.waiting)
                 WHEN logs.waiting IS NOT NULL THEN logs.waiting

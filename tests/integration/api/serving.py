@@ -21,7 +21,7 @@ from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Record, Ticker, Trade
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.stream_store import StreamStore
-from ray_pipeline.storage.redis.latest_cache import LatestCache
+from ray_pipeline.storage.redis.latest_cache import CacheLimits, LatestCache
 from ray_pipeline.stream.batch import BatchBuilder, Message
 from ray_pipeline.stream.cache import LatestValue
 from tests.support import eventually
@@ -81,7 +81,8 @@ class Writer:
         spec = feed_named(name)
         self._layout = spec.layout
         self._store = StreamStore(configured.postgres_dsn(), spec, self._layout, topic=spec.topic)
-        self._cache = LatestCache(configured.redis_url(), spec, ttl_s=3600, publishes_per_s=100)
+        limits = CacheLimits(3600, 100.0, budget_bytes=50_000_000, realtime_keys=60)
+        self._cache = LatestCache(configured.redis_url(), spec, limits=limits, writer="test")
         self._builder = BatchBuilder(
             self._layout, future_tolerance_ms=300_000, arrivals={}, newest={}
         )
@@ -112,11 +113,11 @@ class Writer:
         self._builder.finish(batch)
         await self._store.put(batch, {0: 1})
         if redis:
-            await self._cache.write(list(self._entries(batch.newest)))
+            await self._put(list(self._entries(batch.newest)))
 
     async def write_redis(self, *records: Trade) -> None:
         """Store the values of records, one a symbol, in Redis only: as fast as that can be."""
-        await self._cache.write(
+        await self._put(
             [
                 LatestValue(
                     self._layout.symbol(one), self._layout.event_ms(one), self._layout.value(one)
@@ -124,6 +125,11 @@ class Writer:
                 for one in sorted(records, key=self._layout.symbol)
             ]
         )
+
+    async def _put(self, values: list[LatestValue]) -> None:
+        if await self._cache.write(values, complete_until_s=0.0) is None:
+            await self._cache.begin_rebuild()
+            assert await self._cache.write(values, complete_until_s=0.0)
 
     def _entries(self, newest) -> Iterable[LatestValue]:
         for (symbol, _), record in sorted(newest.items()):

@@ -31,8 +31,10 @@ async def database(postgres_dsn) -> AsyncIterator[Connection]:
             " VALUES ('sp500', 0, 1, 9, now() - interval '1 h'), ('sp500', 0, 2, 48, now())"
         )
         await connection.execute(
-            "INSERT INTO consumer_state (topic, partition, holder, state, lag, redis_state)"
-            " VALUES ('x-sp500-websocket-trades', 0, 'c', 'storing', 3, 'writing')"
+            "INSERT INTO consumer_state (topic, partition, holder, state, lag, redis_state,"
+            " redis_bytes, redis_budget_bytes, redis_retention_s, redis_shortened)"
+            " VALUES ('x-sp500-websocket-trades', 0, 'c', 'storing', 3, 'writing',"
+            " 5000000, 128000000, 9000, 'all feeds share 128 MB')"
         )
         await connection.execute(
             "INSERT INTO gaps (feed, shard, epoch, kind, cause, recorded_at) VALUES"
@@ -67,6 +69,10 @@ async def test_a_feed_row_adds_up_the_newest_producers_only(database):
     assert (row.symbols_confirmed, row.symbols_wanted) == (48, 51)
     assert (row.shards_running, row.shards_known) == (2, 2)
     assert (row.stored, row.lag, row.gaps_24h, row.redis_state) == (57, 3, 1, "writing")
+    assert (row.redis_bytes, row.redis_budget_bytes, row.redis_retention_s) == (
+        5_000_000, 128_000_000, 9_000.0,
+    )  # fmt: skip
+    assert row.redis_shortened == "all feeds share 128 MB"
     assert row.last_record_age_s is not None
     assert row.last_record_age_s < 60
 
@@ -139,4 +145,25 @@ async def test_the_page_can_be_printed_and_written_as_json(database):
         console.print(render_table(status.feeds))
     assert "invalid key" in printed.get()
     assert "not_json" in printed.get()
+    assert "all feeds share 128 MB" in printed.get()
     assert json.loads(json.dumps(status.as_json()))["feeds"]["sp500"]["stored"] == 57
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_producer_without_a_key_is_named_beside_the_one_that_collects(database, stopped):
+    """A newer generation lacks the key: the older one keeps collecting, and the cause says so."""
+    await database.execute(
+        "INSERT INTO producer_epochs (feed, shard, epoch, holder, state, cause) VALUES"
+        " ('sp500', 0, 0, 'newest', 'no_key', 'no API key: 1 set')"
+    )
+    if stopped:
+        await database.execute(
+            "UPDATE producer_epochs SET stopped_at = now() WHERE shard = 0 AND epoch > 0"
+        )
+
+    status = await read_status(database, Settings(), stream_keys={"finnhub": 2})
+    shard = next(row for row in status.shards if row.shard == 0)
+
+    assert shard.epoch == (0 if stopped else 2)
+    assert "no API key: 1 set" in shard.remark
+    assert shard.connected == (not stopped)

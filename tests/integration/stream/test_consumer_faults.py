@@ -219,6 +219,33 @@ async def test_redis_that_refuses_writes_is_waited_out(
             await check(configured, sent)
 
 
+@pytest.mark.parametrize("loss", ["flushed", "older copy"])
+async def test_a_replaced_redis_is_rebuilt_although_the_feed_is_quiet(
+    postgres_dsn, own_redis, kafka_server, topic_prefix, loss
+):
+    """No record arrives after the close of the market, and clients still read the last values."""
+    configured = make_settings(
+        postgres_dsn, own_redis.url, kafka_server.bootstrap_servers, topic_prefix
+    )
+    sent = trades(3_000)
+    with redis.Redis.from_url(own_redis.url) as client:
+        async with consuming(configured) as service:
+            await publish(configured, sent[:1_500])
+            await wait_stored(postgres_dsn, 1_500)
+            await eventually(lambda: client.dbsize() > 30, what="values in Redis")
+            copy = {key: client.dump(key) for key in client.scan_iter()}
+            await publish(configured, sent[1_500:])
+            await check(configured, sent)
+
+            client.flushall()
+            if loss == "older copy":
+                for key, dump in copy.items():
+                    client.restore(key, 600_000, dump)
+
+            await check(configured, sent)
+            await eventually(lambda: service.status.redis_state == "writing", what="a rebuild")
+
+
 async def test_kafka_killed_and_restarted(postgres_dsn, redis_url, own_kafka, topic_prefix):
     """It goes on where it was."""
     configured = make_settings(postgres_dsn, redis_url, own_kafka.bootstrap_servers, topic_prefix)

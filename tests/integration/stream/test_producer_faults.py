@@ -90,7 +90,7 @@ async def test_every_bad_frame_is_stored_or_parked_and_the_feed_goes_on(
     """Nothing is dropped in silence."""
     kinds = (
         "malformed", "truncated", "wrong_type", "unknown_type", "unsubscribed", "null_conditions",
-        "long_price", "out_of_order", "future", "huge",
+        "long_price", "out_of_order", "future", "huge", "bad_trade",
     )  # fmt: skip
     async with flowing(configured, postgres_dsn, tmp_path) as simulator:
         for kind in kinds:
@@ -103,6 +103,11 @@ async def test_every_bad_frame_is_stored_or_parked_and_the_feed_goes_on(
         wanted = {"not_json", "wrong_shape", "future_dated"}
         await eventually(lambda: reasons() >= wanted, what=f"{wanted}, has {reasons()}")
         assert rows(postgres_dsn, "SELECT 1 FROM sp500_websocket_trades WHERE symbol = 'NOBODY'")
+        assert rows(
+            postgres_dsn,
+            "SELECT 1 FROM dead_letters "
+            "WHERE position('ud800'::bytea IN payload) > 0 AND length(payload) < 60",
+        )
         assert rows(
             postgres_dsn,
             "SELECT 1 FROM sp500_websocket_trades "

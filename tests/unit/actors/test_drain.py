@@ -134,3 +134,16 @@ async def test_it_leaves_the_cluster_after_a_failure(cluster):
         await drain_node(configured(), drain_s=20.0)
 
     assert cluster.events[-1] == ("leave",)
+
+
+async def test_it_leaves_the_cluster_after_a_failed_listing(cluster, monkeypatch):
+    """The node's agent may have ended before."""
+
+    def fail(**_: object) -> None:
+        raise ConnectionError("no agent")
+
+    monkeypatch.setattr(drain, "list_actors", fail)
+    with pytest.raises(Unavailable, match="ConnectionError"):
+        await drain_node(configured(), drain_s=20.0)
+
+    assert cluster.events == [("join", "test"), ("leave",)]

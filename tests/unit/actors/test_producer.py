@@ -117,6 +117,35 @@ async def test_before_the_producer_exists_the_commands_do_not_fail(start):
 
 
 @virtual_time
+async def test_commands_before_the_producer_exists_are_kept(start):
+    """A pause that was accepted must not be forgotten."""
+    fake = FakeProducer()
+    actor = start(fake)
+
+    await actor.pause()
+    await actor.set_symbols({"AAPL": None})
+    await until_s(BUILD_S + 1)
+
+    assert fake.calls == ["pause", ("set_symbols", {"AAPL": None}), "run"]
+    assert await actor.stop(1.0)
+
+
+@virtual_time
+async def test_a_failure_of_the_metrics_ends_the_process_too(start, process, monkeypatch):
+    """Each task of an actor is part of one group."""
+
+    async def fail(*_: object, **__: object) -> None:
+        await asyncio.sleep(10)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(producer, "report", fail)
+    start(FakeProducer())
+    await until_s(11)
+
+    assert process.exit_codes == [1]
+
+
+@virtual_time
 async def test_a_stop_during_the_build_prevents_the_collecting(start):
     """It would take a lease that its successor waits for."""
     fake = FakeProducer()

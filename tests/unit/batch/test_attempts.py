@@ -62,6 +62,18 @@ async def test_an_answered_call_is_reported_to_the_ledger(ports):
     assert ports.limiter.answered == [0]
 
 
+async def test_a_client_that_fails_before_its_call_costs_the_item_and_no_call(ports):
+    class UnusableClient:
+        async def fetch(self, _provider, _request, **_options):
+            raise RuntimeError("not installed")
+
+    ports.fetcher = UnusableClient()
+
+    result = await call(ports)
+
+    assert (result.state, result.calls) == ("failed", 0)
+
+
 async def test_a_ledger_that_is_away_after_the_call_costs_no_answer(ports):
     """The ledger then assumes the latest arrival of the call."""
 

@@ -10,6 +10,7 @@ from ray_pipeline.errors import BadRecord, PipelineError
 from ray_pipeline.feeds import feed_registry
 from ray_pipeline.feeds.codec import Decoder, encode
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
+from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.simulators.venue_registry import venue_simulators
 from ray_pipeline.storage.migrations import read_migrations, sql_dir
 
@@ -71,3 +72,7 @@ class TestEachFeed:
     def test_a_feed_with_several_connections_has_keys_or_needs_none(self, feed):
         """Several connections to a venue with keys need several keys."""
         assert feed.sharding is None or feed.key_provider is not None
+
+    def test_its_rest_calls_have_a_quota(self, feed):
+        """Each call of a producer is counted in the ledger of the provider."""
+        assert not feed.protocol.rest_url or feed.protocol.venue in provider_names()

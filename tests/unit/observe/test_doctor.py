@@ -4,8 +4,14 @@ import pytest
 
 from ray_pipeline.observe import doctor
 from ray_pipeline.observe.doctor import Check
+from ray_pipeline.stream.cache_memory import cache_need
 
 GIB = 2**30
+
+
+def redis_budget(*, maximum_bytes: int) -> Check:
+    need = cache_need(500, ttl_s=432_000, budget_bytes=128_000_000, realtime_keys=60)
+    return doctor.redis_budget(need, symbols=500, maximum_bytes=maximum_bytes)
 
 
 def keys(count: int, *, distinct: int) -> Check:
@@ -39,6 +45,9 @@ def keys(count: int, *, distinct: int) -> Check:
         (doctor.eviction("noeviction", GIB), "ok"),
         (doctor.eviction("allkeys-lru", 0), "ok"),
         (doctor.eviction("volatile-ttl", GIB), "failed"),
+        (redis_budget(maximum_bytes=GIB), "ok"),
+        (redis_budget(maximum_bytes=0), "ok"),
+        (redis_budget(maximum_bytes=GIB // 10), "warning"),
         (doctor.topics({"a": 3, "other": 1}, {"a": 3}), "ok"),
         (doctor.topics({}, {"a": 3}), "warning"),
         (doctor.topics({"a": 1}, {"a": 3}), "failed"),

@@ -51,13 +51,14 @@ def test_a_feed_without_a_record_has_no_age():
 
 def test_every_sample_has_exactly_the_labels_of_its_metric():
     """Ray refuses any other label."""
-    page = Status((ROW,), (), (), (DeadLetterRow("sp500", "not_json", 4, 1.0),), ())
+    row = replace(ROW, redis_bytes=1, redis_budget_bytes=2, redis_retention_s=3.0)
+    page = Status((row,), (), (), (DeadLetterRow("sp500", "not_json", 4, 1.0),), ())
     samples = [
         *producer_metrics(PRODUCER),
         *consumer_metrics("sp500", "0", stored=1, lag={}, latencies_ms=[1.0]),
         *status_metrics(page),
     ]
 
-    assert len(samples) == 10
+    assert len(samples) == 13
     for sample in samples:
         assert set(sample.tags) == set(METRICS[sample.metric].tags)

@@ -64,3 +64,18 @@ def test_a_fresh_feed_still_names_a_shard_in_trouble(shards, end):
         "sp500 is fresh: its newest record came 0.5 s ago, 2 of 2 symbols, "
         f"0 records on their way{end}"
     )
+
+
+def test_a_shortened_retention_is_part_of_the_sentence():
+    """The feed is fresh all the same: Postgres has everything, and Redis the latest values."""
+    row = replace(
+        ROW, redis_retention_s=9_000.0, redis_shortened="all feeds share 2 MB; raise the budget"
+    )
+
+    explanation = explain_feed(row, [SHARD])
+
+    assert explanation.fresh
+    assert explanation.sentence.endswith(
+        "; in Redis, its retention is shortened to 2 h because all feeds share 2 MB; raise the "
+        "budget."
+    )

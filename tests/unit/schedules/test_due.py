@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
-from ray_pipeline.schedules.due import MISSED_LIMIT, due_slots, in_order, retry_at, submission_id
+from ray_pipeline.schedules.due import (
+    LONGEST_OUTAGE,
+    MISSED_LIMIT,
+    due_slots,
+    in_order,
+    retry_at,
+    submission_id,
+)
 from ray_pipeline.timestamps import EARLIEST, LATEST
 
 HOURLY = Cron("0 * * * *")
@@ -69,6 +76,7 @@ def test_a_failed_run_waits_longer_each_time():
     """The pause doubles."""
     assert retry_at(NOW, attempt=1, pause_s=60) == NOW + timedelta(minutes=1)
     assert retry_at(NOW, attempt=3, pause_s=60) == NOW + timedelta(minutes=4)
+    assert retry_at(NOW, attempt=2_000, pause_s=60) == NOW + LONGEST_OUTAGE
 
 
 def test_what_others_read_comes_first():

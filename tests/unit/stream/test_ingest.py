@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+import pytest
 
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Reject, Ticker, Trade
 from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 
 NOW = datetime(2026, 9, 23, 12, tzinfo=UTC)
+UNENCODABLE = "BOOM"
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
@@ -23,13 +26,15 @@ class FakeOutbox:
         return len(self.records) + 1
 
     def put(self, key: str, record: object, *, received_at: datetime) -> None:
+        if key == UNENCODABLE:
+            raise ValueError("the encoder fails")
         self.records.append(record)
 
 
-def intake(feed: str, **newest_ms: int) -> tuple[Intake, FakeOutbox]:
+def intake(feed: str) -> tuple[Intake, FakeOutbox]:
     outbox = FakeOutbox()
     notices = NoticeWriter(outbox, Origin(3, f"{feed}-03"))
-    made = Intake(notices, feed_named(feed), future_tolerance_ms=1_000, newest_ms=newest_ms)
+    made = Intake(notices, feed_named(feed), future_tolerance_ms=1_000)
     return made, outbox
 
 
@@ -41,10 +46,18 @@ def frame(*data: object) -> bytes:
     return json.dumps({"type": "trade", "data": data}).encode()
 
 
-def ticker(market: str, stamp_ms: int) -> bytes:
-    return json.dumps(
-        {"type": "ticker", "code": market, "timestamp": stamp_ms, "trade_price": 1}
-    ).encode()
+def ticker(market: str, stamp_ms: int, **changes: object) -> bytes:
+    fields = {"type": "ticker", "code": market, "timestamp": stamp_ms, "trade_price": 1}
+    return json.dumps({**fields, **changes}).encode()
+
+
+def answer(*tickers: tuple[str, int]) -> list[object]:
+    """The contents of a REST answer: the market and the time of the trade of each ticker."""
+    rows = [
+        {"market": market, "timestamp": NOW_MS, "trade_timestamp": trade_ms, "trade_price": 1}
+        for market, trade_ms in tickers
+    ]
+    return list(feed_named("bithumb").protocol.poll.parse(json.dumps(rows).encode()))
 
 
 def test_every_part_of_a_frame_takes_one_number():
@@ -84,39 +97,27 @@ def test_a_complaint_is_reported_and_a_ping_is_nothing():
     assert outbox.records == []
 
 
-def test_a_rest_answer_adds_only_what_is_newer():
-    """An answer repeats every value that has not changed."""
-    made, outbox = intake("bithumb", **{"KRW-BTC": NOW_MS - 500})
-    made.take(ticker("KRW-ETH", NOW_MS), NOW)
-    answer = [
-        raw
-        for market, stamp_ms in (
-            ("KRW-BTC", NOW_MS - 500), ("KRW-ETH", NOW_MS - 1), ("KRW-XRP", NOW_MS),
-        )
-        for raw in feed_named("bithumb").protocol.parse(ticker(market, stamp_ms))
-    ]  # fmt: skip
+def test_a_rest_answer_adds_only_trades_that_were_not_put():
+    """An answer repeats every ticker that has not changed."""
+    made, outbox = intake("bithumb")
+    made.take(ticker("KRW-ETH", NOW_MS, trade_timestamp=NOW_MS - 5), NOW)
+    tickers = answer(("KRW-BTC", NOW_MS - 500), ("KRW-ETH", NOW_MS - 5), ("KRW-XRP", NOW_MS))
 
-    assert made.take_answer(answer, NOW + timedelta(seconds=1)) == 1
-    assert [record.market for record in outbox.records] == ["KRW-ETH", "KRW-XRP"]
+    assert [made.take_answer(tickers, NOW) for _ in range(2)] == [2, 0]
+    assert [record.market for record in outbox.records] == ["KRW-ETH", "KRW-BTC", "KRW-XRP"]
     assert {type(record) for record in outbox.records} == {Ticker}
 
 
-def test_the_next_epoch_does_not_repeat_what_this_one_put():
-    """A producer that lost its lease requests a snapshot again."""
-    newest_ms: dict[str, int] = {}
-    feed = feed_named("bithumb")
-    intakes = [
-        Intake(
-            NoticeWriter(FakeOutbox(epoch), Origin(0, "bithumb-00")),
-            feed,
-            future_tolerance_ms=1_000,
-            newest_ms=newest_ms,
-        )
-        for epoch in (7, 8)
+def test_a_repeated_snapshot_is_data_of_its_market_but_no_new_record():
+    """It confirms the subscription and ends the silence."""
+    made, outbox = intake("bithumb")
+    frames = [
+        ticker("KRW-BTC", NOW_MS, trade_timestamp=NOW_MS - 5, stream_type=kind)
+        for kind in ("REALTIME", "SNAPSHOT")
     ]
-    answer = feed.protocol.parse(ticker("KRW-BTC", NOW_MS))
 
-    assert [made.take_answer(answer, NOW) for made in intakes] == [1, 0]
+    assert [list(made.take(frame, NOW).symbols) for frame in frames] == [["KRW-BTC"]] * 2
+    assert len(outbox.records) == made.notices.counts.records == 1
 
 
 def test_the_dead_letter_of_a_ticker_is_its_whole_frame():
@@ -127,3 +128,32 @@ def test_the_dead_letter_of_a_ticker_is_its_whole_frame():
     made.take(sent, NOW)
 
     assert outbox.records[0].payload == sent.decode()
+
+
+@pytest.mark.parametrize(
+    "bad", [{"s": UNENCODABLE}, {"s": "\x00"}, {"p": "NaN"}, {"v": "Infinity"}, {"t": 10**30}]
+)
+def test_any_bad_trade_costs_only_itself_and_no_number(bad):
+    """Also one that only the encoder refuses."""
+    made, outbox = intake("sp500")
+
+    taken = made.take(frame(trade("AAPL"), {**trade("MSFT"), **bad}, trade("TSLA")), NOW)
+
+    assert list(taken.symbols) == ["AAPL", "TSLA"]
+    assert [record.seq for record in outbox.records] == [1, 2, 3]
+    assert [type(record) for record in outbox.records] == [Trade, Reject, Trade]
+
+
+def test_a_frame_that_the_parser_fails_on_is_parked_with_the_error():
+    """A bug must not cost the connection."""
+    made, outbox = intake("sp500")
+
+    def fail(_: bytes) -> list[object]:
+        raise ZeroDivisionError("half \ud800")
+
+    made._parse = fail
+    assert not made.take(b"frame", NOW).symbols
+
+    (reject,) = outbox.records
+    assert (reject.reason, reject.payload) == ("fault", "frame")
+    assert reject.detail == "ZeroDivisionError: half ?"

@@ -22,7 +22,7 @@ from ray_pipeline.feeds.sp500 import FEED as SP500
 from ray_pipeline.lease import Lease
 from ray_pipeline.stream import consumer_reports
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
-from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.cache import CacheUsage, LatestValue
 from ray_pipeline.stream.consumer_ports import ConsumerBeat, LatestStore, ResumePoint
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
 from ray_pipeline.stream.partition_consumer import (
@@ -226,9 +226,12 @@ class FakeCache:
     def __init__(self) -> None:
         self.values: list[LatestValue] = []
 
-    async def write(self, values: Sequence[LatestValue]) -> bool:
+    async def begin_rebuild(self) -> float:
+        return 0.0
+
+    async def write(self, values: Sequence[LatestValue], *, complete_until_s: float) -> CacheUsage:
         self.values += values
-        return True
+        return CacheUsage(0, 0, 0, 0.0)
 
     async def publish(self, text: str) -> bool:
         return True

@@ -7,8 +7,17 @@ import pytest
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
 from ray_pipeline.feeds.feed_registry import feed_named
+from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.exclusions import Exclusions
 from ray_pipeline.stream.polling import Poller
-from tests.fake_feed import FakeOutbox, FakeVenue, make_collector, make_intake, running
+from tests.fake_feed import (
+    FakeOutbox,
+    FakeVenue,
+    LongestPause,
+    make_collector,
+    make_intake,
+    running,
+)
 from tests.virtual_time import START, at, now_s, until_s, virtual_clock, virtual_time
 
 PAUSE_S = 10.0
@@ -22,6 +31,7 @@ class FakeSource:
         self.rounds_at_s: list[float] = []
         self.requested: list[Sequence[str]] = []
         self.failures: list[Exception] = []
+        self.exclusions = Exclusions()
 
     async def records(self, symbols: Sequence[str]) -> AsyncIterator[Sequence[object]]:
         self.rounds_at_s.append(now_s())
@@ -39,12 +49,19 @@ class FakeSource:
 class Bench:
     """A poller; its collector is never connected, so only the test opens and closes gaps."""
 
-    def __init__(self, *symbols: str) -> None:
+    def __init__(self, *symbols: str, cap_s: float = PAUSE_S) -> None:
         self.source, self.outbox = FakeSource(), FakeOutbox()
         intake = make_intake(self.outbox, "bithumb")
         self.collector = make_collector(FakeVenue(), intake, feed="bithumb")
         self.collector.want(dict.fromkeys(symbols))
-        self.poller = Poller(self.source, intake, self.collector, PAUSE_S, virtual_clock())
+        self.poller = Poller(
+            self.source,
+            intake,
+            self.collector,
+            pause_s=PAUSE_S,
+            clock=virtual_clock(),
+            backoff=Backoff(base_s=PAUSE_S, cap_s=cap_s, random=LongestPause()),
+        )
 
     def lose_the_websocket(self) -> None:
         """Open the gap of a lost connection."""
@@ -140,3 +157,42 @@ async def test_a_paused_collector_is_not_replaced():
         await until_s(55)
 
     assert bench.source.rounds_at_s == [0, 50]
+
+
+@virtual_time
+async def test_a_producer_that_starts_paused_requests_no_snapshot():
+    """It takes the snapshot after the pause."""
+    bench = Bench("KRW-BTC")
+    bench.collector.pause()
+    async with running(bench.poller.run()):
+        await until_s(45)
+        assert bench.source.rounds_at_s == []
+        bench.collector.resume()
+        await until_s(95)
+
+    assert bench.source.rounds_at_s == [50]
+
+
+@virtual_time
+async def test_failed_rounds_are_repeated_ever_more_slowly():
+    """A venue that is down recovers sooner without a call every few seconds."""
+    bench = Bench("KRW-BTC", cap_s=40.0)
+    bench.source.failures = [FeedUnavailable("no route")] * 4
+    async with running(bench.poller.run()):
+        await until_s(5)
+        assert bench.poller.cause == "no route"
+        await until_s(195)
+
+    assert bench.source.rounds_at_s == [0, 10, 30, 70, 110]
+    assert bench.poller.cause == ""
+
+
+@virtual_time
+async def test_a_requested_pause_is_kept():
+    """The venue said when to come back."""
+    bench = Bench("KRW-BTC")
+    bench.source.failures = [FeedRefused("too many requests", retry_after_s=100.0)]
+    async with running(bench.poller.run()):
+        await until_s(195)
+
+    assert bench.source.rounds_at_s == [0, 100]

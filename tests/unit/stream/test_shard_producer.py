@@ -89,6 +89,7 @@ class FakeSymbols:
     def __init__(self, *names: str) -> None:
         self._symbols = dict.fromkeys(names)
         self._changed = asyncio.Event()
+        self.cause = ""
 
     async def updates(self) -> AsyncIterator[Mapping[str, str | None]]:
         while True:
@@ -112,6 +113,7 @@ class Bench:
         self.outboxes: list[FakeOutbox] = []
         self.outbox_failure: Exception | None = None
         self.bugs: list[Exception] = []
+        self.poller = None
         self.ownership = Ownership(
             self.leases,
             "producer/sp500/3",
@@ -147,8 +149,8 @@ class Bench:
     def _line(self, notices: NoticeWriter) -> Line:
         if self.bugs:
             raise self.bugs.pop()
-        intake = Intake(notices, feed_named("sp500"), future_tolerance_ms=1_000, newest_ms={})
-        return Line(make_collector(self.venue, intake))
+        intake = Intake(notices, feed_named("sp500"), future_tolerance_ms=1_000)
+        return Line(make_collector(self.venue, intake), self.poller)
 
     async def _close(self) -> None:
         self.events.append("close")
@@ -346,6 +348,34 @@ async def test_a_cause_of_the_feed_or_the_lease_is_shown_before_one_of_the_broke
 
 
 @virtual_time
+async def test_the_reason_that_there_are_no_symbols_is_shown():
+    """The venue refuses the list, for example."""
+    bench = Bench()
+    bench.symbols.change()
+    bench.symbols.cause = "the symbols cannot be read: HTTP 503"
+    async with bench.running():
+        await until_s(5)
+        assert bench.situation == ("no_symbols", "the symbols cannot be read: HTTP 503")
+
+
+@virtual_time
+async def test_an_excluded_market_is_shown_although_the_feed_collects():
+    """It is tried again by itself; a person sees the reason meanwhile."""
+    bench = Bench()
+
+    class FakePoller:
+        cause = "the REST API refuses KRW-NONE until 03:28:34 UTC (404 Code not found)"
+
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
+    bench.poller = FakePoller()
+    async with bench.running():
+        await until_s(5)
+        assert bench.situation == ("collecting", FakePoller.cause)
+
+
+@virtual_time
 async def test_an_expired_lease_is_not_valid_until_it_is_renewed():
     """Publishing waits meanwhile. Reading continues, because no other holder took over."""
     bench = Bench()
@@ -363,17 +393,38 @@ async def test_an_expired_lease_is_not_valid_until_it_is_renewed():
 
 
 @virtual_time
-async def test_without_a_key_it_holds_the_lease_and_says_what_is_missing():
-    """A generation that has a key takes the lease over."""
+async def test_without_a_key_it_takes_no_lease_and_says_what_is_missing():
+    """An instance of any generation that has the key must be able to collect."""
     bench = Bench(has_key=False)
     async with bench.running():
-        await until_s(8)
+        await until_s(8.5)
         assert bench.situation == ("no_key", "there is no key")
-        assert bench.events == ["take"]
-        assert bench.beats.beats[-1].state == "no_key"
-        bench.leases.newer_generation = True
-        await until_s(12)
-        assert bench.events == ["take", "let go", "release"]
+        assert bench.events == []
+        assert {(beat.state, beat.epoch) for beat in bench.beats.beats} == {("no_key", 0)}
+        assert len(bench.beats.beats) == 9
+
+    last = bench.beats.beats[-1]
+    assert (last.state, last.epoch, last.stopped_at) == ("stopped", 0, at(8.5))
+
+
+@virtual_time
+@pytest.mark.parametrize("moment", ["collecting", "draining"])
+async def test_the_last_heartbeat_after_a_failure_names_the_cause(moment):
+    """The lease is not lost; the outbox failed."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        if moment == "draining":
+            bench.outbox.drain_takes_s = 1_000.0
+            bench.leases.newer_generation = True
+            await until_s(12)
+            bench.leases.newer_generation = False
+        bench.outbox.fail(RuntimeError("disk full"))
+        await until_s(12.5)
+
+        last = next(beat for beat in bench.beats.beats[::-1] if beat.epoch == 1)
+        assert (last.state, last.cause) == ("failed", "RuntimeError: disk full")
+        assert last.stopped_at is None
 
 
 @virtual_time

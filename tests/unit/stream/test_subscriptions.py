@@ -51,7 +51,7 @@ class Exchange(RuleBasedStateMachine):
         if symbol in self.truth:
             self.truth.discard(symbol)
             self.subscriptions.ask_again(symbol)
-            assert not self.subscriptions.is_confirmed(symbol)
+            assert (symbol in self.subscriptions.missing()) == (symbol in self.wanted)
 
     @invariant()
     def the_difference_leads_to_the_wish(self):

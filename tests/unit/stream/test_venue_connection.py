@@ -1,10 +1,21 @@
 """A connection to a venue: subscribing, reading, silence, failures, and the gaps they leave."""
 
 import asyncio
+import json
+
+import pytest
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, MarketHours
-from ray_pipeline.stream.venue_connection import REST_EVERY, YIELD_RECORDS, Pauses
+from ray_pipeline.stream.venue_connection import (
+    FLOOD_FRAMES,
+    FLOOD_S,
+    MOST_COMPLAINTS,
+    REST_EVERY,
+    SUSTAINED_S,
+    YIELD_RECORDS,
+    Pauses,
+)
 from tests.fake_feed import (
     LIVENESS_S,
     FakeOutbox,
@@ -123,19 +134,42 @@ async def test_it_reconnects_with_back_off_and_reports_one_gap_from_the_last_dat
 
 
 @virtual_time
-async def test_the_back_off_starts_again_after_data_and_not_after_a_connection():
-    """A server that accepts and closes must not be called at full speed."""
+@pytest.mark.parametrize("trades", [0, 1, 3])
+async def test_the_back_off_starts_again_only_after_sustained_data(trades):
+    """A server that closes, also after a few trades, must not be called at full speed."""
     bench = Bench()
     async with bench.running("AAPL"):
         for second in (0.25, 1.5, 3.75):
             await until_s(second)
+            for _ in range(trades):
+                bench.venue.socket.trade("AAPL")
             bench.venue.socket.break_off()
-        await until_s(10)
+        await until_s(7.75 + SUSTAINED_S)
         bench.venue.socket.trade("AAPL")
         bench.venue.socket.break_off()
-        await until_s(12)
+        await until_s(12 + SUSTAINED_S)
 
-    assert bench.venue.attempts_at_s == [0, 0.25 + 1, 1.5 + 2, 3.75 + 4, 10 + 1]
+    assert bench.venue.attempts_at_s == [0, 0.25 + 1, 1.5 + 2, 3.75 + 4, 7.75 + SUSTAINED_S + 1]
+
+
+@virtual_time
+async def test_a_server_that_closes_after_each_trade_is_called_ever_more_slowly():
+    bench = Bench()
+
+    async def close_after_a_trade() -> None:
+        closed = 0
+        while True:
+            if len(bench.venue.sockets) > closed:
+                bench.venue.socket.trade("AAPL")
+                bench.venue.socket.break_off()
+                closed += 1
+            await asyncio.sleep(0.1)
+
+    async with bench.running("AAPL"), running(close_after_a_trade()):
+        await until_s(20)
+
+    assert len(bench.venue.attempts_at_s) == 5  # after 1, 2, 4 and 8 seconds
+    assert len(bench.outbox.symbols) == 5
 
 
 @virtual_time
@@ -369,3 +403,108 @@ async def test_a_socket_with_a_full_buffer_lets_other_tasks_run():
             stored_at_each_turn.append(len(bench.outbox.records))
 
     assert YIELD_RECORDS in stored_at_each_turn
+
+
+@virtual_time
+async def test_a_pause_without_symbols_is_a_pause_at_once():
+    """Symbols that arrive meanwhile must not connect."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.collector.pause()
+        await until_s(6)
+        assert bench.collector.state == "paused"
+        bench.collector.want(symbols("AAPL"))
+        await until_s(20)
+        assert bench.venue.attempts_at_s == []
+        bench.collector.resume()
+        await until_s(22)
+
+    assert bench.venue.attempts_at_s == [20]
+
+
+@virtual_time
+async def test_a_pause_during_the_back_off_is_a_pause_at_once_and_shortens_no_wait():
+    """The venue asked for the time; the pause does not change that."""
+    bench = Bench()
+    bench.venue.refusals = [FeedRefused("too many connections", retry_after_s=100.0)]
+    async with bench.running("AAPL"):
+        await until_s(10)
+        bench.collector.pause()
+        await until_s(11)
+        assert bench.collector.state == "paused"
+        bench.collector.resume()
+        await until_s(12)
+        assert bench.collector.state == "disconnected"
+        await until_s(101)
+
+    assert bench.venue.attempts_at_s == [0, 100]
+
+
+@virtual_time
+async def test_a_pause_during_the_turn_of_the_pacer_does_not_connect():
+    bench = Bench()
+
+    class SlowPacer:
+        async def turn(self) -> None:
+            await asyncio.sleep(10)
+
+    bench.collector._pacer = SlowPacer()
+    async with bench.running("AAPL"):
+        await until_s(5)
+        bench.collector.pause()
+        await until_s(30)
+
+    assert bench.venue.attempts_at_s == []
+
+
+@virtual_time
+async def test_a_flood_of_unreadable_frames_ends_the_connection():
+    """Each of them is a dead letter: without an end they would fill the disk."""
+    bench = Bench()
+    async with bench.running("AAPL"):
+        await until_s(1)
+        for _ in range(2 * FLOOD_FRAMES):
+            bench.venue.socket.deliver(b"\x00\xff")
+        await until_s(1.5)
+        assert bench.collector.cause.startswith(f"{FLOOD_FRAMES} unreadable frames")
+        await until_s(2)
+
+    assert len(bench.outbox.records) == FLOOD_FRAMES
+
+
+@virtual_time
+async def test_unreadable_frames_between_data_or_at_the_usual_pace_are_all_kept():
+    """A later release may read them."""
+    bench = Bench()
+    async with bench.running("AAPL"):
+        await until_s(1)
+        for _ in range(3):
+            for _ in range(FLOOD_FRAMES - 1):
+                bench.venue.socket.deliver(b"oops")
+            bench.venue.socket.trade("AAPL")
+        await until_s(2)
+        for second in range(3):
+            for _ in range(FLOOD_FRAMES - 1):
+                bench.venue.socket.deliver(b"oops")
+            await until_s(2 + (second + 1) * (FLOOD_S + 1))
+
+        assert len(bench.venue.sockets) == 1
+
+
+@virtual_time
+async def test_texts_of_the_venue_are_bounded_and_can_be_stored():
+    """A close reason with a NUL, and complaints that never repeat."""
+    bench = Bench()
+    async with bench.running("AAPL"):
+        await until_s(1)
+        for number in range(2 * MOST_COMPLAINTS):
+            message = {"type": "error", "msg": f"{number}\x00" + "x" * 65_536}
+            bench.venue.socket.deliver(json.dumps(message).encode())
+        await until_s(2)
+        assert len(bench.outbox.gaps) == MOST_COMPLAINTS
+        bench.venue.socket.break_off(FeedUnavailable("closed with 1008 bad\x00\nreason"))
+        await until_s(2.5)
+
+        assert bench.collector.cause == "closed with 1008 bad reason"
+    assert all(len(gap.cause) < 400 and "\x00" not in gap.cause for gap in bench.outbox.gaps)

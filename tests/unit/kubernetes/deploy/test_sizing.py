@@ -10,7 +10,9 @@ from ray_pipeline.kubernetes.deploy.sizing import (
     MIB,
     Need,
     Server,
+    cache_need_of,
     fit,
+    maxmemory_bytes,
     needs,
     quantity,
     servers,
@@ -141,3 +143,36 @@ def test_no_server_is_ever_overbooked(sizes: list[tuple[int, int, int]]) -> None
     taken = sum(one.memory_bytes for one in servers()) - sum(one.memory_bytes for one in found.left)
     lost = sum(wanted[int(name)].memory_bytes for name in found.unschedulable)
     assert taken + lost == sum(need.all_memory_bytes for need in wanted)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--maxmemory 192mb", 192 * 2**20),
+        ("--maxmemory=1gb", 2**30),
+        ("--maxmemory 1000", 1000),
+        ("--maxmemory-policy noeviction", 0),
+    ],
+)
+def test_the_memory_of_redis_is_read_from_its_command(argument, expected):
+    """`maxmemory-policy` is another option."""
+    container = {"args": [f"exec valkey-server --appendonly yes {argument}"]}
+    redis = {
+        "kind": "StatefulSet",
+        "metadata": {"name": "redis"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+
+    assert maxmemory_bytes([redis]) == expected
+    assert maxmemory_bytes([]) == 0
+
+
+def test_latest_values_are_sized_with_the_settings_of_the_manifests():
+    settings = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "pipeline-settings"},
+        "data": {"PIPELINE_REDIS__BUDGET_MB": "64"},
+    }
+
+    assert cache_need_of([settings], symbols=10).budget_bytes == 64_000_000
+    assert cache_need_of([], symbols=10).budget_bytes == 128_000_000
