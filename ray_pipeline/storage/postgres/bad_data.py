@@ -9,7 +9,7 @@ from ray_pipeline.batch.unreadable import detail, excerpt, plain_words
 from ray_pipeline.errors import Disposition, PipelineError
 from ray_pipeline.jobs.spec import Unparsed
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.storage.postgres.connection import disposition, first_line
+from ray_pipeline.storage.postgres.database_errors import disposition, first_line
 
 # SQLSTATE classes that a value can cause although they are not about data. 21: two rows of one
 # statement have the same key once they are stored. 54: a limit, such as that of an index entry.
