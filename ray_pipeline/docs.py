@@ -65,7 +65,9 @@ DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this e
 
 A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
 the error, such as `ValueError`, the error code of Postgres, `unreadable` if reading the answer
-stopped early, or `incomplete` if the answer is much smaller than the last one and was not stored.
+stopped early, `broken` if it was not JSON however often it was requested, `unstorable` if it could
+be read but not stored, or `incomplete` if the answer is much smaller than the last one and was not
+stored. The answer is kept as well.
 """
 
 DATASETS_HEAD = """# Datasets and incomplete answers

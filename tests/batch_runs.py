@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.batch.progress import ItemProgress
-from ray_pipeline.batch.results import Collected, RowCounts
+from ray_pipeline.batch.results import Collected, RowCounts, Saved
 from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
@@ -161,12 +162,12 @@ class FakeStore:
     async def reopen(self, source: str, items: Sequence[str]) -> None:
         self.reopened += items
 
-    async def save(self, source: str, results: Sequence[Collected]) -> RowCounts:
+    async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         await asyncio.sleep(0)
         self.transactions.append(list(results))
         rows = sum(len(result.rows) for result in results)
         parked = sum(len(result.bad) for result in results)
-        return RowCounts(seen=rows, new=rows, parked=parked)
+        return Saved(tuple(results), RowCounts(seen=rows, new=rows, parked=parked))
 
     async def prune(self) -> int:
         self.pruned += 1
@@ -209,6 +210,7 @@ class FakePorts:
     limiter: FakeLimiter = field(default_factory=FakeLimiter)
     fetcher: FakeFetcher = field(default_factory=FakeFetcher)
     clock: FakeClock = field(default_factory=FakeClock)
+    calls: CallCount = field(default_factory=CallCount)
     keys: dict[str, list[str]] = field(default_factory=lambda: {"first": [KEY], "second": [KEY]})
 
     def dependencies(self) -> Dependencies:
@@ -219,6 +221,7 @@ class FakePorts:
             fetcher=self.fetcher,
             keys=self.keys,
             clock=self.clock,
+            calls=self.calls,
             sleep=self.clock.sleep,
             random=Random(1),
         )

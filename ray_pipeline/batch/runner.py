@@ -41,7 +41,9 @@ async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
             await collector.run()
         except Deferred as deferral:
             if deferral.until is None and source is not sources[-1]:
-                continue  # no key of this source may be used, but another source has keys
+                # No key of this source may be used, but another source has keys.
+                refusals += [deferral.reason] if spec.complete else []
+                continue
             return _deferred(outcome, deferral)
         except CircuitOpen as error:
             collector.failures.append(str(error))
@@ -78,7 +80,8 @@ async def _derive(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
     outcome = Outcome(items=1, items_done=1, sources=[OWN_TABLES])
     rows = tuple(spec.derive(run))
     result = Collected(Request("", ""), "done" if rows else "empty", rows=rows)
-    outcome.counts.add(await dependencies.store.save(OWN_TABLES, [result]))
+    saved = await dependencies.store.save(OWN_TABLES, [result])
+    outcome.counts.add(saved.counts)
     outcome.counts.changed += await dependencies.store.prune()
     judge(outcome, sweep=False, refusals=[], failures=[])
     if not rows:

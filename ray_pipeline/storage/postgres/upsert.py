@@ -9,12 +9,12 @@ One INSERT ... SELECT ... ON CONFLICT then moves them.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-import msgspec
 from psycopg import sql
 
 from ray_pipeline.jobs.columns import column_defaults, left_out
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.storable_json import json_text
 from ray_pipeline.storage.postgres.storable_text import storable_text
 
 COLUMN_TYPES = """
@@ -24,8 +24,6 @@ COLUMN_TYPES = """
 MANY_ROWS = 1_000
 CLEAR = "excluded.{0}"
 KEEP = "coalesce(excluded.{0}, stored.{0})"
-
-encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 async def column_types(connection: Connection, table: Table) -> dict[str, str]:
@@ -57,7 +55,7 @@ async def upsert(
     )
     async with connection.cursor() as cursor:
         async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)) as copy:
-            for values in _storable(table, rows, types):
+            for values in _storable_rows(table, rows, types):
                 await copy.write_row(values)
         await cursor.execute(_upsert_statement(table, stage, columns, types))
         counted = await cursor.fetchone()
@@ -157,7 +155,7 @@ def _staged(table: Table, row: object, defaulted: frozenset[str]) -> tuple[objec
     return tuple(None if name in absent else value for name, value in pairs)
 
 
-def _storable(
+def _storable_rows(
     table: Table, rows: Sequence[object], types: Mapping[str, str]
 ) -> Iterable[Sequence[object]]:
     """Return the rows' values as Postgres accepts them."""
@@ -180,8 +178,8 @@ def _storable_column(column: Sequence[object], kind: str) -> Sequence[object]:
     return [None if value is None else convert(value) for value in column]
 
 
-def _has_unstorable(column: Sequence[object]) -> bool:
-    """Return whether a column has a text to convert, or a value that is not text."""
+def _is_unstorable(column: Sequence[object]) -> bool:
+    """Return whether a column has text that Postgres refuses, or a value that is not text."""
     try:
         text = "".join(filter(None, column))  # type: ignore[arg-type]
     except TypeError:
@@ -194,10 +192,6 @@ def _has_offset(column: Sequence[object]) -> bool:
     return any(getattr(value, "tzinfo", UTC) is not UTC for value in column)
 
 
-def _json_text(value: object) -> str:
-    return encode_json(value).decode().replace("\\u0000", "")
-
-
 def _naive_utc(value: object) -> object:
     """Apply the offset: a column without time zone cuts it off."""
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -205,18 +199,23 @@ def _naive_utc(value: object) -> object:
     return value
 
 
-def _as_storable(value: object) -> object:
-    return storable_text(value) if isinstance(value, str) else value
+def _storable(value: object) -> object:
+    """Return text, or an array of texts, as Postgres accepts it."""
+    if isinstance(value, str):
+        return storable_text(value)
+    return [_storable(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 Convert = Callable[[object], object]
 IsNeeded = Callable[[Sequence[object]], bool]
 # By a column's type: the conversion, and whether a column needs it. Other types need none.
 _CONVERTERS: Mapping[str, tuple[Convert, IsNeeded | None]] = {
-    "json": (_json_text, None),
-    "jsonb": (_json_text, None),
+    "json": (json_text, None),
+    "jsonb": (json_text, None),
     "timestamp without time zone": (_naive_utc, _has_offset),
-    "text": (_as_storable, _has_unstorable),
-    "character varying": (_as_storable, _has_unstorable),
-    "character": (_as_storable, _has_unstorable),
+    "text": (_storable, _is_unstorable),
+    "character varying": (_storable, _is_unstorable),
+    "character": (_storable, _is_unstorable),
+    "text[]": (_storable, None),
+    "character varying[]": (_storable, None),
 }

@@ -88,7 +88,8 @@ class ChangedProvider:
         largest_bytes: int,
         next_call: NextCall,
     ) -> Answer:
-        self.requests.append(request)
+        async with next_call():
+            self.requests.append(request)
         answer = self.change(request, body_of(provider, request))
         if provider.name != "yahoo":
             return answer
@@ -138,8 +139,11 @@ class Dataset:
         self.slots += 1
         slot = SLOT + self.slots * timedelta(days=7)  # the same weekday: the same queries
         if self.spec.sweep:
-            execute(self.dsn, "UPDATE job_items SET done_at = done_at - interval '1 year'")
-            execute(self.dsn, "UPDATE job_items SET not_before = NULL")
+            execute(
+                self.dsn,
+                "UPDATE job_items SET done_at = done_at - interval '1 year', "
+                "not_before = not_before - interval '1 year'",
+            )
         fetcher = ChangedProvider(change)
         async with session(self.dsn, name="test") as connection:
             run = Run(

@@ -1,6 +1,8 @@
 """From an answer's text to rows and the item's next state."""
 
+import csv
 from dataclasses import replace
+from decimal import InvalidOperation
 
 import pytest
 
@@ -8,6 +10,7 @@ from ray_pipeline.batch.responses import (
     INCOMPLETE,
     NOT_FOUND_PAUSE,
     ParsedAnswer,
+    broken,
     collected,
     compared,
     read,
@@ -63,6 +66,67 @@ def test_rows_before_a_failure_of_the_parser_count():
 
     assert parsed.rows == (Price("A", 1),)
     assert (parsed.bad[0].reason, parsed.bad[0].detail) == ("unreadable", "KeyError: 'price'")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        RecursionError(),
+        MemoryError(),
+        csv.Error("quote"),
+        OverflowError(),
+        UnicodeDecodeError("utf-8", b"", 0, 1, "no"),
+        InvalidOperation(),
+        RuntimeError("anything"),
+    ],
+)
+@pytest.mark.parametrize("step", ["classify", "parse", "follow"])
+def test_any_exception_is_the_fault_of_the_answer(error, step):
+    """Its item fails with the reason, and the answer becomes a dead letter."""
+
+    def fail(*_arguments):
+        raise error
+
+    steps = {"classify": lambda _: None, "parse": lambda *_: [], "follow": None, step: fail}
+    usual = source("first")
+    of = replace(
+        usual,
+        provider=replace(usual.provider, classify=steps["classify"]),
+        parse=steps["parse"],
+        follow=steps["follow"],
+    )
+
+    parsed = read(of, answer("{}"), REQUEST, RUN)
+    result = collected(of, parsed, REQUEST, answer=answer("{}"))
+
+    assert (result.state, result.fault) == ("failed", "answer")
+    assert type(error).__name__ in result.why
+    assert [(bad.raw, bad.reason) for bad in result.bad] == [("{}", "unreadable")]
+
+
+def test_the_status_still_tells_a_refusal_that_cannot_be_classified():
+    def fail(_answer):
+        raise ValueError("odd")
+
+    usual = source("first")
+    of = replace(usual, provider=replace(usual.provider, classify=fail))
+
+    verdict = read(of, Answer(503, {}, "{}", NOW), REQUEST, RUN)
+
+    assert isinstance(verdict, Verdict)
+    assert verdict.refusal is Refusal.SERVER
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("[1, 2", "answer"), ("<html>", "provider"), ("", "provider")]
+)
+def test_another_document_is_the_fault_of_the_provider(text, fault):
+    """Text that is almost JSON is the fault of one item."""
+    result = broken(REQUEST, answer(text), "4 attempts: not JSON")
+
+    assert (result.state, result.fault, result.text) == ("failed", fault, text)
+    assert result.bad[0].detail.startswith("JSONDecodeError: ")
 
 
 def test_text_reaches_the_parser_as_it_came():

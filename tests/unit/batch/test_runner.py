@@ -77,6 +77,18 @@ async def test_a_complete_job_collects_from_every_source(ports):
     assert outcome.items_done == 2
 
 
+async def test_a_complete_job_that_lacks_a_source_is_not_green(ports):
+    """The keys of one source are refused: the other source cannot replace its part."""
+    ports.limiter.answers = [NotBefore(None, "every key was refused")]
+    spec = job(source("first", "A"), source("second", "B"), complete=True)
+
+    outcome = await run_job(spec, RUN, ports.dependencies())
+
+    assert ports.fetcher.calls == [("second", "B")]
+    assert outcome.state == "failed"
+    assert "First: every key was refused" in outcome.why
+
+
 async def test_refusals_of_all_sources_are_a_refused_run(ports):
     ports.fetcher.answers = {"A": ["refuse:plan:not in your plan"]}
 
