@@ -31,6 +31,7 @@ class Reason(StrEnum):
     BAD_VOLUME = "bad_volume", "the volume is not a finite number"
     BAD_TEXT = "bad_text", "a text holds characters that Postgres cannot store"
     BAD_SYMBOL = "bad_symbol", "the symbol is absent or unusable"
+    UNPROCESSABLE = "unprocessable", "reading or checking the record raised an unexpected error"
     BAD_IDENTITY = "bad_identity", "shard, epoch or number is outside its range"
     TOO_LARGE = "too_large", "the record exceeds the broker's limit; its beginning is kept"
     STALE_EPOCH = "stale_epoch", "the shard already has a newer owner than the record's"
@@ -38,6 +39,6 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate", "Postgres already holds a row with the record's key"
 
 
-def refused_by_postgres(sqlstate: str | None) -> str:
-    """Return the reason for a row that Postgres refused with an error code."""
-    return f"refused_{sqlstate}"
+def refused_by_postgres(error: Exception) -> str:
+    """Return the reason for a row that Postgres, or the preparation of its statement, refused."""
+    return f"refused_{getattr(error, 'sqlstate', None) or type(error).__name__}"

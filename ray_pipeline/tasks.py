@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Coroutine
-
-log = logging.getLogger(__name__)
 
 
 async def first_of(*coroutines: Coroutine[object, object, object]) -> None:
@@ -22,17 +19,32 @@ async def first_of(*coroutines: Coroutine[object, object, object]) -> None:
 @contextlib.asynccontextmanager
 async def background(*coroutines: Coroutine[object, object, object]) -> AsyncIterator[None]:
     """
-    Run coroutines during a block and cancel them at its end.
+    Run coroutines during a block and cancel them at its end. A coroutine may return early.
 
-    A coroutine that raises is logged and does not end the block.
+    Raises:
+        ExceptionGroup: If a coroutine or the block raised. The failure of one cancels all others,
+            the block included: a task that ended unnoticed would leave its work undone.
     """
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    for task in tasks:
-        task.add_done_callback(_log_failure)
-    try:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(coroutine) for coroutine in coroutines]
         yield
-    finally:
-        await _cancel(tasks)
+        for task in tasks:
+            task.cancel()
+
+
+async def run_with(
+    main: Coroutine[object, object, None], *companions: Coroutine[object, object, object]
+) -> None:
+    """Run `main` to its end with companions; the failure of a companion ends it, as above."""
+    async with background(*companions):
+        await main
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return the first exception inside an exception group, at any depth; else the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def wait_for_event(event: asyncio.Event, timeout_s: float) -> bool:
@@ -48,8 +60,3 @@ async def _cancel(tasks: list["asyncio.Task[object]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _log_failure(task: "asyncio.Task[object]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a background task failed", exc_info=error)

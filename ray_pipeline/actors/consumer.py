@@ -9,6 +9,7 @@ from ray_pipeline.actors.ray_metrics import report
 from ray_pipeline.observe.metrics import Sample, consumer_metrics
 from ray_pipeline.services.partition_consumer_wiring import build_consumer, tune_garbage_collector
 from ray_pipeline.settings import Settings
+from ray_pipeline.tasks import run_with
 
 
 class ConsumerActor:
@@ -19,10 +20,11 @@ class ConsumerActor:
         self._feed = feed
         self._partitions = list(partitions)
         self._consumer = build_consumer(settings, feed, partitions=partitions)
-        self._task = asyncio.get_running_loop().create_task(self._consumer.run())
+        reporting = report(self._metrics, generation=settings.ray.generation)
+        self._task = asyncio.get_running_loop().create_task(
+            run_with(self._consumer.run(), reporting)
+        )
         self._task.add_done_callback(exit_on_failure)
-        generation = settings.ray.generation
-        self._reporting = asyncio.create_task(report(self._metrics, generation=generation))
 
     def __repr__(self) -> str:
         return f"Consumer({self._feed}/{','.join(map(str, self._partitions))})"
@@ -30,12 +32,13 @@ class ConsumerActor:
     async def status(self) -> dict[str, object]:
         """Return the consumer's state and its counts."""
         status = self._consumer.status
+        state, cause = self._consumer.situation()
         return {
             "feed": self._feed,
             "partitions": self._partitions,
             "pid": os.getpid(),
-            "state": status.state,
-            "cause": status.cause,
+            "state": state,
+            "cause": cause,
             "redis": status.redis_state,
             "stored": status.stored,
             "parked": status.parked,
@@ -54,6 +57,7 @@ class ConsumerActor:
             stored=status.stored,
             lag=status.lag,
             latencies_ms=latencies_ms,
+            situation=self._consumer.situation(),
         )
 
     async def stop(self, drain_s: float) -> bool:

@@ -11,6 +11,7 @@ from ray_pipeline.observe.metrics import Sample, producer_metrics
 from ray_pipeline.services.shard_wiring import build_producer
 from ray_pipeline.settings import Settings
 from ray_pipeline.stream.shard_producer import Producer
+from ray_pipeline.tasks import run_with
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,10 @@ class ProducerActor:
         self._paused = False
         self._symbols: Mapping[str, str | None] = {}
         self._stopping = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._run(settings, feed, shard))
+        reporting = report(self._metrics, generation=settings.ray.generation)
+        self._task = asyncio.get_running_loop().create_task(
+            run_with(self._run(settings, feed, shard), reporting)
+        )
         self._task.add_done_callback(exit_on_failure)
 
     def __repr__(self) -> str:

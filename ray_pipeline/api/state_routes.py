@@ -63,7 +63,7 @@ async def why(services: Used) -> Response:
     page = await services.status.get()
     rows = [
         {"name": feed.name, "kind": "feed", "fresh": feed.fresh, "why": feed.sentence}
-        for feed in (explain_feed(row, page.shards, topics=page.topics) for row in page.feeds)
+        for feed in (explain_feed(row, page) for row in page.feeds)
     ]
     # A job with several tables has several rows: the last one stands for the job.
     jobs = {table.source: table for table in await services.freshness.get() if table.kind == "job"}

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console, RenderableType
 
 from ray_pipeline.catalog import all_jobs
-from ray_pipeline.errors import DatabaseUnavailable, MigrationError, PipelineError
+from ray_pipeline.errors import PipelineError
 from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.storage.postgres.database_errors import unavailable
 
 P = ParamSpec("P")
 FAILED = 2  # could not be done; 1 says that it was done and found something wrong
-NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})  # no such table, column or function
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Feed = Annotated[
@@ -48,7 +48,7 @@ def command(
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(FAILED) from None
         except psycopg.Error as error:
-            typer.echo(f"error: {_database_error(error)}", err=True)
+            typer.echo(f"error: {unavailable(error)}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -56,13 +56,6 @@ def command(
             raise typer.Exit(code)
 
     return run
-
-
-def _database_error(error: psycopg.Error) -> MigrationError | DatabaseUnavailable:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    if error.sqlstate in NOT_MIGRATED:
-        return MigrationError(f"Postgres: {line}", fix="run `ray-pipeline migrate`")
-    return DatabaseUnavailable(f"Postgres: {line}", fix="`ray-pipeline doctor` tells more")
 
 
 def check_feed(name: str | None) -> str | None:

@@ -76,7 +76,8 @@ def render_status(status: Status) -> Group:
         _redis(status),
         _dead_letters(status),
     ]  # fmt: skip
-    parts: list[RenderableType] = [render_table(status.feeds)]
+    parts: list[RenderableType] = [status.database] if status.database else []
+    parts.append(render_table(status.feeds))
     for part in tables:
         if part.row_count:
             parts += ["", part]
@@ -206,7 +207,7 @@ def _consumers(status: Status) -> Table:
         "redis", ">heartbeat", "cause",
         rows=((
             row.topic, str(row.partition), row.state, f"{row.lag:,}", f"{row.next_offset:,}",
-            f"{row.redelivered:,}", row.redis_state or "-", age(row.heartbeat_age_s), row.cause,
+            f"{row.redelivered:,}", row.redis_state or "-", age(row.heartbeat_age_s), row.trouble,
         ) for row in status.consumers),
     )  # fmt: skip
 

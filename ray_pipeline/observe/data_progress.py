@@ -33,8 +33,9 @@ def data_progress(page: Status, *, limit_s: float) -> DataProgress:
     newest_age_s = newest_age(row.last_record_age_s for row in feeds)
     # With every feed disabled, only batch jobs run, and nothing has to progress.
     idle = lack_of_progress(newest_age_s, limit_s=limit_s) if feeds or not page.feeds else ""
+    troubles = (page.database, idle, *(topic.trouble for topic in page.topics))
     return DataProgress(
-        reasons=tuple(filter(None, (idle, *(topic.trouble for topic in page.topics)))),
+        reasons=tuple(filter(None, troubles)),
         notices=tuple(filter(None, (topic.notice for topic in page.topics))),
         newest_age_s=newest_age_s,
     )

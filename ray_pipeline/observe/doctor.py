@@ -82,6 +82,12 @@ def postgres_version(number: int) -> Check:
     return _passed("postgres version", number >= OLDEST_POSTGRES, detail=detail, fix=fix)
 
 
+def postgres_writes(*, read_only: bool, fix: str) -> Check:
+    """Judge whether the database accepts writes."""
+    detail = "the database is read-only" if read_only else "the database accepts writes"
+    return _passed("postgres writes", not read_only, detail=detail, fix=fix)
+
+
 def migrations(missing: Sequence[str]) -> Check:
     """Judge the schema by the migrations that were not applied."""
     detail = f"not applied: {', '.join(missing)}" if missing else "up to date"

@@ -1,5 +1,6 @@
 """The pipeline's metrics: their names, labels and values."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from ray_pipeline.observe.status import FeedRow, Status
 
 Kind = Literal["counter", "gauge", "histogram"]
+_SQLSTATE = re.compile(r"SQLSTATE (\w{5})")  # in the texts of `database_errors.unavailable`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ METRICS: Mapping[str, Metric] = {
     ),
     "pipeline_records_stored": Metric(
         "counter", "Records committed to Postgres.", ("feed", "shard")
+    ),
+    "pipeline_consumer_state": Metric(
+        "gauge",
+        "1 for the current state of a consumer, such as storing or waiting for postgres, with the "
+        "SQLSTATE of the error that it waits for.",
+        ("feed", "shard", "state", "sqlstate"),
     ),
     "pipeline_lag_records": Metric(
         "gauge", "Records that wait in Kafka.", ("feed", "shard")
@@ -103,10 +111,25 @@ def producer_metrics(status: Mapping[str, object]) -> Iterator[Sample]:
 
 
 def consumer_metrics(
-    feed: str, number: str, *, stored: int, lag: Mapping[int, int], latencies_ms: Iterable[float]
+    feed: str,
+    number: str,
+    *,
+    stored: int,
+    lag: Mapping[int, int],
+    latencies_ms: Iterable[float],
+    situation: tuple[str, str],
 ) -> Iterator[Sample]:
-    """Yield a consumer's numbers; `number` distinguishes the consumers of a feed."""
+    """
+    Yield a consumer's numbers; `number` distinguishes the consumers of a feed.
+
+    The state and cause in `situation` become labels. A cause differs from error to error, so only
+    its SQLSTATE does.
+    """
     tags = {"feed": feed, "shard": number}
+    state, cause = situation
+    code = _SQLSTATE.search(cause)
+    labels = {"state": state, "sqlstate": code[1] if code else ""}
+    yield Sample("pipeline_consumer_state", 1.0, {**tags, **labels})
     yield Sample("pipeline_records_stored", stored, tags)
     yield Sample("pipeline_lag_records", sum(lag.values()), tags)
     for latency_ms in latencies_ms:

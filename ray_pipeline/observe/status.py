@@ -108,6 +108,16 @@ class ConsumerRow:
     redis_state: str
     heartbeat_age_s: float
 
+    @property
+    def trouble(self) -> str:
+        """Why it stores nothing; empty while it stores."""
+        if self.state == "storing" and self.heartbeat_age_s < SILENT_AFTER_S:
+            return ""
+        name = f"the consumer of partition {self.partition}"
+        if self.heartbeat_age_s >= SILENT_AFTER_S and self.state != "stopped":
+            return f"{name} has written no heartbeat for {self.heartbeat_age_s:.0f} s"
+        return f"{name} is {self.state}" + (f": {self.cause}" if self.cause else "")
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRow:
@@ -139,7 +149,12 @@ class Assignments:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status page."""
+    """
+    The status page.
+
+    Attributes:
+        database: Why Postgres accepts no writes, and how to change that; empty if it does.
+    """
 
     feeds: tuple[FeedRow, ...]
     shards: tuple[ShardRow, ...]
@@ -147,6 +162,7 @@ class Status:
     dead_letters: tuple[DeadLetterRow, ...]
     uncovered: tuple[UncoveredSymbols, ...]
     topics: tuple[TopicRow, ...] = ()
+    database: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Return the JSON form: the fields of the rows, by their names."""
@@ -157,6 +173,7 @@ class Status:
             "dead_letters": [asdict(row) for row in self.dead_letters],
             "uncovered": [asdict(row) for row in self.uncovered],
             "topics": [row.as_json() for row in self.topics],
+            "database": self.database,
         }
 
 

@@ -135,7 +135,7 @@ async def _feeds(view: View) -> list[dict[str, object]]:
         page = await view.read()
     except PipelineError as error:
         return [{"name": "all", "fresh": False, "why": str(error)}]
-    feeds = (explain_feed(row, page.shards, topics=page.topics) for row in page.feeds)
+    feeds = (explain_feed(row, page) for row in page.feeds)
     return [{"name": feed.name, "fresh": feed.fresh, "why": feed.sentence} for feed in feeds]
 
 

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from ray_pipeline.errors import BrokerUnavailable, PipelineError
 from ray_pipeline.feeds.feed import partition_of
-from ray_pipeline.feeds.feed_registry import feed_named
+from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.feeds.records import RecordIdentity
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.client_start import FAILURES
@@ -166,7 +166,7 @@ async def replay_dead_letters(
         payload: Sent in place of the parked one.
 
     Raises:
-        PipelineError: If one of them is not open; nothing is sent then.
+        PipelineError: If one of them is not open, or its feed does not exist; nothing is sent then.
         BrokerUnavailable: If Kafka did not acknowledge; replay again.
         DatabaseUnavailable: If Postgres went away; replay again.
     """
@@ -199,6 +199,15 @@ async def _reserve(
         dead_letters = await cursor.fetchall()
         if left := sorted(set(ids) - {parked.id for parked in dead_letters}):
             raise unknown(left)
+        feeds = {spec.name for spec in FEEDS}
+        if removed := {parked.feed for parked in dead_letters if parked.id in ids} - feeds:
+            raise PipelineError(
+                f"no feed {', '.join(sorted(removed))} exists: its dead letters cannot be replayed",
+                fix="drop them with `ray-pipeline dlq drop`, or replay them with the release that "
+                "has the feed",
+            )
+        # A feed may also have been removed during a replay: its dead letters stay open.
+        dead_letters = [parked for parked in dead_letters if parked.feed in feeds]
         begun = [
             (parked, identity)
             for parked in dead_letters

@@ -21,6 +21,8 @@ from ray_pipeline.storage.kafka.positions import partition_counts
 from ray_pipeline.storage.kafka.topics import topics
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
 from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.database_errors import READ_ONLY_FIX
+from ray_pipeline.storage.postgres.status_rows import is_read_only
 from ray_pipeline.storage.postgres.stream_identity import check_topic_prefix
 from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.storage.redis.latest_cache import client
@@ -84,6 +86,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Check]:
         ):
             yield Check("postgres", "ok", f"{db.info.dbname} at {db.info.host or 'a socket'}")
             yield doctor.postgres_version(db.info.server_version)
+            yield doctor.postgres_writes(read_only=await is_read_only(db), fix=READ_ONLY_FIX)
             yield await _clock(db)
             missing = await unapplied(db)
             yield doctor.migrations(missing)

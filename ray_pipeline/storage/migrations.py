@@ -12,7 +12,8 @@ import psycopg
 
 from ray_pipeline.errors import Disposition, MigrationError
 from ray_pipeline.feeds.feed_registry import FEEDS
-from ray_pipeline.storage.postgres.connection import Connection, disposition, session
+from ray_pipeline.storage.postgres.connection import Connection, session
+from ray_pipeline.storage.postgres.database_errors import disposition
 
 FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>\w+)\.sql")
 PARTITIONED = (*(feed.table for feed in FEEDS), "bars")

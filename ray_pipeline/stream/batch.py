@@ -4,7 +4,8 @@ One batch: from Kafka's bytes to all that a transaction writes. Pure; the clock 
 A record is data, a notice or undecodable. Data becomes a COPY line, a part of a bar and a latest
 value; a notice becomes a row of `gaps` or `dead_letters`; an undecodable value becomes a dead
 letter. If its number has arrived before, the record is a repeat, and is only counted; so is a
-snapshot of a trade that is stored.
+snapshot of a trade that is stored. A message for which anything raises an exception becomes a dead
+letter, and the next one is read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,15 +28,13 @@ from ray_pipeline.stream.rows import (
     check_number,
     received_text,
     storable_gap,
-    without_nul,
 )
 from ray_pipeline.stream.seen_trades import SeenTrades
-from ray_pipeline.stream.sequence import Arrivals, Range
+from ray_pipeline.stream.sequence import LARGEST, Arrivals, Range
 
 T = TypeVar("T", bound=Record)
 ShardEpoch = tuple[int, int]
 ZERO = Decimal(0)
-LARGEST = 2**62  # int8 in Postgres
 
 
 class Message(msgspec.Struct, gc=False):
@@ -102,6 +101,11 @@ class RecordBatch(Generic[T]):
     first_offsets: dict[int, int]
     tails: dict[int, bytes]
     redelivered: dict[int, int]
+
+    def become(self, written: "RecordBatch[T]") -> None:
+        """Take over what was written of this batch, after some records were refused."""
+        self.rows, self.parked, self.gaps = written.rows, written.parked, written.gaps
+        self.counts, self.bars, self.newest = written.counts, written.bars, written.newest
 
     @property
     def size(self) -> int:
@@ -176,7 +180,7 @@ class BatchBuilder(Generic[T]):
         """Return the batch with the numbers that arrived in it."""
         for shard_epoch, counts in batch.counts.items():
             counts.ranges = self._arrivals[shard_epoch].cut()
-        self._mark_symbols(batch)
+        mark_symbols(self._layout, batch)
         return batch
 
     def extend(
@@ -204,19 +208,21 @@ class BatchBuilder(Generic[T]):
                 self._mark_end(batch, last)
                 batch.first_offsets.setdefault(message.partition, message.offset)
             last = message
+            # Any exception belongs to this message: a topic may hold any bytes, and the next
+            # message must be read whatever the bytes of this one cause.
             try:
                 record = decode(message.value or b"")
-            except BadRecord as error:
-                batch.parked.append(Parked(message, error.reason, str(error)))
+                counts = take(message, record, batch)
+            except Exception as error:
+                batch.parked.append(Parked(message, *_reason(error)))
                 continue
-            counts = take(message, record, batch)
             if counts is None:
                 continue
-            # The first test decides; the second, ten times slower, is for the type checker.
-            if type(record) is not kind and isinstance(record, Gap | Reject):
-                self._add_notice(message, record, counts, batch, latest=latest_gap)
-                continue
             try:
+                # The first test decides; the second, ten times slower, is for the type checker.
+                if type(record) is not kind and isinstance(record, Gap | Reject):
+                    self._add_notice(message, record, counts, batch, latest=latest_gap)
+                    continue
                 if not OLDEST_MS <= (event_ms := event_ms_of(record)) <= latest_ms:
                     raise bad_event_time(event_ms, now_ms=now_ms)
                 # The records of a frame share their time of receipt, so its text is made once.
@@ -230,11 +236,9 @@ class BatchBuilder(Generic[T]):
                 if (volume := volume_of(record)) is not None:
                     check_number(volume, "volume")
                 line = line_of(record, received)
-            except BadRecord as error:
+            except Exception as error:
                 counts.parked += 1
-                batch.parked.append(
-                    _parked(message, record, reason=error.reason, detail=str(error))
-                )
+                batch.parked.append(_parked_for(error, message, record))
                 continue
             # Only a record that can be stored is noted: a parked one leaves its trade unseen.
             if seen is not None and seen.repeats(record):
@@ -255,12 +259,15 @@ class BatchBuilder(Generic[T]):
     def _take(
         self, message: Message, record: T | Gap | Reject, batch: RecordBatch[T]
     ) -> EpochCounts | None:
-        """Count the record's number; None if it is a repeat, or from an owner that was replaced."""
+        """
+        Count the record's number; None if it is a repeat, or from an owner that was replaced.
+
+        Raises:
+            BadRecord: If its shard, epoch or number is out of range.
+        """
         stream = self._streams.get((message.partition, record.pod_index, record.epoch))
-        if stream is None or stream.counts is None or record.seq < 1:
+        if stream is None or stream.counts is None:
             stream = self._enter(message, record, batch)
-            if stream is None:
-                return None
         if not stream.arrivals.take(record.seq):
             batch.count_repeat(message.partition)
             return None
@@ -271,13 +278,12 @@ class BatchBuilder(Generic[T]):
 
     def _enter(
         self, message: Message, record: T | Gap | Reject, batch: RecordBatch[T]
-    ) -> _EpochStream | None:
-        """Return the record's stream, counting in this batch; None if its identity is invalid."""
+    ) -> _EpochStream:
+        """Return the record's stream, counting in this batch; raises as `_take` does."""
         shard, epoch, seq = record.pod_index, record.epoch, record.seq
         if not (1 <= seq < LARGEST and 0 <= epoch < LARGEST and abs(shard) < 2**31):
             detail = f"shard {shard}, epoch {epoch}, seq {seq}"
-            batch.parked.append(Parked(message, Reason.BAD_IDENTITY, detail))
-            return None
+            raise BadRecord(detail, reason=Reason.BAD_IDENTITY)
         partition = message.partition
         newest = self._newest.setdefault((partition, shard), _NewestEpoch(-1))
         newest.epoch = max(newest.epoch, epoch)
@@ -320,20 +326,23 @@ class BatchBuilder(Generic[T]):
             _parked(
                 message,
                 notice,
-                reason=without_nul(notice.reason),
+                reason=notice.reason,
                 detail=f"{notice.detail} ({notice.size_bytes} bytes)",
                 payload=notice.payload.encode("utf-8", "surrogatepass"),
             )
         )
 
-    def _mark_symbols(self, batch: RecordBatch[T]) -> None:
-        """Note in the counts which symbols the batch holds, and their newest event time."""
-        for record in batch.newest.values():
-            counts = batch.counts[(record.pod_index, record.epoch)]
-            counts.symbols.add(self._layout.symbol(record))
-            event_ms = self._layout.event_ms(record)
-            if counts.last_event_ms is None or event_ms > counts.last_event_ms:
-                counts.last_event_ms = event_ms
+
+def mark_symbols(layout: Layout[T], batch: RecordBatch[T]) -> None:
+    """Set in the counts which symbols the batch holds, and their newest event time."""
+    for counts in batch.counts.values():
+        counts.symbols, counts.last_event_ms = set(), None
+    for record in batch.newest.values():
+        counts = batch.counts[(record.pod_index, record.epoch)]
+        counts.symbols.add(layout.symbol(record))
+        event_ms = layout.event_ms(record)
+        if counts.last_event_ms is None or event_ms > counts.last_event_ms:
+            counts.last_event_ms = event_ms
 
 
 def summarise(
@@ -369,6 +378,18 @@ def summarise(
             bar.add(price, volume_of(record) or ZERO, event_ms)
     newest |= fresh
     return fresh
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return the reason and the detail of the dead letter of a record that raised an error."""
+    if isinstance(error, BadRecord):
+        return error.reason, str(error)
+    return Reason.UNPROCESSABLE, f"{type(error).__name__}: {error}"
+
+
+def _parked_for(error: Exception, message: Message, record: Record) -> Parked:
+    reason, detail = _reason(error)
+    return _parked(message, record, reason=reason, detail=detail)
 
 
 def _parked(

@@ -33,6 +33,7 @@ RETRY_LAST_S = 5.0
 POLL_S = 0.2
 STORING = "storing"
 WAITING_FOR_BROKER = "waiting for kafka"
+WAITING_FOR_POSTGRES = "waiting for postgres"
 # Small: between two slices the last batch continues to Postgres, which would wait otherwise.
 DECODE_SLICE = 100
 
@@ -106,6 +107,7 @@ class Consumer(Generic[T]):
                 if polling.done():
                     messages, polling = polling.result(), None
                     self._status.lag = dict(self._topic.lag())
+                    self._status.read += len(messages)
                     await self._take_in(batch, messages)
                 if batch.size and (self._store_idle or batch.size >= self._batch_rows):
                     batch = await self._hand_over(batch, ready)
@@ -171,13 +173,14 @@ class Consumer(Generic[T]):
         await retrying(
             lambda: self._store.put(batch, self._epochs),
             DatabaseUnavailable,
-            failed=lambda error: self._set_state("waiting for postgres", str(error)),
+            failed=lambda error: self._set_state(WAITING_FOR_POSTGRES, str(error)),
             backoff=self._put_backoff,
         )
         self._set_state(STORING, "")
 
     def _count(self, batch: RecordBatch[T]) -> None:
         status = self._status
+        status.settled += batch.size
         status.stored += len(batch.rows)
         status.parked += len(batch.parked)
         status.redelivered += sum(batch.redelivered.values())
@@ -192,7 +195,12 @@ class Consumer(Generic[T]):
         layout = self._layout
         values = []
         for (symbol, _), record in newest:
-            value = layout.value(record)
+            try:
+                value = layout.value(record)
+            except Exception:
+                # History has the record. Without its latest value, the others are still written.
+                log.exception("a record of %s has no latest value", symbol)
+                continue
             if value is not None:
                 values.append(LatestValue(symbol, layout.event_ms(record), value))
         return values

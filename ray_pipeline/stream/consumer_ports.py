@@ -195,12 +195,20 @@ class OffsetReporter(Protocol):
 
 @dataclass(slots=True)
 class ConsumerStatus:
-    """What a consumer reports about itself."""
+    """
+    What a consumer reports about itself.
+
+    Attributes:
+        read: Messages taken from the topic.
+        settled: Messages of which a transaction was committed, whatever became of them.
+    """
 
     state: str = "starting"
     cause: str = ""
     redis_state: str = "starting"
     redis_usage: CacheUsage | None = None
+    read: int = 0
+    settled: int = 0
     stored: int = 0
     parked: int = 0
     redelivered: int = 0
@@ -209,6 +217,11 @@ class ConsumerStatus:
     offsets: dict[int, int] = field(default_factory=dict)
     last_stored_at_s: float = 0.0
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
+
+    def begin(self) -> None:
+        """Begin to store at the stored offsets: messages that were only read come again."""
+        self.read = self.settled
+        self.enter("storing")
 
     def enter(self, state: str, cause: str = "") -> None:
         """Set the state and its cause."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
 from ray_pipeline.errors import DatabaseUnavailable
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 MISSING_EVERY_S = 5.0
 MISSING_GRACE_S = 15.0
+LONGEST_BACKLOG_S = 10.0  # a store that is further behind counts as an outage
 
 
 class ConsumerReports:
@@ -30,6 +32,7 @@ class ConsumerReports:
         records: ConsumerRecords,
         status: ConsumerStatus,
         *,
+        situation: Callable[[], tuple[str, str]],
         partitions: Sequence[int],
         configured: int,
         monotonic_s: Callable[[], float],
@@ -37,11 +40,14 @@ class ConsumerReports:
     ) -> None:
         self._records = records
         self._status = status
+        self._situation = situation
         self._partitions = partitions
         self._configured = configured
         self._monotonic_s = monotonic_s
         self._sleep = sleep
         self._watch = MissingRangeWatch(grace_s=MISSING_GRACE_S)
+        self._backlog = Backlog()
+        self._read_at_s = 0.0  # of the last check at which no record waited in any partition
         self.present: Sequence[int] | None = None
 
     async def send_beats(self) -> None:
@@ -59,7 +65,7 @@ class ConsumerReports:
 
     def _beat(self, partition: int) -> ConsumerBeat:
         status = self._status
-        state, cause = status.state, status.cause
+        state, cause = self._situation()
         if self.present is not None and partition not in self.present:
             state, cause = (
                 "absent",
@@ -78,23 +84,65 @@ class ConsumerReports:
         """Write the ranges that outlived their grace as gaps, until cancelled."""
         while True:
             await self._sleep(MISSING_EVERY_S)
-            # A number is missing only if everything that the broker holds was read without it.
-            if self._status.state != STORING or any(self._status.lag.values()):
-                continue
             try:
-                # A change of the settings moves a shard to another partition, perhaps of another
-                # consumer, while its earlier records still wait in the old one.
-                if not await self._records.waiting():
-                    await self._write_expired()
+                checked = await self._write_expired()
             except DatabaseUnavailable as error:
                 log.debug("missing ranges are not written: %s", error)
+                checked = False
+            if not checked:
+                # Numbers may have been in the broker all the time: their grace begins again.
+                self._watch.restart()
 
-    async def _write_expired(self) -> None:
+    async def _write_expired(self) -> bool:
+        """Write the expired ranges; return False if it is not known what the broker holds."""
+        now_s = self._monotonic_s()
+        if self._situation()[0] != STORING:
+            self._backlog.clear()
+            return False
+        # A number is missing only if everything that the broker held is stored without it.
+        settled_until_s = self._backlog.settled_until_s(self._status, now_s=now_s)
+        if settled_until_s is None or now_s - settled_until_s > LONGEST_BACKLOG_S:
+            return False
+        # A change of the settings moves a shard to another partition, perhaps of another consumer,
+        # while its earlier records still wait in the old one.
+        if await self._records.waiting():
+            return now_s - self._read_at_s <= LONGEST_BACKLOG_S
+        self._read_at_s = now_s
         ranges = [
             item
             for item in missing(await self._records.read_numbers())
             if partition_of(item.shard, self._configured) in self._partitions
         ]
-        if expired := self._watch.expired(ranges, now_s=self._monotonic_s()):
+        if expired := self._watch.expired(ranges, now_s=now_s, settled_until_s=settled_until_s):
             cause = "numbered by the producer, but not in the broker's log"
             await self._records.write_missing(expired, cause=cause)
+        return True
+
+
+class Backlog:
+    """
+    Up to which moment everything that the broker held is stored.
+
+    A busy consumer always has records in flight, so it cannot wait until nothing is. Instead, each
+    check notes how many messages had to be settled in order to store what the broker held then.
+    """
+
+    def __init__(self) -> None:
+        self._targets: deque[tuple[float, int]] = deque()
+        self._settled_until_s: float | None = None
+
+    def clear(self) -> None:
+        """Forget everything: after an outage, the lag that was known before it is outdated."""
+        self._targets.clear()
+        self._settled_until_s = None
+
+    def settled_until_s(self, status: ConsumerStatus, *, now_s: float) -> float | None:
+        """Return the last such moment; None if no moment is known."""
+        target = status.read + sum(status.lag.values())
+        # A new tenure begins at the stored offsets: what the last one had read does not count.
+        while self._targets and self._targets[-1][1] > target:
+            self._targets.pop()
+        self._targets.append((now_s, target))
+        while self._targets and self._targets[0][1] <= status.settled:
+            self._settled_until_s, _ = self._targets.popleft()
+        return self._settled_until_s

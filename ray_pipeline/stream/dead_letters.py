@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from ray_pipeline.errors import BadRecord
-from ray_pipeline.feeds.codec import UNDECODABLE, Decoder, encode, renumber
+from ray_pipeline.feeds.codec import Decoder, encode, renumber
 from ray_pipeline.feeds.records import REJECT_LIMIT_BYTES, Record, RecordIdentity, Reject
 
 REPLAY_SHARDS = 1000  # shards from here on carry dead letters that were replayed
@@ -59,7 +58,7 @@ def readdress(dead_letter: DeadLetter, identity: RecordIdentity, kind: type[Reco
     try:
         value = renumber(dead_letter.payload, identity)
         _decoder(kind).decode(value)
-    except (*UNDECODABLE, BadRecord) as error:
+    except Exception as error:
         return _still_bad(dead_letter, identity, str(error))
     return value
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+LONGEST_CAUSE = 500  # in characters: a provider's error messages may differ without end
+
 
 class Reporter(Protocol):
     """The receiver of finished gaps."""
@@ -46,12 +48,12 @@ class GapBook:
         if self.feed is None:
             self.feed = OpenGap(kind, cause, from_at)
         elif cause not in self.feed.cause:
-            self.feed.cause = f"{self.feed.cause}; then {cause}"[:500]
+            self.feed.cause = f"{self.feed.cause}; then {cause}"[:LONGEST_CAUSE]
 
     def note(self, remark: str) -> None:
         """Add a remark to the cause of the feed's open gap, if there is one, once."""
         if self.feed is not None and remark not in self.feed.cause:
-            self.feed.cause = f"{self.feed.cause}; {remark}"
+            self.feed.cause = f"{self.feed.cause}; {remark}"[:LONGEST_CAUSE]
 
     def open_symbol(self, symbol: str, kind: str, cause: str, *, from_at: datetime | None) -> None:
         """Begin a gap of one symbol; an open gap of the symbol continues."""

@@ -62,7 +62,24 @@ class MissingRangeWatch:
         self._grace_s = grace_s
         self._since_s: dict[MissingRange, float] = {}
 
-    def expired(self, ranges: Iterable[MissingRange], *, now_s: float) -> list[MissingRange]:
-        """Return the ranges that have been missing for the whole grace."""
+    def restart(self) -> None:
+        """Begin the grace of every range again."""
+        self._since_s.clear()
+
+    def expired(
+        self, ranges: Iterable[MissingRange], *, now_s: float, settled_until_s: float
+    ) -> list[MissingRange]:
+        """
+        Return the ranges that were still missing at the end of their grace.
+
+        Args:
+            ranges: The ranges that are missing now.
+            now_s: The time at which a range of which nothing was known begins its grace.
+            settled_until_s: The time up to which everything that the broker held is stored.
+        """
         self._since_s = {item: self._since_s.get(item, now_s) for item in ranges}
-        return [item for item, since_s in self._since_s.items() if now_s - since_s >= self._grace_s]
+        return [
+            item
+            for item, since_s in self._since_s.items()
+            if settled_until_s - since_s >= self._grace_s
+        ]

@@ -27,7 +27,7 @@ from ray_pipeline.feeds.records import Record
 from ray_pipeline.lease import LeaseStore, Ownership
 from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
 from ray_pipeline.stream.cache_writer import CacheWriter
-from ray_pipeline.stream.consume import STORING, Consumer
+from ray_pipeline.stream.consume import STORING, WAITING_FOR_POSTGRES, Consumer
 from ray_pipeline.stream.consumer_ports import (
     ConsumerRecords,
     ConsumerStatus,
@@ -41,7 +41,7 @@ from ray_pipeline.stream.consumer_ports import (
 from ray_pipeline.stream.consumer_reports import ConsumerReports
 from ray_pipeline.stream.seen_trades import SeenTrades
 from ray_pipeline.stream.sequence import Arrivals, RangeSet
-from ray_pipeline.tasks import background, first_of
+from ray_pipeline.tasks import background, first_cause, first_of
 
 log = logging.getLogger(__name__)
 
@@ -134,10 +134,12 @@ class PartitionConsumer(Generic[T]):
         self._resumed.set()
         self._interrupt = asyncio.Event()  # ends the current tenure
         self._writer: CacheWriter | None = None
+        self._owned: Mapping[int, Ownership] = {}
         self.status = ConsumerStatus()
         self._reports = ConsumerReports(
             ports.records,
             self.status,
+            situation=self.situation,
             partitions=assignment.partitions,
             configured=assignment.configured,
             monotonic_s=ports.monotonic_s,
@@ -145,23 +147,41 @@ class PartitionConsumer(Generic[T]):
         )
 
     async def run(self) -> None:
-        """Own and store until `stop`; every outage and every loss of ownership is waited out."""
-        async with background(self._reports.send_beats(), self._reports.write_missing_ranges()):
-            while not self._stop.is_set():
-                if not self._resumed.is_set():
-                    self.status.enter("paused")
-                    await self._resumed.wait()
-                    continue
-                self._interrupt.clear()
-                try:
-                    await self._tenure()
-                except* (BrokerUnavailable, DatabaseUnavailable, OwnershipLost) as group:
-                    self.status.enter("waiting", str(group.exceptions[0]))
-                    log.warning("%s: %s", self._assignment.topic, group.exceptions[0])
-                    await first_of(self._ports.sleep(RETRY_S), self._stop.wait())
-        self.status.enter("stopped")
-        await self._reports.send_beat()
-        await self._ports.records.close()
+        """
+        Own and store until `stop`; every outage and every loss of ownership is waited out.
+
+        Raises:
+            ExceptionGroup: If one of its tasks failed unexpectedly. All of them have ended then,
+                and the last heartbeat has the state "failed" and the error.
+        """
+        try:
+            async with background(self._reports.send_beats(), self._reports.write_missing_ranges()):
+                await self._store_tenures()
+            self.status.enter("stopped")
+            await self._reports.send_beat()
+        except Exception as error:
+            cause = first_cause(error)
+            self.status.enter("failed", f"{type(cause).__name__}: {cause}; the actor restarts")
+            with contextlib.suppress(Exception):  # the heartbeat may be the task that failed
+                await self._reports.send_beat()
+            raise
+        finally:
+            await self._ports.records.close()
+
+    async def _store_tenures(self) -> None:
+        while not self._stop.is_set():
+            if not self._resumed.is_set():
+                self.status.enter("paused")
+                await self._resumed.wait()
+                continue
+            self._interrupt.clear()
+            try:
+                await self._tenure()
+            except* (BrokerUnavailable, DatabaseUnavailable, OwnershipLost) as group:
+                cause = first_cause(group)
+                self.status.enter("waiting", str(cause))
+                log.warning("%s: %s", self._assignment.topic, cause)
+                await first_of(self._ports.sleep(RETRY_S), self._stop.wait())
 
     def stop(self) -> None:
         """Finish the batches that were read, release the partitions, and end `run`."""
@@ -177,6 +197,19 @@ class PartitionConsumer(Generic[T]):
     def resume(self) -> None:
         """Continue after `pause`."""
         self._resumed.set()
+
+    def situation(self) -> tuple[str, str]:
+        """
+        Return the state and its cause.
+
+        A consumer stores only while it holds its leases. If they are not renewed, it waits for
+        Postgres, also while its topic is quiet and no batch fails.
+        """
+        status, owned = self.status, self._owned.values()
+        lease_cause = next((ownership.cause for ownership in owned if ownership.cause), "")
+        if status.state == STORING and not all(ownership.valid() for ownership in owned):
+            return WAITING_FOR_POSTGRES, lease_cause or "its leases are not renewed"
+        return status.state, status.cause or lease_cause
 
     def written(self) -> bool:
         """Return whether the cache has everything that was read."""
@@ -214,6 +247,7 @@ class PartitionConsumer(Generic[T]):
     async def _own(self, reader: TopicReader, partitions: Sequence[int]) -> None:
         leases = self._ports.leases()
         owned = {number: self._make_ownership(leases, number) for number in partitions}
+        self._owned = owned
         self.status.enter("waiting for its partitions")
         try:
             await first_of(_take_all(owned.values()), self._interrupt.wait())
@@ -230,6 +264,7 @@ class PartitionConsumer(Generic[T]):
             async with background(*renewals, *handovers):
                 await self._store(reader, epochs)
         finally:
+            self._owned = {}
             for ownership in owned.values():
                 await ownership.release()
             await leases.close()
@@ -315,7 +350,7 @@ class PartitionConsumer(Generic[T]):
             clock=ports.clock,
         )
         self._writer = writer
-        self.status.enter(STORING)
+        self.status.begin()
         try:
             async with background(writer.run(), self._report_offsets()):
                 await consumer.run(self._interrupt)

@@ -49,8 +49,8 @@ def storable_gap(gap: Gap, *, latest: datetime) -> Gap:
     """
     Return a gap that Postgres can store and every reader can read.
 
-    Times outside the range from 2000 to `latest` are moved into it, and the cause names them.
-    Postgres cannot store a NUL, so NULs are removed from texts.
+    Times outside the range from 2000 to `latest` are moved into it, and the cause names them. Its
+    texts need no change: the connection to Postgres writes any text.
     """
     times = {"from_at": gap.from_at, "to_at": gap.to_at}
     moved = {
@@ -59,15 +59,4 @@ def storable_gap(gap: Gap, *, latest: datetime) -> Gap:
         if moment is not None and not OLDEST <= (utc := in_utc(moment)) <= latest
     }
     remarks = "".join(f" ({name} was {times[name]})" for name in moved)
-    return msgspec.structs.replace(
-        gap,
-        gap_kind=without_nul(gap.gap_kind),
-        cause=without_nul(gap.cause) + remarks,
-        symbols=None if gap.symbols is None else [without_nul(name) for name in gap.symbols],
-        **moved,
-    )
-
-
-def without_nul(text: str) -> str:
-    """Return text without the one character that Postgres cannot store."""
-    return text.replace("\x00", "")
+    return msgspec.structs.replace(gap, cause=gap.cause + remarks, **moved)

@@ -3,6 +3,10 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
+from ray_pipeline.dead_letter_reasons import Reason
+from ray_pipeline.errors import BadRecord
+
+LARGEST = 2**62  # of a number or an epoch, which are int8 in Postgres
 Range = tuple[int, int]  # first, one past the last
 
 
@@ -76,11 +80,19 @@ class Arrivals:
         return cls(RangeSet())
 
     def take(self, seq: int) -> bool:
-        """Take a number into the batch. Return False if it has arrived before."""
+        """
+        Take a number into the batch. Return False if it has arrived before.
+
+        Raises:
+            BadRecord: If it is out of range.
+        """
         batch = self._batch
         if batch and batch[-1][1] == seq and seq >= self._before.upper:
             batch[-1][1] = seq + 1  # nearly every record continues the last run
             return True
+        # Only here: a number that continues a run of valid numbers is valid.
+        if not 1 <= seq < LARGEST:
+            raise BadRecord(f"seq {seq}", reason=Reason.BAD_IDENTITY)
         if seq in self._before or any(start <= seq < end for start, end in batch):
             return False
         batch.append([seq, seq + 1])

@@ -1,11 +1,10 @@
 """Coroutines that run together end together."""
 
 import asyncio
-import logging
 
 import pytest
 
-from ray_pipeline.tasks import background, first_of, wait_for_event
+from ray_pipeline.tasks import background, first_cause, first_of, run_with, wait_for_event
 
 
 class Endless:
@@ -54,21 +53,48 @@ async def test_background_work_ends_with_its_block():
             await asyncio.sleep(0)
             raise KeyError
 
-    with pytest.raises(KeyError):
+    with pytest.raises(ExceptionGroup) as raised:
         await failing_block()
+
+    assert isinstance(first_cause(raised.value), KeyError)
+    assert endless.cancelled
+
+
+async def test_failed_background_work_ends_the_block_and_the_other_work():
+    """A task that ends unnoticed leaves its work undone while everything seems to run."""
+    block, other = Endless(), Endless()
+
+    async def run_block() -> None:
+        async with background(fail(), other.run()):
+            await block.run()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await run_block()
+
+    assert str(first_cause(raised.value)) == "broken"
+    assert block.cancelled
+    assert other.cancelled
+
+
+async def test_background_work_may_end_before_its_block():
+    """A renewal ends once its lease is lost, for example."""
+    endless = Endless()
+
+    async with background(asyncio.sleep(0), endless.run()):
+        await asyncio.sleep(0.01)
+        assert not endless.cancelled
 
     assert endless.cancelled
 
 
-async def test_failed_background_work_is_logged_and_the_block_continues(caplog):
-    """It must not fail in silence."""
-    async with background(fail()):
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+async def test_companions_end_with_the_main_coroutine_and_end_it_if_they_fail():
+    endless, main = Endless(), Endless()
+    await run_with(asyncio.sleep(0), endless.run())
+    assert endless.cancelled
 
-    assert [(item.levelno, item.message) for item in caplog.records] == [
-        (logging.ERROR, "a background task failed")
-    ]
+    with pytest.raises(ExceptionGroup):
+        await run_with(main.run(), fail())
+    assert main.cancelled
 
 
 async def test_waiting_for_an_event_says_whether_it_was_set():

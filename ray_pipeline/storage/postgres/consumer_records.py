@@ -1,13 +1,8 @@
 """A consumer's own records: heartbeats, the numbers that arrived, and gaps of missing ranges."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import LiteralString
 
-import psycopg
-
-from ray_pipeline.errors import DatabaseUnavailable
-from ray_pipeline.storage.postgres.connection import Connection, first_line
 from ray_pipeline.storage.postgres.database_session import DatabaseSession
 from ray_pipeline.storage.postgres.topic_rows import waiting_records
 from ray_pipeline.stream.consumer_ports import ConsumerBeat
@@ -62,7 +57,7 @@ class PostgresConsumerRecords:
 
     async def write_beats(self, beats: Iterable[ConsumerBeat]) -> None:
         """Write a consumer's state, one row per partition."""
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             for beat in beats:
                 usage = beat.redis_usage
                 row = (
@@ -74,12 +69,12 @@ class PostgresConsumerRecords:
 
     async def waiting(self) -> int:
         """Return how many records wait in the topic's partitions, those of others included."""
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             return await waiting_records(connection, self._topic)
 
     async def read_numbers(self) -> SequenceNumbers:
         """Return which numbers arrived, are lost, and were published."""
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             # The published numbers first: whatever they name must be in what is read after.
             cursor = await connection.execute(
                 "SELECT shard, epoch, published FROM producer_epochs WHERE feed = %s",
@@ -99,7 +94,7 @@ class PostgresConsumerRecords:
 
     async def write_missing(self, ranges: Iterable[MissingRange], *, cause: str) -> None:
         """Write missing ranges into `gaps`, each once: all of them or none."""
-        async with self._connection() as connection, connection.transaction():
+        async with self._session.connection() as connection, connection.transaction():
             for item in ranges:
                 values = {
                     "feed": self._feed,
@@ -116,21 +111,8 @@ class PostgresConsumerRecords:
 
     async def write_reset(self, partition: int, *, cause: str) -> None:
         """Write into `gaps` that the broker lost a partition's log."""
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             await connection.execute(RESET_GAP, (self._feed, partition, cause))
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._session.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            # A missing table or right may be added later. Any other error would end the task that
-            # writes the heartbeats, and the consumer would seem to be dead while it stores.
-            raise DatabaseUnavailable(
-                f"Postgres refuses the records of the consumer: {first_line(error)}",
-                fix="run `ray-pipeline migrate`, and check the role's rights",
-            ) from error
 
 
 def _ranges(text: str) -> RangeSet:

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import psycopg
 from psycopg import sql
 
-from ray_pipeline.errors import DatabaseUnavailable, Disposition
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, first_line
+from ray_pipeline.storage.postgres.connection import Connection, connect
+from ray_pipeline.storage.postgres.database_errors import unavailable
 
 QUERY_TIMEOUT_S = 5.0
 
@@ -46,9 +46,8 @@ class DatabaseSession:
         Use the connection for the length of a block.
 
         Raises:
-            DatabaseUnavailable: If Postgres cannot be reached, went away in the block, or took
-                longer than the limit. The next block opens a new connection.
-            psycopg.Error: If the block failed for another reason; the next block reconnects, too.
+            DatabaseUnavailable: If Postgres cannot be reached, refused a statement of the block,
+                or took longer than the limit. The next block opens a new connection.
         """
         async with self._turn:
             try:
@@ -56,9 +55,7 @@ class DatabaseSession:
                     yield await self._open()
             except (psycopg.Error, TimeoutError) as error:
                 await self.close()
-                if isinstance(error, psycopg.Error) and disposition(error) is not Disposition.RETRY:
-                    raise
-                raise DatabaseUnavailable(f"Postgres is away: {first_line(error)}") from error
+                raise unavailable(error) from error
             except asyncio.CancelledError:
                 # The statement was interrupted: its answer could be taken for that of the next.
                 await self.close()

@@ -50,7 +50,7 @@ def of_feeds(status: Status) -> list[Freshness]:
     rows: list[Freshness] = []
     for spec in FEEDS:
         feed = by_feed[spec.name]
-        why = explain_feed(feed, status.shards, topics=status.topics)
+        why = explain_feed(feed, status)
         age_s = feed.last_record_age_s
         at = None if age_s is None else nearest_of_unix(feed.sampled_at_s - age_s)
         rows.append(Freshness(spec.table, spec.name, "feed", why.fresh, at, age_s, why.sentence))

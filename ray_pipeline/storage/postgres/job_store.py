@@ -15,7 +15,8 @@ from ray_pipeline.batch.results import Collected, RowCounts
 from ray_pipeline.errors import Disposition, OwnershipLost
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
 from ray_pipeline.jobs.table import Table, TableFinding, check_rows
-from ray_pipeline.storage.postgres.connection import Connection, disposition
+from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.database_errors import disposition
 from ray_pipeline.storage.postgres.upsert import column_types, encode_json, upsert
 
 ITEMS = """

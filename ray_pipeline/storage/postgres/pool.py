@@ -7,13 +7,18 @@ from typing import Concatenate, ParamSpec, TypeVar
 import psycopg
 
 from ray_pipeline.errors import DatabaseUnavailable, Disposition, MigrationError
-from ray_pipeline.storage.postgres.connection import Connection, connect, disposition, first_line
+from ray_pipeline.storage.postgres.connection import Connection, connect
+from ray_pipeline.storage.postgres.database_errors import (
+    NOT_MIGRATED,
+    disposition,
+    first_line,
+    unavailable,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 QUERY_TIMEOUT_S = 5.0
-NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})  # no such table, column or function
 
 
 class Pool:
@@ -91,6 +96,4 @@ def _meaning(error: psycopg.Error) -> Exception:
     line = first_line(error)
     if error.sqlstate in NOT_MIGRATED:
         return MigrationError(f"Postgres: {line}", fix="run `ray-pipeline migrate`")
-    if disposition(error) is Disposition.RETRY:
-        return DatabaseUnavailable(f"Postgres went away: {line}", fix="ask again later")
-    return error
+    return error if disposition(error) is Disposition.PARK else unavailable(error)

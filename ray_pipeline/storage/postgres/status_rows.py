@@ -23,6 +23,7 @@ from ray_pipeline.observe.status import (
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.any_time import age_s
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.database_errors import READ_ONLY_FIX
 from ray_pipeline.storage.postgres.symbols import read_symbols
 from ray_pipeline.storage.postgres.topic_rows import PARTITIONS, read_topics
 from ray_pipeline.stream.dead_letters import REPLAY_SHARDS
@@ -134,6 +135,11 @@ DEAD_LETTERS = sql.SQL("""
     FROM dead_letters WHERE state = 'open' GROUP BY feed, reason
     ORDER BY feed, count(*) DESC, reason
 """).format(newest_age_s=age_s("max(parked_at)"))
+# The value at the start of a session: a reader of this page may have set its own to read-only.
+READ_ONLY = """
+    SELECT pg_is_in_recovery() OR reset_val = 'on'
+    FROM pg_settings WHERE name = 'default_transaction_read_only'
+"""
 ASSIGNMENTS = """
     SELECT feed, shard, array_agg(symbol ORDER BY symbol) AS symbols
     FROM shard_assignments GROUP BY feed, shard
@@ -191,6 +197,9 @@ async def read_status(
             )
         ),
         topics=tuple(await read_topics(connection)),
+        database="Postgres is read-only: " + READ_ONLY_FIX
+        if await is_read_only(connection)
+        else "",
     )
 
 
@@ -199,6 +208,12 @@ def _plan(settings: Settings, feed: str, stream_keys: Mapping[str, int]) -> KeyP
     if provider is None:
         return None
     return key_plan(settings, provider, keys=stream_keys.get(provider, 0))
+
+
+async def is_read_only(connection: Connection) -> bool:
+    """Return whether the database accepts no writes of a new session."""
+    cursor = await connection.execute(READ_ONLY)
+    return await cursor.fetchone() == (True,)
 
 
 async def _rows(

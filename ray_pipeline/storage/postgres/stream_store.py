@@ -6,25 +6,29 @@ this owner's epoch; if its row does not move, another consumer owns the partitio
 the batch is stored.
 """
 
+import logging
 import zlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Generic, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
 
-from ray_pipeline.errors import DatabaseUnavailable, Disposition, OwnershipLost
+from ray_pipeline.errors import DatabaseUnavailable, OwnershipLost
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.records import Record
 from ray_pipeline.storage.postgres.batch_writer import BatchWriter
-from ray_pipeline.storage.postgres.connection import Connection, disposition, first_line
+from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.database_errors import first_line
 from ray_pipeline.storage.postgres.database_session import DatabaseSession
+from ray_pipeline.storage.postgres.row_isolation import may_be_about_a_row
 from ray_pipeline.stream.batch import RecordBatch, ShardEpoch
 from ray_pipeline.stream.consumer_ports import ResumePoint
 from ray_pipeline.stream.seen_trades import KEPT_TRADES, TickerTrade
 from ray_pipeline.stream.sequence import RangeSet
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Record)
 
@@ -107,7 +111,7 @@ class StreamStore(Generic[T]):
             OwnershipLost: If an owner with a newer lease has claimed it.
             DatabaseUnavailable: If Postgres is away.
         """
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             try:
                 async with connection.transaction():
                     await connection.execute(f"SET LOCAL lock_timeout = {CLAIM_TIMEOUT_MS}")
@@ -130,7 +134,7 @@ class StreamStore(Generic[T]):
         Raises:
             OwnershipLost, DatabaseUnavailable: As for `claim`.
         """
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             cursor = await connection.execute(_REWIND, (offset, self._topic, partition, epoch))
         if cursor.rowcount == 0:
             raise OwnershipLost(f"{self._topic}/{partition} was claimed by another consumer")
@@ -142,7 +146,7 @@ class StreamStore(Generic[T]):
         Raises:
             DatabaseUnavailable: If Postgres is away.
         """
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             cursor = await connection.execute(_SEQUENCES, (self._spec.name,))
             rows = await cursor.fetchall()
         sequences: dict[ShardEpoch, RangeSet] = {}
@@ -159,45 +163,48 @@ class StreamStore(Generic[T]):
         Raises:
             DatabaseUnavailable: If Postgres is away.
         """
-        async with self._connection() as connection:
+        async with self._session.connection() as connection:
             cursor = await connection.execute(newest_trades(self._spec, limit=KEPT_TRADES))
             return [TickerTrade(*row) async for row in cursor]
 
     async def put(self, batch: RecordBatch[T], epochs: Mapping[int, int]) -> None:
         """
-        Store a batch, all of it or nothing; rows that Postgres refuses move to `batch.parked`.
+        Store a batch, all of it or nothing; records that Postgres refuses move to `batch.parked`.
 
         A crash before the commit leaves no trace; after it, `claim` continues behind the batch. If
         the answer to a commit was lost, putting the batch again recognises that it is stored.
 
         Args:
-            batch: What to store.
+            batch: What to store. It changes only after a commit.
             epochs: This consumer's lease epoch, by partition.
 
         Raises:
             OwnershipLost: If a partition was claimed by another consumer.
-            DatabaseUnavailable: If Postgres is away or short of something: put it again later.
+            DatabaseUnavailable: If Postgres is away, short of something, or its schema, rights or
+                triggers refuse every record: put it again later.
         """
-        async with self._connection() as connection:
-            await self._writer.make_months(connection, batch)
+        async with self._session.connection() as connection:
             try:
-                await self._put(connection, batch, epochs, halve=False)
-            except psycopg.Error as error:
-                if disposition(error) is not Disposition.PARK:
+                await self._writer.make_months(connection, batch)
+                async with connection.transaction():
+                    if await self._move_offsets(connection, batch, epochs):
+                        await self._writer.write(connection, batch)
+                self._writer.committed(batch)
+            except Exception as error:
+                if not may_be_about_a_row(error):
                     raise
-                await self._put(connection, batch, epochs, halve=True)
+                log.warning("a batch of %s is refused: %s", self._spec.name, first_line(error))
+                await self._put_accepted(connection, batch, epochs)
 
-    async def _put(
-        self,
-        connection: Connection,
-        batch: RecordBatch[T],
-        epochs: Mapping[int, int],
-        *,
-        halve: bool,
+    async def _put_accepted(
+        self, connection: Connection, batch: RecordBatch[T], epochs: Mapping[int, int]
     ) -> None:
+        """Store the batch once more, with every refused record as a dead letter."""
+        written = batch
         async with connection.transaction():
             if await self._move_offsets(connection, batch, epochs):
-                await self._writer.write(connection, batch, halve=halve)
+                written = await self._writer.write_accepted(connection, batch)
+        batch.become(written)
 
     async def _move_offsets(
         self, connection: Connection, batch: RecordBatch[T], epochs: Mapping[int, int]
@@ -229,15 +236,3 @@ class StreamStore(Generic[T]):
                     f"offset {batch.first_offsets[partition]}"
                 )
         return True
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._session.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            # A missing column or right: waiting costs nothing, dropping the data would.
-            raise DatabaseUnavailable(
-                f"Postgres refuses to store {self._spec.table}: {first_line(error)}",
-                fix="run `ray-pipeline migrate`, and check the role's rights",
-            ) from error

@@ -17,13 +17,8 @@ from ray_pipeline.errors import (
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.symbol_source import Fill, RestListing, Row, SymbolSource
 from ray_pipeline.retry import doubled_s
-from ray_pipeline.storage.postgres.connection import (
-    Connection,
-    connect,
-    disposition,
-    first_line,
-    session,
-)
+from ray_pipeline.storage.postgres.connection import Connection, connect, session
+from ray_pipeline.storage.postgres.database_errors import disposition, first_line
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.stream.sharding import Assignment, assign
 
@@ -93,9 +88,10 @@ async def _fill(
     connection: Connection, fill: Fill, venue_rest: VenueRest | None, *, log_level: int
 ) -> None:
     """
-    Insert the rows; raise FeedRefused, and insert none, if Postgres refuses one for its content.
+    Insert the rows; raise FeedRefused, and insert none, if Postgres refuses one.
 
-    A list with such a row, a NUL in a name for example, must not end a feed that has symbols.
+    A list with such a row, a name that is too long for an index for example, must not end a feed
+    that has symbols.
     """
     rows = await _rows(fill, venue_rest)
     try:
@@ -103,7 +99,7 @@ async def _fill(
         async with connection.transaction(), connection.cursor() as cursor:
             await cursor.executemany(fill.insert, rows)
     except psycopg.Error as error:
-        if disposition(error) is not Disposition.PARK:
+        if disposition(error) is Disposition.RETRY:
             raise
         text = f"{fill.table} cannot hold the list of {fill.source}: {first_line(error)}"
         raise FeedRefused(text) from error
@@ -186,7 +182,7 @@ class PolledSymbols:
             pause_s = self._poll_s
             try:
                 symbols = await self._load()
-            except (DatabaseUnavailable, FeedUnavailable, FeedRefused) as error:
+            except (DatabaseUnavailable, psycopg.Error, FeedUnavailable, FeedRefused) as error:
                 log.warning("the symbols cannot be read: %s", error)
                 self.cause = f"the symbols cannot be read: {error}"
                 pause_s = _retry_s(error, failures)
@@ -232,8 +228,8 @@ class NotifiedSymbols:
                         last = symbols
                         yield symbols
             except (DatabaseUnavailable, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and disposition(error) != Disposition.RETRY:
-                    raise
+                # The feed continues with the symbols that it has, also while a table or right is
+                # missing: a person can add it without a restart.
                 log.warning("listening for %s is interrupted: %s", self._channel, error)
                 self.cause = f"the symbols cannot be read: {error}"
             await asyncio.sleep(RETRY_S)

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.storage.postgres.connection import Connection
+from ray_pipeline.storage.postgres.storable_text import storable_text
 
 COLUMN_TYPES = """
     SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -127,12 +128,13 @@ def _storable_column(column: Sequence[object], kind: str) -> Sequence[object]:
     return [None if value is None else convert(value) for value in column]
 
 
-def _has_nul(column: Sequence[object]) -> bool:
-    """Return whether a column has a NUL, or a value that is not text."""
+def _has_unstorable(column: Sequence[object]) -> bool:
+    """Return whether a column has a text to convert, or a value that is not text."""
     try:
-        return "\x00" in "".join(filter(None, column))  # type: ignore[arg-type]
+        text = "".join(filter(None, column))  # type: ignore[arg-type]
     except TypeError:
         return True
+    return storable_text(text) != text
 
 
 def _has_offset(column: Sequence[object]) -> bool:
@@ -151,9 +153,8 @@ def _naive_utc(value: object) -> object:
     return value
 
 
-def _storable_text(value: object) -> object:
-    """Remove NUL, which text in Postgres cannot have."""
-    return value.replace("\x00", "") if isinstance(value, str) and "\x00" in value else value
+def _as_storable(value: object) -> object:
+    return storable_text(value) if isinstance(value, str) else value
 
 
 Convert = Callable[[object], object]
@@ -163,7 +164,7 @@ _CONVERTERS: Mapping[str, tuple[Convert, IsNeeded | None]] = {
     "json": (_json_text, None),
     "jsonb": (_json_text, None),
     "timestamp without time zone": (_naive_utc, _has_offset),
-    "text": (_storable_text, _has_nul),
-    "character varying": (_storable_text, _has_nul),
-    "character": (_storable_text, _has_nul),
+    "text": (_as_storable, _has_unstorable),
+    "character varying": (_as_storable, _has_unstorable),
+    "character": (_as_storable, _has_unstorable),
 }

@@ -111,7 +111,7 @@ async def test_a_disabled_feed_is_neither_missing_nor_uncovered(database):
 
     assert [row.feed for row in status.feeds if not row.enabled] == ["upbit"]
     assert "upbit" not in {row.feed for row in status.uncovered}
-    (why,) = [explain_feed(row, status.shards) for row in status.feeds if not row.enabled]
+    (why,) = [explain_feed(row, status) for row in status.feeds if not row.enabled]
     assert why.sentence == "upbit is disabled by setting: PIPELINE_FEEDS__UPBIT__ENABLED=false."
 
 

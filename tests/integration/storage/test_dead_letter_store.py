@@ -155,3 +155,24 @@ async def test_an_unknown_letter_stops_the_whole_replay(settings, database):
 
     assert await sent(settings) == []
     assert [row.resolution for row in await list_dead_letters(database)] == [""]
+
+
+async def test_a_dead_letter_of_a_removed_feed_is_refused_and_holds_up_no_other(settings, database):
+    """A release without the feed cannot replay it, not even if a replay of it was cut off."""
+    removed, cut_off, good = [await park(database, GOOD) for _ in range(3)]
+    await database.execute(
+        "UPDATE dead_letters SET feed = 'gone' WHERE id = ANY(%s)", ([removed, cut_off],)
+    )
+    await database.execute(
+        "UPDATE dead_letters SET resolution = 'replaying as shard 1003, epoch 1, seq 1' "
+        "WHERE id = %s",
+        (cut_off,),
+    )
+
+    with pytest.raises(PipelineError, match="no feed gone") as raised:
+        await replay_dead_letters(settings, [removed, good])
+    assert "dlq drop" in raised.value.fix
+    assert await states(database) == ["open"] * 3
+
+    assert await replay_dead_letters(settings, [good]) == 1
+    assert await states(database) == ["open", "open", "replayed"]

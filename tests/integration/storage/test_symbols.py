@@ -45,15 +45,27 @@ async def test_a_market_that_is_no_longer_listed_is_no_longer_a_symbol(postgres_
     assert (first, second) == (["KRW-BTC", "KRW-ETH"], ["KRW-ETH", "KRW-XRP"])
 
 
+async def test_a_name_loses_the_characters_that_postgres_cannot_store(postgres_dsn):
+    """One name must not cost the list."""
+    async with session(postgres_dsn, name="test") as connection:
+        venue = listed(market("KRW-ETH"), market("KRW-XRP", "a\\u0000b"))
+
+        assert await load(connection, venue) == ["KRW-ETH", "KRW-XRP"]
+
+
+# Too long for an index, and it compresses badly.
+LONG = "".join(chr(0x4E00 + (n * 7919) % 20_000) for n in range(9_000))
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
-        listed(market("KRW-ETH"), market("KRW-XRP", "\\u0000")),
+        listed(market("KRW-ETH"), market("KRW-" + LONG)),
         listed(market("KRW-ETH"), market("KRW-XRP").replace(b'"n"', b'"\xff"')),
         FakeVenue(b"[" * 100_000),
         FakeVenue(b"{}"),
     ],
-    ids=["nul", "not-utf8", "deep", "no-list"],
+    ids=["too-long", "not-utf8", "deep", "no-list"],
 )
 async def test_a_hostile_list_costs_no_symbol(postgres_dsn, hostile):
     """The feed continues with the symbols of the last good list."""

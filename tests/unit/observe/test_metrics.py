@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from ray_pipeline.observe.metrics import (
     METRICS,
     Sample,
@@ -30,15 +32,36 @@ def test_a_producer_has_three_metrics_once_it_runs():
 def test_a_consumer_adds_up_the_lag_of_its_partitions():
     """Each latency is an observation of its own."""
     samples = list(
-        consumer_metrics("sp500", "0", stored=9, lag={0: 2, 4: 3}, latencies_ms=[1.5, 2.5])
-    )
+        consumer_metrics(
+            "sp500", "0", stored=9, lag={0: 2, 4: 3}, latencies_ms=[1.5, 2.5],
+            situation=("storing", ""),
+        )
+    )  # fmt: skip
 
     assert [(sample.metric, sample.value) for sample in samples] == [
+        ("pipeline_consumer_state", 1.0),
         ("pipeline_records_stored", 9),
         ("pipeline_lag_records", 5),
         ("pipeline_store_latency_ms", 1.5),
         ("pipeline_store_latency_ms", 2.5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("cause", "sqlstate"),
+    [
+        ("Postgres refuses a statement: cannot execute UPDATE (SQLSTATE 25006)\n  fix: x", "25006"),
+        ("Postgres cannot be reached: connection refused", ""),
+    ],
+)
+def test_a_waiting_consumer_is_labelled_with_its_state_and_the_code(cause, sqlstate):
+    """An alert can tell a read-only database from one that is away."""
+    situation = ("waiting for postgres", cause)
+    sample, *_ = consumer_metrics(
+        "sp500", "0", stored=9, lag={}, latencies_ms=[], situation=situation
+    )
+
+    assert (sample.tags["state"], sample.tags["sqlstate"]) == ("waiting for postgres", sqlstate)
 
 
 def test_a_feed_without_a_record_has_no_age():
@@ -55,10 +78,12 @@ def test_every_sample_has_exactly_the_labels_of_its_metric():
     page = Status((row,), (), (), (DeadLetterRow("sp500", "not_json", 4, 1.0),), ())
     samples = [
         *producer_metrics(PRODUCER),
-        *consumer_metrics("sp500", "0", stored=1, lag={}, latencies_ms=[1.0]),
+        *consumer_metrics(
+            "sp500", "0", stored=1, lag={}, latencies_ms=[1.0], situation=("storing", "")
+        ),
         *status_metrics(page),
     ]
 
-    assert len(samples) == 13
+    assert len(samples) == 14
     for sample in samples:
         assert set(sample.tags) == set(METRICS[sample.metric].tags)

@@ -1,5 +1,6 @@
 """A message is stored, parked, noted or recognised as a repeat; there is no fifth thing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -166,18 +167,6 @@ def test_a_gap_of_our_time_is_kept_as_it_is():
     assert (kept.from_at, kept.to_at, kept.cause) == (moment, moment, "silence")
 
 
-def test_a_notice_loses_what_postgres_cannot_store():
-    """One row that is refused for ever would hold up all that follow."""
-    reject = Reject(
-        epoch=1, seq=2, pod_index=3, reason="b\x00d", detail="x", payload="\x00", size_bytes=1
-    )
-    batch = prepare(gap(gap_kind="a\x00b", cause="\x00", symbols=["A\x00"]), codec.encode(reject))
-
-    ((_, kept),) = batch.gaps
-    assert (kept.gap_kind, kept.cause, kept.symbols) == ("ab", "", ["A"])
-    assert batch.parked[0].reason == "bd"
-
-
 @pytest.mark.parametrize(
     "created_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"]
 )
@@ -253,6 +242,48 @@ def feed_value(feed, *, seq, price="1", volume="1", **fields):
         **fields,
     }
     return ("{" + ",".join(f'"{name}":{text}' for name, text in columns.items()) + "}").encode()
+
+
+@pytest.mark.parametrize("seq", [0, -1, 2**62, 2**63, 2**70])
+def test_a_number_out_of_range_is_parked_also_in_a_shard_that_is_known(seq):
+    """Postgres would refuse the numbers of the whole batch."""
+    batch = prepare(codec.encode(trade(1)), codec.encode(trade(seq)), codec.encode(trade(2)))
+
+    assert [parked.reason for parked in batch.parked] == ["bad_identity"]
+    assert batch.counts[(3, 1)].ranges == [(1, 3)]
+
+
+class Broken:
+    """A layout with a function that fails for one symbol with an error that nobody expects."""
+
+    def __init__(self, function):
+        layout = SP500.layout
+        real = getattr(layout, function)
+
+        def fail(record, *args):
+            if record.symbol == "BAD":
+                raise ZeroDivisionError("a bug")
+            return real(record, *args)
+
+        self.layout = replace(layout)
+        object.__setattr__(self.layout, function, fail)
+
+
+@pytest.mark.parametrize("function", ["line", "price", "volume", "event_ms"])
+def test_any_exception_parks_the_record_and_the_next_one_is_read(function):
+    """Its number counts as arrived, so that it does not become a gap as well."""
+    values = [trade(1), trade(2, symbol="BAD"), trade(3)]
+
+    batch = batch_of([message(codec.encode(value), n) for n, value in enumerate(values)],
+                     Broken(function))  # fmt: skip
+
+    assert [row.record.seq for row in batch.rows] == [1, 3]
+    ((parked),) = batch.parked
+    assert (parked.reason, parked.detail, parked.seq) == (
+        "unprocessable", "ZeroDivisionError: a bug", 2,
+    )  # fmt: skip
+    assert batch.counts[(3, 1)].parked == 1
+    assert batch.counts[(3, 1)].ranges == [(1, 4)]
 
 
 def test_a_snapshot_of_a_stored_trade_is_no_row_and_no_volume():

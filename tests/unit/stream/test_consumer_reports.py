@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
+import pytest
+
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.stream.consume import STORING, WAITING_FOR_BROKER
 from ray_pipeline.stream.consumer_ports import ConsumerBeat, ConsumerStatus
@@ -76,6 +78,7 @@ class Bench:
         self.reports = ConsumerReports(
             self.records,
             self.status,
+            situation=lambda: (self.status.state, self.status.cause),
             partitions=(0, 2),
             configured=3,
             monotonic_s=now_s,
@@ -167,6 +170,63 @@ async def test_an_outage_of_the_database_delays_the_missing_ranges():
 
     ((written_at_s, *_),) = bench.records.written
     assert written_at_s >= EXPIRED_S + MISSING_EVERY_S
+
+
+@virtual_time
+@pytest.mark.parametrize("outage_s", [MISSING_GRACE_S + 1, 10 * MISSING_GRACE_S])
+@pytest.mark.parametrize("kind", ["database", "state", "store"])
+async def test_an_outage_begins_the_grace_again(kind, outage_s):
+    """Numbers that were in flight before it are stored a moment after it: they are not lost."""
+    bench = Bench()
+    bench.lack(3, 5, 9)
+    async with running(bench.reports.write_missing_ranges()):
+        await until_s(FIRST_CHECK_S + 0.5)
+        if kind == "database":
+            bench.records.away = "it does not answer"
+        elif kind == "state":
+            bench.status.enter("waiting for postgres", "it does not answer")
+        else:
+            bench.status.read = 5  # a batch that waits for a lock
+        end_s = FIRST_CHECK_S + 0.5 + outage_s
+        await until_s(end_s)
+        bench.records.away, bench.status.settled = "", bench.status.read
+        bench.status.enter(STORING)
+        await until_s(end_s + MISSING_GRACE_S - 0.5)
+        assert bench.records.written == []
+        bench.records.seen[3, 1].add(5, 10)
+        await until_s(end_s + LATER_S)
+
+    assert bench.records.written == []
+
+
+@virtual_time
+async def test_a_missing_range_of_a_busy_consumer_is_written():
+    """It has records in flight at every check; what is in flight changes from check to check."""
+    bench = Bench()
+    bench.lack(3, 5, 9)
+    async with running(bench.reports.write_missing_ranges()):
+        for second in range(int(LATER_S)):
+            bench.status.read, bench.status.settled = second * 1_000 + 500, second * 1_000
+            bench.status.lag = {0: 100, 2: 100}
+            await until_s(second + 1)
+
+    ((written_at_s, item, _),) = bench.records.written
+    assert item == MissingRange(3, 1, 5, 9)
+    assert written_at_s <= EXPIRED_S + 2 * MISSING_EVERY_S
+
+
+@virtual_time
+async def test_what_an_ended_tenure_had_read_does_not_hold_up_the_check():
+    """The next tenure reads it once more, or another consumer has stored it."""
+    bench = Bench()
+    bench.lack(3, 5, 9)
+    bench.status.read = 500
+    async with running(bench.reports.write_missing_ranges()):
+        await until_s(FIRST_CHECK_S + 0.5)
+        bench.status.begin()
+        await until_s(LATER_S)
+
+    assert bench.records.ranges == [MissingRange(3, 1, 5, 9)]
 
 
 @virtual_time

@@ -83,6 +83,19 @@ def test_the_causes_of_a_long_outage_stay_short():
     assert len(cause) <= 500
 
 
+def test_the_remarks_of_a_long_outage_stay_short():
+    """A provider may quote a different number in every error message."""
+    book, reporter = gap_book()
+    book.open("disconnected", "no route", from_at=LOST_AT)
+    for number in range(1_000):
+        book.note(f"request {number} was refused")
+    book.close(to_at=BACK_AT)
+
+    (_, cause, *_) = reporter.gaps[0]
+    assert cause.startswith("no route; request 0 was refused; request 1 was refused")
+    assert len(cause) <= 500
+
+
 def test_a_remark_is_added_once_and_only_to_an_open_gap():
     book, reporter = gap_book()
     book.note("polled over REST")

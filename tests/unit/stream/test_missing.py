@@ -34,7 +34,7 @@ def test_a_hole_expires_only_after_its_whole_grace():
     watch = MissingRangeWatch(grace_s=10)
     old, smaller = MissingRange(1, 1, 5, 9), MissingRange(1, 1, 7, 9)
 
-    assert watch.expired([old], now_s=0) == []
-    assert watch.expired([smaller], now_s=9) == []
-    assert watch.expired([smaller], now_s=18) == []
-    assert watch.expired([smaller], now_s=19) == [smaller]
+    assert watch.expired([old], now_s=0, settled_until_s=0) == []
+    assert watch.expired([smaller], now_s=9, settled_until_s=9) == []
+    assert watch.expired([smaller], now_s=18, settled_until_s=18) == []
+    assert watch.expired([smaller], now_s=19, settled_until_s=19) == [smaller]

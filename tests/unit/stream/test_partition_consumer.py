@@ -31,6 +31,7 @@ from ray_pipeline.stream.partition_consumer import (
     PartitionConsumer,
 )
 from ray_pipeline.stream.sequence import RangeSet
+from ray_pipeline.tasks import first_cause
 from tests.support import eventually
 
 NOW_MS = int(time.time() * 1000)
@@ -189,6 +190,7 @@ class FakeLeases:
         self.released: list[str] = []
         self.other_holder = False
         self.newer_generation = False
+        self.away = ""
         self._epoch = 0
 
     async def acquire(
@@ -203,6 +205,8 @@ class FakeLeases:
         return self.held[resource]
 
     async def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
+        if self.away:
+            raise DatabaseUnavailable(self.away)
         if self.other_holder:
             raise OwnershipLost("another holder took the lease")
         return replace(lease, deadline_s=time.monotonic() + ttl_s)
@@ -267,6 +271,7 @@ class Bench:
     def __init__(self, *, configured: int = 1, partitions: Sequence[int] = (0,)) -> None:
         self.broker, self.database, self.leases = FakeBroker(), FakeDatabase(), FakeLeases()
         self.cache, self.reporter = FakeCache(), FakeReporter()
+        self.records = FakeRecords(self.database)
         assignment = ConsumerAssignment(
             topic="trades",
             partitions=partitions,
@@ -285,7 +290,7 @@ class Bench:
             cache=lambda: self.cache,
             reporter=lambda: self.reporter,
             rebuild=no_rebuild,
-            records=FakeRecords(self.database),
+            records=self.records,
             layout=SP500.layout,
             sleep=short_sleep,
         )
@@ -529,11 +534,55 @@ async def test_stored_offsets_are_reported(bench):
 
 
 async def test_an_unexpected_error_ends_the_consumer(bench):
-    """The process restarts; waiting would hide a bug."""
+    """The process restarts; waiting would hide a bug. The last heartbeat names it."""
     bench.database.bug = "a bug"
 
-    with pytest.raises(PipelineError, match="a bug"):
+    with pytest.raises(ExceptionGroup) as raised:
         await asyncio.wait_for(bench.consumer.run(), PATIENCE_S)
+
+    assert str(first_cause(raised.value)) == "a bug"
+    last = bench.database.beats[-1]
+    assert (last.state, last.cause) == ("failed", "PipelineError: a bug; the actor restarts")
+
+
+@pytest.mark.parametrize("task", ["beats", "numbers", "renewal", "cache", "reporter"])
+async def test_a_background_task_that_fails_ends_the_consumer(bench, task):
+    """A consumer without it would seem to store, without gaps, heartbeats, a lease or a cache."""
+
+    async def fail(*_args, **_kwargs):
+        raise ValueError("a bug")
+
+    async with asyncio.timeout(PATIENCE_S):
+        running = asyncio.create_task(bench.consumer.run())
+        await bench.until(lambda: bench.state == "storing")
+        if task == "beats":
+            bench.records.write_beats = fail
+        elif task == "numbers":
+            bench.records.read_numbers = fail
+        elif task == "renewal":
+            bench.leases.renew = fail
+        elif task == "cache":
+            bench.cache.write = fail
+            bench.publish(1)
+        else:
+            bench.reporter.report = fail
+        with pytest.raises(ExceptionGroup) as raised:
+            await running
+
+    assert str(first_cause(raised.value)) == "a bug"
+    assert bench.state == "failed"
+    assert bench.leases.released == ["consumer/trades/0"]
+
+
+async def test_a_lease_that_is_not_renewed_is_shown_also_while_the_topic_is_quiet(bench):
+    """A read-only database refuses the renewals; no batch fails, because none arrives."""
+    async with bench.running():
+        await bench.until(lambda: bench.state == "storing")
+        bench.leases.away = "cannot execute UPDATE in a read-only transaction"
+        await bench.until(lambda: bench.consumer.situation()[0] == "waiting for postgres")
+        assert bench.consumer.situation()[1] == bench.leases.away
+        bench.leases.away = ""
+        await bench.until(lambda: bench.consumer.situation() == ("storing", ""))
 
 
 async def test_partitions_beyond_the_settings_are_stored_too(bench):

@@ -15,7 +15,6 @@ from ray_pipeline.stream.rows import (
     check_number,
     received_text,
     storable_gap,
-    without_nul,
 )
 
 NOON = datetime(2026, 9, 23, 12, tzinfo=UTC)
@@ -102,10 +101,3 @@ def test_an_unknown_start_stays_unknown():
     kept = storable_gap(gap(from_at=None, to_at=NOON + timedelta(days=1)), latest=NOON)
 
     assert (kept.from_at, kept.to_at) == (None, NOON)
-
-
-def test_a_gap_loses_the_characters_that_postgres_refuses():
-    kept = storable_gap(gap(gap_kind="a\x00b", cause="\x00c", symbols=["A\x00", "B"]), latest=NOON)
-
-    assert (kept.gap_kind, kept.cause, kept.symbols) == ("ab", "c", ["A", "B"])
-    assert without_nul("a\x00\x00b\tc") == "ab\tc"
