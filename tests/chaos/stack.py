@@ -11,6 +11,7 @@ import psycopg
 
 from ray_pipeline.local.ports import HOST, Reservation, reserve
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
+from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.settings import load
 from ray_pipeline.storage.kafka.topics import ensure_topics
@@ -139,14 +140,20 @@ class Stack:
 
 
 def _keys() -> dict[str, list[str]]:
-    numbers = range(1, KEYS_PER_PROVIDER + 1)
     keys = {
-        provider.name: [f"{provider.name}-key-{number}" for number in numbers]
+        provider.name: [
+            f"{provider.name}-key-{number}" for number in range(1, _key_count(provider) + 1)
+        ]
         for provider in all_providers()
         if provider.needs_key
     }
     # The position of a WebSocket's key is the shard's.
     return keys | {"finnhub": [f"shard-{shard}" for shard in SHARDS]}
+
+
+def _key_count(provider: Provider) -> int:
+    # A login's token does not say whose it is, and the providers' log has only the token.
+    return 1 if provider.auth == "login" else KEYS_PER_PROVIDER
 
 
 def say(text: str) -> None:
