@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
-.PHONY: help setup demo test coverage test-unit test-integration test-cluster test-k8s test-chaos chaos check format bench docs clean
+.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s test-chaos fuzz chaos check format bench docs clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,11 @@ setup: .setup/dev ## Make .venv without Kafka's jars (needs neither Java nor Mav
 demo: .setup/local ## Run the whole pipeline without keys, network or Docker. Ctrl-C ends it.
 	$(BIN)/ray-pipeline demo $(ARGS)
 
-test: test-unit test-integration test-cluster ## Run all tests (needs Java; Maven the first time).
+test: test-unit test-integration test-fuzz test-cluster ## Run all tests (needs Java; Maven the first time).
 
 # Tracing lines takes about 65 % more CPU time in the unit tests, so `make test` does without it.
-coverage: .setup/dev $(JARS) ## Run the unit and integration tests and print the coverage by folder.
-	$(call pytest,tests/unit tests/integration,-n $(WORKERS) --cov --cov-report=)
+coverage: .setup/dev $(JARS) ## Run the unit, integration and fuzz tests and print the coverage by folder.
+	$(call pytest,tests/unit tests/integration tests/fuzz,-n $(WORKERS) --cov --cov-report=)
 	$(BIN)/python tests/coverage_by_folder.py
 
 test-unit: .setup/dev ## Run the tests that do almost no I/O.
@@ -46,6 +46,12 @@ test-unit: .setup/dev ## Run the tests that do almost no I/O.
 
 test-integration: .setup/dev $(JARS) ## Run the tests against real servers.
 	$(call pytest,tests/integration,-n $(WORKERS))
+
+test-fuzz: .setup/dev ## Run a sample of mutated answers and frames, the same each time.
+	$(call pytest,tests/fuzz,-n $(WORKERS))
+
+fuzz: .setup/dev ## Run mutated answers and frames: make fuzz ARGS="--minutes 10 --seed 7".
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 test-cluster: .setup/dev $(JARS) ## Run the tests on a real Ray cluster, one after the other.
 	$(call pytest,tests/cluster)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ray_pipeline import settings
+from ray_pipeline.catalog import all_jobs
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.kubernetes.manifests.kafka_files import topics_yaml, users_yaml
+from ray_pipeline.observe.job_list import meaning_of_empty
 from ray_pipeline.providers.registry import all_providers
 
 ROOT = Path(__file__).parent.parent
@@ -62,8 +64,28 @@ place in the topic and a reason. See [operations](operations.md#dead-letters) fo
 DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this error code |
 
 A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
-the error, such as `ValueError`, the error code of Postgres, or `unreadable` if reading the answer
-stopped early.
+the error, such as `ValueError`, the error code of Postgres, `unreadable` if reading the answer
+stopped early, `broken` if it was not JSON however often it was requested, `unstorable` if it could
+be read but not stored, or `incomplete` if the answer is much smaller than the last one and was not
+stored. The answer is kept as well.
+"""
+
+DATASETS_HEAD = """# Datasets and incomplete answers
+
+Generated from `ray_pipeline/jobs` by `make docs`; do not edit.
+
+[Incomplete answers](jobs.md#incomplete-answers) explains the declarations. "Least" is the share of
+the values of an item's last complete answer that an answer must have.
+
+| job | source | an answer without rows | least |
+|---|---|---|---|
+"""
+
+REQUIRED_HEAD = """
+A row requires its key and these columns:
+
+| table | key | required columns |
+|---|---|---|
 """
 
 
@@ -76,6 +98,27 @@ def _provider_lines() -> Iterator[str]:
     for provider in all_providers():
         key_url = f"<{provider.key_url}>" if provider.needs_key else "needs no key"
         yield f"| `{provider.name}` | {provider.title} | {provider.free_plan} | {key_url} |\n"
+
+
+def datasets_page() -> str:
+    """Return the page of what each dataset declares about incomplete answers."""
+    return "".join((DATASETS_HEAD, *_source_lines(), REQUIRED_HEAD, *_table_lines()))
+
+
+def _source_lines() -> Iterator[str]:
+    for spec in all_jobs():
+        for source in spec.sources:
+            least = f"{source.least:.0%}" if source.least else "any size"
+            meaning = meaning_of_empty(source)
+            yield f"| `{spec.name}` | {source.provider.title} | {meaning} | {least} |\n"
+
+
+def _table_lines() -> Iterator[str]:
+    tables = {table.name: table for spec in all_jobs() for table in spec.tables}
+    for name, table in sorted(tables.items()):
+        required = [column for column in table.columns if column in table.required - {*table.key}]
+        cells = (f"`{name}`", ", ".join(table.key), ", ".join(required) or "none")
+        yield f"| {' | '.join(cells)} |\n"
 
 
 def dead_letters_page() -> str:
@@ -108,6 +151,7 @@ def files() -> dict[Path, str]:
     return {
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "dead-letters.md": dead_letters_page(),
+        ROOT / "docs" / "datasets.md": datasets_page(),
         kafka / "topics.yaml": topics_yaml(FEEDS),
         kafka / "users.yaml": users_yaml(FEEDS),
         alerts: _selected(alerts.read_text()),

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.batch.progress import ItemProgress
-from ray_pipeline.batch.results import Collected, RowCounts
+from ray_pipeline.batch.results import Collected, RowCounts, Saved
 from ray_pipeline.batch.run_ports import Dependencies
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import SECOND, Quota, Window
@@ -55,10 +56,16 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     yield from each(body, lambda price: Price(request.item, int(price)))
 
 
-def source(name: str, *items: str, quota: Quota = PLENTY, empty: bool = True) -> Source:
+def source(
+    name: str,
+    *items: str,
+    quota: Quota = PLENTY,
+    empty: Empty = Empty.NORMAL,
+    least: float = VARIES,
+) -> Source:
     """Return a source that requests these items."""
     plan = tuple(Request(item, f"/{item}") for item in items)
-    return Source(provider(name, quota), lambda _run: plan, parse, empty=empty)
+    return Source(provider(name, quota), lambda _run: plan, parse, empty=empty, least=least)
 
 
 def job(*sources: Source, **options) -> JobSpec:
@@ -143,16 +150,24 @@ class FakeStore:
     transactions: list[list[Collected]] = field(default_factory=list)
     pruned: int = 0
     announced: list[tuple[int, list[str]]] = field(default_factory=list)
+    sizes: dict[tuple[str, int], int] = field(default_factory=dict)
+    reopened: list[str] = field(default_factory=list)
 
     async def items(self, source: str) -> dict[str, ItemProgress]:
         return self.progress
 
-    async def save(self, source: str, results: Sequence[Collected]) -> RowCounts:
+    async def answer_sizes(self, source: str) -> dict[tuple[str, int], int]:
+        return self.sizes
+
+    async def reopen(self, source: str, items: Sequence[str]) -> None:
+        self.reopened += items
+
+    async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         await asyncio.sleep(0)
         self.transactions.append(list(results))
         rows = sum(len(result.rows) for result in results)
         parked = sum(len(result.bad) for result in results)
-        return RowCounts(seen=rows, new=rows, parked=parked)
+        return Saved(tuple(results), RowCounts(seen=rows, new=rows, parked=parked))
 
     async def prune(self) -> int:
         self.pruned += 1
@@ -195,6 +210,7 @@ class FakePorts:
     limiter: FakeLimiter = field(default_factory=FakeLimiter)
     fetcher: FakeFetcher = field(default_factory=FakeFetcher)
     clock: FakeClock = field(default_factory=FakeClock)
+    calls: CallCount = field(default_factory=CallCount)
     keys: dict[str, list[str]] = field(default_factory=lambda: {"first": [KEY], "second": [KEY]})
 
     def dependencies(self) -> Dependencies:
@@ -205,6 +221,7 @@ class FakePorts:
             fetcher=self.fetcher,
             keys=self.keys,
             clock=self.clock,
+            calls=self.calls,
             sleep=self.clock.sleep,
             random=Random(1),
         )

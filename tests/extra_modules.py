@@ -27,7 +27,7 @@ TEMPERATURES_JOB = """
 from dataclasses import dataclass
 from datetime import date
 
-from ray_pipeline.jobs.spec import JobSpec, Request, Source
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Request, Source
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.schedules.cron import Cron
 {provider}
@@ -44,7 +44,8 @@ def parse(body, _request, _run):
     yield Temperature(date.fromisoformat(body["date"]), body["degrees"])
 
 SPEC = JobSpec(
-    name="temperatures", title="Temperatures", sources=(Source(PROVIDER, plan, parse),),
+    name="temperatures", title="Temperatures",
+    sources=(Source(PROVIDER, plan, parse, empty=Empty.FAILURE, least=WHOLE),),
     tables=(Table("temperatures", Temperature, key=("date",)),), schedule=Cron("0 6 * * *"),
 )
 """

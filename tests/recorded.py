@@ -33,4 +33,4 @@ async def store_recorded(
         assert isinstance(reading, ParsedAnswer), reading
         store = JobStore(connection, spec, run, cycle_of(spec, run.slot))
         result = collected(chosen, reading, request, answer=answer)
-        return await store.save(chosen.provider.name, [result])
+        return (await store.save(chosen.provider.name, [result])).counts

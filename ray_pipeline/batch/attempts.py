@@ -1,13 +1,12 @@
 """Make one request of a source: wait for a permit, call, retry, and act on refusals."""
 
 import contextlib
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ray_pipeline.batch.permits import CallPermits, NotBefore, Permit, PermitBatcher, timed
-from ray_pipeline.batch.responses import ParsedAnswer, collected, read, refused
+from ray_pipeline.batch.responses import ParsedAnswer, broken, collected, read, refused
 from ray_pipeline.batch.results import Collected
 from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.errors import (
@@ -22,6 +21,7 @@ from ray_pipeline.providers.quota import Quota
 from ray_pipeline.providers.refusals import Refusal, Verdict
 from ray_pipeline.redact import fingerprint, redactor
 from ray_pipeline.retry import Backoff
+from ray_pipeline.transport.answer import Answer
 
 ATTEMPTS = 4  # for one request, while the provider or the network fails
 FIRST_PAUSE_S = 2.0
@@ -33,8 +33,10 @@ BLOCKED_PAUSE = timedelta(hours=1)
 # A sliding window does not say when the provider's own count ends: probe the key after this.
 QUOTA_PAUSE = timedelta(hours=6)
 
+LONGEST_PAUSE = timedelta(days=31)  # no quota is longer; a pause of years is a mistake
+
 # Another attempt would be refused in the same way.
-FINAL = frozenset({Refusal.REQUEST, Refusal.PLAN, Refusal.NOT_FOUND})
+FINAL = frozenset({Refusal.REQUEST, Refusal.PLAN, Refusal.NOT_FOUND, Refusal.OTHER_ITEM})
 # The fault of one key: another key may succeed. Each such refusal puts a key into cooldown, so the
 # number of keys bounds these attempts, and they do not count towards ATTEMPTS.
 KEY_FAULTS = frozenset({Refusal.QUOTA, Refusal.KEY})
@@ -57,10 +59,12 @@ class Retry:
     Attributes:
         problem: Why it failed.
         counts: Whether it counts towards the limit of attempts.
+        answer: The answer, if it was not JSON.
     """
 
     problem: str
     counts: bool = True
+    answer: Answer | None = None
 
 
 def cooldown_end(verdict: Verdict, quota: Quota, *, now: datetime, speed: float) -> datetime | None:
@@ -70,11 +74,15 @@ def cooldown_end(verdict: Verdict, quota: Quota, *, now: datetime, speed: float)
     if verdict.refusal is Refusal.BLOCKED:
         return now + BLOCKED_PAUSE
     if verdict.retry_after_s is not None:
-        return now + timedelta(seconds=verdict.retry_after_s)
+        return now + _pause(verdict.retry_after_s)
     if verdict.refusal is Refusal.RATE:
         return now + timedelta(seconds=RATE_PAUSE_S / speed)
     window = quota.longest()
     return window.end(now) if window and window.reset != "sliding" else now + QUOTA_PAUSE
+
+
+def _pause(seconds: float) -> timedelta:
+    return timedelta(seconds=min(max(0.0, seconds), LONGEST_PAUSE.total_seconds()))
 
 
 class SourceCaller:
@@ -91,14 +99,13 @@ class SourceCaller:
         self._keys = {fingerprint(key): key for key in keys.get(source.provider.name, ())}
         self._redactor = redactor(key for provider_keys in keys.values() for key in provider_keys)
         self._permits = PermitBatcher(self._acquire)
-        self._calls: Counter[str] = Counter()  # made for an item and not yet reported
 
     async def call(self, request: Request, *, largest_bytes: int) -> Collected | None:
         """
         Make a request, retry it where that helps, and return its result.
 
         Return None for an answer of more than `largest_bytes` if a request with the full limit may
-        succeed; its calls are reported with that request's result.
+        succeed.
 
         Raises:
             Deferred: If no permit comes in time, or the provider blocks this address.
@@ -116,10 +123,8 @@ class SourceCaller:
                     if result.counts:
                         await self._dependencies.sleep(backoff.next_s() / self._dependencies.speed)
                     continue
-                result = Collected(request, "failed", why=f"{ATTEMPTS} attempts: {result.problem}")
-            if result is None:
-                return None
-            return replace(result, calls=self._calls.pop(request.item, 0))
+                return _gave_up(request, result)
+            return result
 
     async def _attempt(
         self, request: Request, permit: Permit, largest_bytes: int
@@ -127,7 +132,7 @@ class SourceCaller:
         permits = CallPermits(
             permit,
             another=self._another,
-            started=lambda: self._calls.update([request.item]),
+            started=self._dependencies.calls.add,
             finished=self._finished,
         )
         try:
@@ -138,13 +143,15 @@ class SourceCaller:
                 largest_bytes=largest_bytes,
                 next_call=permits.next_call,
             )
+            # From here on nothing contains a key: not the rows, payloads or dead letters.
+            answer = answer.redacted(self._redactor)
         except AnswerTooLarge as error:
             if largest_bytes < LARGEST_BYTES:
                 return None
-            return Collected(request, "failed", why=self._clean(str(error)))
+            return Collected(request, "failed", why=self._clean(str(error)), fault="answer")
         except RedirectRefused as error:
             why = f"refused: {self._clean(' '.join(str(error).split()))}"
-            return Collected(request, "failed", why=why, is_refusal=True)
+            return Collected(request, "failed", why=why, fault="refusal")
         except ProviderUnavailable as error:
             return Retry(self._clean(str(error)))
         except (PipelineError, Deferred):
@@ -152,11 +159,11 @@ class SourceCaller:
         except Exception as error:
             # A library's error may quote the URL, and the URL the key: no traceback is logged.
             return Retry(self._clean(f"{type(error).__name__}: {error}"))
-        # From here on nothing contains a key: not the rows, payloads or dead letters.
-        answer = answer.redacted(self._redactor)
         parsed = read(self._source, answer, request, self._run)
         if isinstance(parsed, ParsedAnswer):
             return collected(self._source, parsed, request, answer=answer)
+        if parsed.refusal is Refusal.BROKEN:
+            return Retry(parsed.message, answer=answer)
         return await self._refused(request, parsed, permit)
 
     async def _refused(
@@ -164,7 +171,7 @@ class SourceCaller:
     ) -> Collected | Retry:
         now, kind = self._dependencies.clock(), verdict.refusal
         if kind in FINAL:
-            return refused(request, verdict, now=now)
+            return refused(self._source, verdict, request, now=now)
         if kind in KEY_FAULTS | {Refusal.RATE, Refusal.BLOCKED}:
             quota, speed = self._provider.quota, self._dependencies.speed
             until = cooldown_end(verdict, quota, now=now, speed=speed)
@@ -213,3 +220,10 @@ class SourceCaller:
 
     def _clean(self, text: str) -> str:
         return self._redactor.text(text)
+
+
+def _gave_up(request: Request, last: Retry) -> Collected:
+    why = f"{ATTEMPTS} attempts: {last.problem}"
+    if last.answer is not None:
+        return broken(request, last.answer, why)
+    return Collected(request, "failed", why=why, fault="provider")

@@ -52,8 +52,10 @@ class Outcome:
 def judge(outcome: Outcome, *, sweep: bool, refusals: list[str], failures: list[str]) -> None:
     """Set the state and the reason of a run that was not deferred."""
     problems = refusals + failures
-    if problems:
+    if problems and outcome.items:
         outcome.why = f"{len(problems)} of {outcome.items} items failed: {problems[0]}"
+    elif problems:
+        outcome.why = problems[0]
     if problems and outcome.items_done == 0:
         outcome.state = "refused" if refusals else "failed"
     elif problems and (not sweep or len(problems) > outcome.items_done):

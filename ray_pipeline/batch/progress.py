@@ -23,13 +23,24 @@ FINISHED = frozenset({"done", "empty", "not_found"})
 
 @dataclass(frozen=True, slots=True)
 class ItemProgress:
-    """The stored progress of an item."""
+    """
+    The stored progress of an item.
+
+    Attributes:
+        state: The result of the last request.
+        attempts: Failures in a row.
+        done_at: When the item was last collected.
+        not_before: When an item that failed or is unknown may be requested again.
+        next: The next page of an item that is being collected.
+        tried_at: When the item was last requested, with whatever result.
+    """
 
     state: ItemState
     attempts: int = 0
     done_at: datetime | None = None
     not_before: datetime | None = None
     next: Request | None = None
+    tried_at: datetime | None = None
 
 
 def cycle_of(spec: JobSpec, slot: datetime) -> datetime:
@@ -48,7 +59,8 @@ def pending(
     Return the requests to make, in order.
 
     A sweep continues interrupted items first, then takes new items, then the items that were
-    collected longest ago.
+    requested longest ago. A failed item is thus at the end of the sweep, and does not keep the
+    items behind it from being requested.
 
     Raises:
         PipelineError: If the plan names an item twice, because progress is kept by item.
@@ -75,12 +87,21 @@ def _is_due(spec: JobSpec, item: ItemProgress | None, *, now: datetime) -> bool:
     return spec.refresh is not None and item.done_at <= now - spec.refresh
 
 
+def waiting(progress: Mapping[str, ItemProgress], *, now: datetime) -> list[ItemProgress]:
+    """Return the failed items that are not requested again yet."""
+    return [
+        item
+        for item in progress.values()
+        if item.state == "failed" and item.not_before is not None and item.not_before > now
+    ]
+
+
 def _age_order(item: ItemProgress | None) -> tuple[int, datetime]:
     if item is not None and item.state == "paging":
         return 0, EPOCH
-    if item is None or item.done_at is None:
+    if item is None:
         return 1, EPOCH
-    return 2, item.done_at
+    return 2, item.tried_at or item.done_at or EPOCH
 
 
 def _resume(request: Request, item: ItemProgress | None) -> Request:

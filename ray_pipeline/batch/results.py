@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from ray_pipeline.batch.progress import ItemState
 from ray_pipeline.jobs.spec import Request, Unparsed
+
+# What failed: the provider or the network; the provider refused; the answer cannot be used.
+Fault = Literal["", "provider", "refusal", "answer"]
 
 
 @dataclass(slots=True)
@@ -38,9 +42,10 @@ class Collected:
         received_at: When the answer was complete.
         next: The request of the item's next page, None after the last page.
         not_before: When an item that the provider does not know is requested again.
-        why: Why the item failed.
-        is_refusal: Whether the item failed because the provider refused the request.
-        calls: How many calls were made for the item, refused calls included.
+        why: Why the item failed, or why it has no rows.
+        fault: What failed; empty unless the state is failed.
+        lacks_data: Whether the answer lacks data that most answers have; another source may have
+            it. A run of such answers alone is refused.
     """
 
     request: Request
@@ -52,5 +57,24 @@ class Collected:
     next: Request | None = None
     not_before: datetime | None = None
     why: str = ""
-    is_refusal: bool = False
-    calls: int = 0
+    fault: Fault = ""
+    lacks_data: bool = False
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the item failed because the provider refused the request."""
+        return self.fault == "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """
+    What a transaction stored.
+
+    Attributes:
+        results: The results, with their final states: an item fails if Postgres refuses its rows.
+        counts: The rows.
+    """
+
+    results: tuple[Collected, ...]
+    counts: RowCounts

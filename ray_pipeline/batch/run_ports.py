@@ -7,10 +7,12 @@ from datetime import datetime
 from random import Random
 from typing import Protocol
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.batch.permits import Limiter
 from ray_pipeline.batch.progress import ItemProgress
-from ray_pipeline.batch.results import Collected, RowCounts
+from ray_pipeline.batch.responses import AnswerSizes
+from ray_pipeline.batch.results import Collected, Saved
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.transport.answer import Answer
@@ -49,7 +51,13 @@ class RunStore(Protocol):
     async def items(self, source: str) -> dict[str, ItemProgress]:
         """Return the progress of the items, by item."""
 
-    async def save(self, source: str, results: Sequence[Collected]) -> RowCounts:
+    async def answer_sizes(self, source: str) -> AnswerSizes:
+        """Return how many values the last complete answers had."""
+
+    async def reopen(self, source: str, items: Sequence[str]) -> None:
+        """Mark items as failed, so that the next run requests them again."""
+
+    async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         """Store rows and progress of some results in one transaction."""
 
     async def prune(self) -> int:
@@ -75,6 +83,7 @@ class Dependencies:
         sleep: Waits for seconds.
         random: Source of jitter.
         progress: Called with the outcome so far after every transaction.
+        calls: Counts the calls of the run.
         longest_wait_s: A run that would wait longer for a permit is deferred.
         speed: How much faster than real time the providers' clock runs, in a demo.
     """
@@ -87,5 +96,6 @@ class Dependencies:
     sleep: Callable[[float], Awaitable[None]] = _sleep
     random: Random = field(default_factory=Random)
     progress: Callable[[Outcome], None] = lambda _outcome: None
+    calls: CallCount = field(default_factory=CallCount)
     longest_wait_s: float = LONGEST_WAIT_S
     speed: float = 1.0

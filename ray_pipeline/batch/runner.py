@@ -20,8 +20,8 @@ async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
     """
     Run a job and return how it ended. Stored rows and progress stay, however the run ends.
 
-    If a source refuses every item, as a plan does that does not include the dataset, fall back to
-    the next source. A job with `complete` collects from every source.
+    If a source refuses every item, or answers without data, fall back to the next source. A job
+    with `complete` collects from every source.
 
     Raises:
         DatabaseUnavailable: If Postgres is unavailable; the run may be repeated.
@@ -41,16 +41,20 @@ async def run_job(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
             await collector.run()
         except Deferred as deferral:
             if deferral.until is None and source is not sources[-1]:
-                continue  # no key of this source may be used, but another source has keys
+                # No key of this source may be used, but another source has keys.
+                refusals += [deferral.reason] if spec.complete else []
+                continue
             return _deferred(outcome, deferral)
         except CircuitOpen as error:
-            failures.append(str(error))
+            collector.failures.append(str(error))
+        if not spec.complete:
+            # The problems of a source that another one replaces do not count against the run.
+            refusals, failures = [], []
+        refusals += collector.refusals
         failures += collector.failures
-        # The refusals of a source that another one replaced do not count against the run.
-        refusals = collector.refusals if not spec.complete else refusals + collector.refusals
-        if not spec.complete and not (collector.refusals and outcome.items_done == 0):
+        if not spec.complete and not (collector.lacks_data and outcome.items_done == 0):
             break
-    if not refusals and not failures and outcome.items_failed == 0:
+    if not refusals and not failures:
         # Rows are removed only after a whole collection: an item that failed may still exist.
         outcome.counts.changed += await dependencies.store.prune()
     judge(outcome, sweep=spec.sweep, refusals=refusals, failures=failures)
@@ -76,9 +80,11 @@ async def _derive(spec: JobSpec, run: Run, dependencies: Dependencies) -> Outcom
     outcome = Outcome(items=1, items_done=1, sources=[OWN_TABLES])
     rows = tuple(spec.derive(run))
     result = Collected(Request("", ""), "done" if rows else "empty", rows=rows)
-    outcome.counts.add(await dependencies.store.save(OWN_TABLES, [result]))
+    saved = await dependencies.store.save(OWN_TABLES, [result])
+    outcome.counts.add(saved.counts)
     outcome.counts.changed += await dependencies.store.prune()
     judge(outcome, sweep=False, refusals=[], failures=[])
     if not rows:
+        outcome.state = "failed"
         outcome.why = f"the tables it is made from are empty: {', '.join(spec.depends)}"
     return outcome

@@ -48,6 +48,9 @@ async def collect_concurrently(
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(CONCURRENCY, len(requests))):
                     group.create_task(run_worker())
+        except ExceptionGroup as group_error:
+            # An outage of Postgres reaches several workers; callers know it by its own class.
+            raise group_error.exceptions[0] from None
         finally:
             await results.put(None)  # marks the end, also after a failure
 

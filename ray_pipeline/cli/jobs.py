@@ -31,7 +31,7 @@ from ray_pipeline.cli.tables import (
 )
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local.announced import keys_in_use
-from ray_pipeline.observe.job_list import job_facts
+from ray_pipeline.observe.job_list import job_facts, meaning_of_empty
 from ray_pipeline.observe.why import explain
 from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.services.job_run import collect
@@ -63,7 +63,9 @@ async def jobs(*, as_json: AsJson = False) -> int:
     if as_json:
         print_json(
             [
-                job_facts(spec, now=moment) | {"sweep": spec.sweep, "catch_up": spec.catch_up}
+                job_facts(spec, now=moment)
+                | {"sweep": spec.sweep, "catch_up": spec.catch_up}
+                | {"empty": {each.provider.name: meaning_of_empty(each) for each in spec.sources}}
                 for spec in specs
             ]
         )

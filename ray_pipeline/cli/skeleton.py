@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.fred import PROVIDER as FRED
 from ray_pipeline.schedules.cron import Cron
@@ -26,7 +26,7 @@ class {row}:
     """The columns: each is read from the key of its name, or from the key that `column` names."""
 
     date: date
-    value: Decimal | None = column("value")
+    value: Decimal | None = column("value")  # required=True if there is no row without it
     source: str = "fred"
 
 
@@ -49,7 +49,8 @@ def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
 SPEC = JobSpec(
     name="{name}",
     title="{title}",
-    sources=(Source(FRED, plan, parse),),
+    # An answer without rows, or much smaller than the last one, is a failure.
+    sources=(Source(FRED, plan, parse, empty=Empty.FAILURE, least=WHOLE),),
     tables=(Table("{name}", {row}, key=("date",), touched="updated_at"),),
     schedule=Cron("0 6 * * *"),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from ray_pipeline.jobs.spec import Json, Request
+from ray_pipeline.jobs.spec import Json, Request, check_item
 
 # The coins with the largest volume against the Korean won; the Korean premium is measured on them.
 MAJORS: dict[str, str] = {
@@ -19,6 +19,7 @@ MAJORS: dict[str, str] = {
     "tron": "TRX",
 }
 TICKERS_A_PAGE = 100
+COIN_KEYS = ("coin_id", "target_coin_id")
 
 
 def batch_id(slot: datetime) -> str:
@@ -42,6 +43,18 @@ def tickers(body: Json) -> list[Json]:
     if not isinstance(page, list):
         raise TypeError("tickers is not a list")
     return page
+
+
+def check_coin(body: Json, coin: str) -> None:
+    """
+    Compare the coins of a page of tickers with the requested coin, which is one side of each pair.
+
+    Raises:
+        OtherItemAnswered: If the tickers name coins, and the requested coin is not among them.
+    """
+    coins = {str(ticker.get(key) or "") for ticker in tickers(body) for key in COIN_KEYS} - {""}
+    if coins and coin not in coins:
+        check_item(min(coins), coin)
 
 
 def exchange_of(ticker: Json) -> str:

@@ -2,7 +2,17 @@
 
 from collections.abc import Iterator
 
-from ray_pipeline.jobs.spec import Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import (
+    WHOLE,
+    Empty,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.values import day, decimal
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.providers.fred import PROVIDER as FRED
@@ -13,7 +23,15 @@ INTERVALS = {"monthly": {"interval": "monthly"}}
 
 
 def series(
-    row: type, fred_id: str, function: str, *, value: str, interval: str, unit: str, name: str
+    row: type,
+    fred_id: str,
+    function: str,
+    *,
+    title: str,
+    value: str,
+    interval: str,
+    unit: str,
+    name: str,
 ) -> tuple[Source, ...]:
     """
     Return the sources of a series: FRED, or Alpha Vantage for users without a key of FRED.
@@ -24,6 +42,7 @@ def series(
         row: The row type, with the columns date, interval_type, unit, name, source and `value`.
         fred_id: The series at FRED.
         function: The series at Alpha Vantage.
+        title: The name in Alpha Vantage's answer; the answer of another series has another name.
         value: The column that holds the value.
         interval: Stored with each point, and requested from Alpha Vantage if it is monthly.
         unit: Stored if the answer names no unit.
@@ -54,12 +73,14 @@ def series(
 
     def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[object]:
         """{"name": ..., "unit": ..., "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}"""
+        check_item(body.get("name"), title)
+        check_item(body.get("interval"), interval)
         yield from each(body["data"], lambda point: point_of(point, body, "alpha_vantage"))
 
     fred = one_call(FRED_PATH, {"series_id": fred_id, "file_type": "json"})
     params = {"function": function, "datatype": "json"}
     alpha_vantage = one_call("/query", params | INTERVALS.get(interval, {}))
     return (
-        Source(FRED, fred, parse_fred, empty=False),
-        Source(ALPHA_VANTAGE, alpha_vantage, parse_alpha_vantage, empty=False),
+        Source(FRED, fred, parse_fred, empty=Empty.FAILURE, least=WHOLE),
+        Source(ALPHA_VANTAGE, alpha_vantage, parse_alpha_vantage, empty=Empty.FAILURE, least=WHOLE),
     )

@@ -45,9 +45,9 @@ def _clean_content(value: Json) -> str:
     return clean(_content(value))
 
 
-def _length(value: Json) -> int:
+def _length(value: Json) -> int | None:
     # A status without media has an empty list, null, or no such key.
-    return len(value or ())
+    return None if value is None else len(value)
 
 
 @table_row

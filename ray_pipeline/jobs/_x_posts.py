@@ -5,7 +5,17 @@ from datetime import datetime
 
 from ray_pipeline.jobs._x_accounts import Account, due
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, count, required, text
 from ray_pipeline.providers.x import PROVIDER as X
@@ -90,15 +100,30 @@ def plan(accounts: Iterable[Account], origin: str) -> Callable[[Run], Iterator[R
     return requests
 
 
+def meaning_of_empty(request: Request) -> Empty:
+    """Return NORMAL if only newer posts, or older pages, are requested: an account may be quiet."""
+    is_first = "since_id" not in request.params and request.page == 0
+    return Empty.SOMETIMES if is_first else Empty.NORMAL
+
+
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
-    Read posts; an account without new ones has no `data`.
+    Read posts; an account without new ones has no `data`, and a count of 0.
 
     {"data": [{"id": "1", "author_id": "44196397", "text": ..., "public_metrics": {...}}, ...],
      "includes": {"users": [{"username": "elonmusk", ...}]}, "meta": {"result_count": 5}}
     """
     author = at(body, "includes", "users", 0) or {}
-    yield from each(body.get("data") or (), lambda post: _row(post, author, request))
+    posts = () if at(body, "meta", "result_count") == 0 else body["data"]
+    if posts:
+        check_item(at(posts, 0, "author_id"), account_of(request))
+    yield from each(posts, lambda post: _row(post, author, request))
+
+
+def account_of(request: Request) -> str:
+    """Return the id in /users/ID/tweets; empty for another path."""
+    parts = request.path.split("/")
+    return parts[2] if len(parts) > 3 else ""
 
 
 def follow(body: Json, request: Request, _run: Run) -> Request | None:
@@ -128,7 +153,16 @@ def spec(name: str, title: str, accounts: tuple[Account, ...], origin: str, cron
     return JobSpec(
         name=name,
         title=title,
-        sources=(Source(X, plan(accounts, origin), parse, follow=follow),),
+        sources=(
+            Source(
+                X,
+                plan(accounts, origin),
+                parse,
+                follow=follow,
+                empty=meaning_of_empty,
+                least=VARIES,
+            ),
+        ),
         tables=(
             Table(
                 "x_posts",

@@ -7,7 +7,17 @@ from decimal import Decimal
 from ray_pipeline.jobs._alpha_vantage import plan_symbols
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    WHOLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
@@ -20,7 +30,7 @@ class ReportedBalanceSheet:
     symbol: str
     fiscaldateending: date = column("fiscalDateEnding")
     reportedcurrency: str | None = column("reportedCurrency")
-    totalassets: Decimal | None = column("totalAssets")
+    totalassets: Decimal | None = column("totalAssets", required=True)
     totalcurrentassets: Decimal | None = column("totalCurrentAssets")
     totalnoncurrentassets: Decimal | None = column("totalNonCurrentAssets")
     cashandcashequivalentsatcarryingvalue: Decimal | None = column(
@@ -70,8 +80,11 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
     Read the quarters; an amount that is 'None' or missing is NULL.
 
+    A report without total assets is another document, such as an income statement.
+
     {"symbol": "IBM", "quarterlyReports": [{"fiscalDateEnding": "2026-03-31", ...}, ...]}
     """
+    check_item(body.get("symbol"), request.item)
     yield from each(
         body["quarterlyReports"],
         lambda report: read_row(ReportedBalanceSheet, report, symbol=request.item),
@@ -81,7 +94,15 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 SPEC = JobSpec(
     name="balance_sheet",
     title="Quarterly balance sheets of the S&P 500, 10 companies a day",
-    sources=(Source(ALPHA_VANTAGE, plan_symbols("BALANCE_SHEET", "members"), parse),),
+    sources=(
+        Source(
+            ALPHA_VANTAGE,
+            plan_symbols("BALANCE_SHEET", "members"),
+            parse,
+            empty=Empty.UNKNOWN,
+            least=WHOLE,
+        ),
+    ),
     tables=(
         Table(
             "balance_sheet",

@@ -15,6 +15,11 @@ UNSEEN = Decimal(50)  # the coin is not among CoinGecko's first 5,000: a person 
 UNKNOWN = Decimal(0)
 
 
+COIN_COLUMNS = (
+    "coingecko_id", "coingecko_name", "market_cap_rank", "market_cap_usd", "current_price_usd"
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class MappedMarket:
     """One market and its coin."""
@@ -37,8 +42,11 @@ def derive(run: Run) -> Iterator[object]:
     """
     Look up the coin of every won market; mappings that a person has verified are not changed.
 
-    A market without a coin is stored too, so that `v_bithumb_coingecko_issues` shows it.
+    A market without a coin is stored too, so that `v_bithumb_coingecko_issues` shows it. Without
+    any coin nothing is returned: an empty table of coins must not clear the mappings.
     """
+    if run.inputs.get("coins") == ():
+        return
     decided = set(run.values("decided", "market_code"))
     coins = {str(row["coingecko_id"]): row for row in run.rows("coins")}
     for market in run.rows("markets"):
@@ -77,6 +85,7 @@ SPEC = JobSpec(
             MappedMarket,
             key=("market_code",),
             touched="updated_at",
+            clears=COIN_COLUMNS,  # the market's mapping may be removed
             ranges=(Range("match_score", 1, 100),),
         ),
     ),

@@ -4,7 +4,18 @@ from collections.abc import Iterator
 
 from ray_pipeline.jobs._listing import LISTINGS, listing
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each, one_call
+from ray_pipeline.jobs.spec import (
+    WHOLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    Unparsed,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.bithumb import PROVIDER as BITHUMB
 from ray_pipeline.schedules.cron import SEOUL, Cron
@@ -38,7 +49,13 @@ SPEC = JobSpec(
     name="bithumb_markets",
     title="Bithumb's markets",
     sources=(
-        Source(BITHUMB, one_call("/v1/market/all", {"isDetails": "true"}), parse, empty=False),
+        Source(
+            BITHUMB,
+            one_call("/v1/market/all", {"isDetails": "true"}),
+            parse,
+            empty=Empty.FAILURE,
+            least=WHOLE,
+        ),
     ),
     tables=(Table("market_code_bithumb", BithumbMarket, key=("market_code",)), LISTINGS),
     schedule=Cron("50 5 * * *", SEOUL),

@@ -5,7 +5,17 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    WHOLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, integer, text, upper
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
@@ -18,8 +28,8 @@ def _description(value: Json) -> str | None:
     return text(value, DESCRIPTION_LIMIT)
 
 
-def _categories(value: Json) -> list[str]:
-    return [str(category) for category in value or () if category]
+def _categories(value: Json) -> list[str] | None:
+    return None if value is None else [str(category) for category in value if category]
 
 
 @table_row
@@ -100,8 +110,9 @@ def plan(run: Run) -> Iterator[Request]:
         )
 
 
-def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
+def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """Read one coin: {"id": "bitcoin", "links": {...}, "market_data": {...}, ...}."""
+    check_item(body.get("id"), request.item)
     yield from each([body], _details)
 
 
@@ -113,7 +124,7 @@ def _details(coin: Json) -> CoinDetails:
 SPEC = JobSpec(
     name="coingecko_coin_details",
     title="Details of CoinGecko's first 1,000 coins",
-    sources=(Source(COINGECKO, plan, parse, empty=False),),
+    sources=(Source(COINGECKO, plan, parse, empty=Empty.UNKNOWN, least=WHOLE),),
     tables=(
         Table(
             "coingecko_coin_details",

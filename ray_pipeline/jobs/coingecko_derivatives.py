@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import batch_id
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import from_unix, grouped_decimal, upper
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
@@ -53,7 +53,7 @@ def _row(contract: Json, run: Run) -> Derivative:
 SPEC = JobSpec(
     name="coingecko_derivatives",
     title="Crypto derivatives: funding, open interest, basis",
-    sources=(Source(COINGECKO, one_call("/derivatives"), parse, empty=False),),
+    sources=(Source(COINGECKO, one_call("/derivatives"), parse, empty=Empty.FAILURE, least=WHOLE),),
     tables=(
         Table(
             "coingecko_derivatives",

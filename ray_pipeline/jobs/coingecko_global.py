@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
@@ -21,7 +21,7 @@ class GlobalMarket:
     ongoing_icos: int | None
     ended_icos: int | None
     markets: int | None
-    total_market_cap_usd: Decimal | None = column("total_market_cap", "usd")
+    total_market_cap_usd: Decimal | None = column("total_market_cap", "usd", required=True)
     total_market_cap_krw: Decimal | None = column("total_market_cap", "krw")
     total_market_cap_btc: Decimal | None = column("total_market_cap", "btc")
     total_market_cap_eth: Decimal | None = column("total_market_cap", "eth")
@@ -65,7 +65,7 @@ def _row(data: Json, run: Run) -> GlobalMarket:
 SPEC = JobSpec(
     name="coingecko_global",
     title="The crypto market as a whole: capitalisation, volume, dominance",
-    sources=(Source(COINGECKO, one_call("/global"), parse, empty=False),),
+    sources=(Source(COINGECKO, one_call("/global"), parse, empty=Empty.FAILURE, least=WHOLE),),
     tables=(
         Table(
             "coingecko_global",

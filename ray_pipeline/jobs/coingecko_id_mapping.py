@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ray_pipeline.jobs._coingecko import next_page
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import decimal, integer, upper
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
@@ -81,7 +81,8 @@ SPEC = JobSpec(
             one_call("/coins/markets", PARAMS, item="markets"),
             parse,
             follow=follow,
-            empty=False,
+            empty=Empty.FAILURE,
+            least=WHOLE,
         ),
     ),
     tables=(

@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, batch_id, next_page, tickers
+from ray_pipeline.jobs._coingecko import (
+    MAJORS,
+    TICKERS_A_PAGE,
+    batch_id,
+    check_coin,
+    next_page,
+    tickers,
+)
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import integer, required
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
@@ -74,6 +81,12 @@ def follow(body: Json, request: Request, _run: Run) -> Request | None:
     return next_page(request, request.facts)
 
 
+def meaning_of_empty(request: Request) -> Empty:
+    """Return FAILURE for the first page of a major; Korean exchanges may not trade each of them."""
+    is_first = request.page == 0 and not request.item.endswith(KOREA)
+    return Empty.FAILURE if is_first else Empty.NORMAL
+
+
 def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
     """
     Read tickers.
@@ -83,6 +96,7 @@ def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
      "cost_to_move_up_usd": 1.0, ...}]}
     """
     name = required(body["name"])
+    check_coin(body, request.facts["coin"])
     yield from each(tickers(body), lambda ticker: _row(ticker, name, request, run))
 
 
@@ -103,7 +117,7 @@ def _row(ticker: Json, name: str, request: Request, run: Run) -> CoinTicker:
 SPEC = JobSpec(
     name="coingecko_tickers",
     title="The ten majors at every exchange",
-    sources=(Source(COINGECKO, plan, parse, follow=follow),),
+    sources=(Source(COINGECKO, plan, parse, follow=follow, empty=meaning_of_empty, least=VARIES),),
     tables=(
         Table(
             "coingecko_tickers",

@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from ray_pipeline.jobs._coingecko import MAJORS, TICKERS_A_PAGE, exchange_of, next_page, tickers
+from ray_pipeline.jobs._coingecko import (
+    MAJORS,
+    TICKERS_A_PAGE,
+    check_coin,
+    exchange_of,
+    next_page,
+    tickers,
+)
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import instant, integer, required, text
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
@@ -108,6 +115,7 @@ def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
      "market": {"name": "Upbit", "identifier": "upbit"}, "converted_last": {"usd": 1}, ...}]}
     """
     name = text(body.get("name"))
+    check_coin(body, request.facts["coin"])
     yield from each(tickers(body), lambda ticker: _row(ticker, name, request, run))
 
 
@@ -136,7 +144,7 @@ def _method(exchange: str, facts: Json) -> str:
 SPEC = JobSpec(
     name="coingecko_tickers_bithumb",
     title="Prices of Bithumb's coins at every exchange",
-    sources=(Source(COINGECKO, plan, parse, follow=follow),),
+    sources=(Source(COINGECKO, plan, parse, follow=follow, empty=Empty.SOMETIMES, least=VARIES),),
     tables=(
         Table(
             "coingecko_tickers_bithumb",

@@ -3,7 +3,8 @@ Declare a table's columns once: name, type, and where a provider's object holds 
 
     @table_row
     class Quote:
-        symbol: str = column("ticker")              # the key "ticker"; required
+        symbol: str = column("ticker")              # the key "ticker"; required by its type
+        shares: int | None = column("shares", required=True)  # required, although nullable
         market_cap: int | None = column("MarketCap")
         usd: Decimal | None = column("price", "usd")  # nested: {"price": {"usd": "1.5"}}
         volume: int | None                          # the key "volume", as the field is named
@@ -11,6 +12,9 @@ Declare a table's columns once: name, type, and where a provider's object holds 
         source: str = "example"                     # a constant, which is never read
 
     row = read_row(Quote, {"ticker": "A", "MarketCap": "1", ...})
+
+An object without a required value does not become a row. A value that the provider leaves out is
+NULL, or the column's default. Both are stored with a new row only; a stored value stays.
 """
 
 import dataclasses
@@ -32,6 +36,13 @@ Step = str | int
 
 METADATA_KEY = "column"
 
+
+def _list(value: Json) -> list[Json] | None:
+    if value is not None and not isinstance(value, list):
+        raise TypeError(f"{str(value)[:40]!r} is not a list")
+    return value or None
+
+
 # How a value of a type is read, unless the column names a reader of its own.
 READERS: dict[object, Reader] = {
     Decimal: decimal,
@@ -39,8 +50,8 @@ READERS: dict[object, Reader] = {
     str: text,
     date: day,
     datetime: instant,
-    bool: boolean,
-    list: lambda value: value or None,
+    bool: lambda value: None if value is None else boolean(value),
+    list: _list,
     Any: lambda value: value,
 }
 
@@ -56,19 +67,27 @@ class Column:
         otherwise: Stored if the provider sends no value; None for NULL, or for an error if the
             column is not nullable.
         alias: Another key of the value, which is read if the path holds none.
+        required: Whether an object without the value is an error. A column of a type that is not
+            nullable is required in any case, unless it has a default.
     """
 
     path: tuple[Step, ...] = ()
     read: Reader | None = None
     otherwise: object = None
     alias: str | None = None
+    required: bool = False
 
 
 def column(
-    *path: Step, read: Reader | None = None, otherwise: object = None, alias: str | None = None
+    *path: Step,
+    read: Reader | None = None,
+    otherwise: object = None,
+    alias: str | None = None,
+    required: bool = False,
 ) -> Any:
     """Declare where a field's value stands; see `Column` for the arguments."""
-    return dataclasses.field(metadata={METADATA_KEY: Column(path, read, otherwise, alias)})
+    declared = Column(path, read, otherwise, alias, required)
+    return dataclasses.field(metadata={METADATA_KEY: declared})
 
 
 def declared_columns(row: type) -> dict[str, Column]:
@@ -80,10 +99,38 @@ def declared_columns(row: type) -> dict[str, Column]:
     }
 
 
+def required_columns(row: type) -> set[str]:
+    """Return the columns without which an object does not become a row, except constants."""
+    hints = typing.get_type_hints(row)
+    return {
+        field.name
+        for field in dataclasses.fields(row)
+        if field.default is dataclasses.MISSING
+        and (_declared(field).required or not _is_optional(hints[field.name], _declared(field)))
+    }
+
+
+class _Row:
+    """The place of a row's `left_out`, which is not a column."""
+
+    __slots__ = ("left_out",)
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(column,))
 def table_row(row: type[T]) -> type[T]:
     """Make a class a frozen dataclass of keyword-only fields, one for each column."""
+    if not issubclass(row, _Row):
+        # `dataclass` makes slots of columns only, so another slot has to come from a base class.
+        implicit = {"__dict__", "__weakref__"}
+        body = {name: value for name, value in vars(row).items() if name not in implicit}
+        bases = (base for base in row.__bases__ if base is not object)
+        row = type(row.__name__, (_Row, *bases), body)
     return dataclass(frozen=True, slots=True, kw_only=True)(row)
+
+
+def left_out(row: object) -> frozenset[str]:
+    """Return the columns of a row that hold a default because the provider sent no value."""
+    return getattr(row, "left_out", frozenset())
 
 
 def read_row(row: type[T], body: Json, **given: object) -> T:
@@ -94,7 +141,7 @@ def read_row(row: type[T], body: Json, **given: object) -> T:
 
     Raises:
         LookupError: If the object lacks the key of a required column.
-        ValueError: If a value has another form, or a required one is empty.
+        ValueError, TypeError: If a value has another form, or a required one is empty.
     """
     row_type: type = row
     plan = _plan(row_type, tuple(given))
@@ -107,7 +154,19 @@ def read_row(row: type[T], body: Json, **given: object) -> T:
         values[name] = read(body.get(key))
     for name, get, read in plan.nested:
         values[name] = read(get(body))
-    return row(**values)
+    absent: list[str] = []
+    for name, get, read, default in plan.defaulted:
+        sent = get(body)
+        value = read(sent)
+        if value is None:
+            value = default
+            if sent not in ([], 0):  # an empty list and a count of 0 are values
+                absent.append(name)
+        values[name] = value
+    built = row(**values)
+    if absent:
+        object.__setattr__(built, "left_out", frozenset(absent))
+    return built
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +178,25 @@ class RowPlan:
         required: By a key that the object must have.
         optional: By a key that the object may lack.
         nested: By a path, or by a key with an alias.
+        defaulted: By a path, each with the value of a row whose object holds none.
     """
 
     required: tuple[tuple[str, str, Reader], ...]
     optional: tuple[tuple[str, str, Reader], ...]
     nested: tuple[tuple[str, Callable[[Json], Json], Reader], ...]
+    defaulted: tuple[tuple[str, Callable[[Json], Json], Reader, object], ...]
+
+
+@functools.cache
+def column_defaults(row: type) -> dict[str, object]:
+    """Return the columns that hold a default if the provider sends no value, with the default."""
+    hints = typing.get_type_hints(row)
+    defaults = {
+        field.name: _default(hints[field.name], _declared(field))
+        for field in dataclasses.fields(row)
+        if field.default is dataclasses.MISSING
+    }
+    return {name: default for name, default in defaults.items() if default is not None}
 
 
 @functools.cache
@@ -134,20 +207,30 @@ def _plan(row: type, given: tuple[str, ...]) -> RowPlan:
     required_keys: list[tuple[str, str, Reader]] = []
     optional_keys: list[tuple[str, str, Reader]] = []
     nested: list[tuple[str, Callable[[Json], Json], Reader]] = []
+    defaulted: list[tuple[str, Callable[[Json], Json], Reader, object]] = []
     for field in dataclasses.fields(row):
         if field.name in given or field.default is not dataclasses.MISSING:
             continue
-        declared: Column = field.metadata.get(METADATA_KEY, Column())
+        declared, hint = _declared(field), hints[field.name]
         path = declared.path or (field.name,)
-        read, optional = _reader(hints[field.name], declared, path[-1])
-        if declared.alias is not None:
+        optional, default = _is_optional(hint, declared), _default(hint, declared)
+        read = _reader(hint, declared, path[-1])
+        get = functools.partial(_get, path, optional=optional)
+        if default is not None:
+            defaulted.append((field.name, get, read, default))
+        elif declared.alias is not None:
             nested.append((field.name, functools.partial(_either, path, declared.alias), read))
         elif len(path) == 1 and isinstance(path[0], str):
             keys = optional_keys if optional else required_keys
             keys.append((field.name, path[0], read))
         else:
-            nested.append((field.name, functools.partial(_get, path, optional=optional), read))
-    return RowPlan(tuple(required_keys), tuple(optional_keys), tuple(nested))
+            nested.append((field.name, get, read))
+    return RowPlan(tuple(required_keys), tuple(optional_keys), tuple(nested), tuple(defaulted))
+
+
+def _declared(field: dataclasses.Field[Any]) -> Column:
+    declared: Column = field.metadata.get(METADATA_KEY, Column())
+    return declared
 
 
 def _get(path: tuple[Step, ...], body: Json, *, optional: bool) -> Json:
@@ -163,24 +246,38 @@ def _either(path: tuple[Step, ...], alias: str, body: Json) -> Json:
     return at(body, alias) if value is None else value
 
 
-def _reader(hint: object, declared: Column, key: Step) -> tuple[Reader, bool]:
-    """Return what converts a column's value, and whether the object may lack it."""
+def _is_optional(hint: object, declared: Column) -> bool:
+    """Return whether an object without the value is still a row."""
+    if declared.required:
+        return False
     kind, nullable = _kind(hint)
+    return nullable or kind is Any or _default(hint, declared) is not None
+
+
+def _default(hint: object, declared: Column) -> object:
+    """Return what a row holds if its object has no value; None for NULL or for an error."""
+    kind, nullable = _kind(hint)
+    if declared.otherwise is not None or nullable or declared.required:
+        return declared.otherwise
+    if kind is bool:
+        return False
+    return [] if _is_list(kind) else None
+
+
+def _is_list(kind: object) -> bool:
+    return (typing.get_origin(kind) or kind) is list
+
+
+def _reader(hint: object, declared: Column, key: Step) -> Reader:
+    """Return what converts a column's value; it refuses an empty one if the column is required."""
+    kind, _ = _kind(hint)
     read = declared.read or READERS[typing.get_origin(kind) or kind]
-    if declared.otherwise is not None:
-        otherwise = declared.otherwise
-
-        def read_or_default(value: Json) -> object:
-            converted = read(value)
-            return otherwise if converted is None else converted
-
-        return read_or_default, True
-    if nullable or kind in {bool, Any}:
-        return read, True
-    if typing.get_origin(kind) is list:
-        return lambda value: read(value) or [], True
+    if _is_optional(hint, declared):
+        return read
+    if _is_list(kind):
+        return lambda value: _required_list(read, value, key)
     if read is text:
-        return required, False
+        return required
 
     def read_required(value: Json) -> object:
         converted = read(value)
@@ -188,7 +285,13 @@ def _reader(hint: object, declared: Column, key: Step) -> tuple[Reader, bool]:
             raise ValueError(f"no {key}")
         return converted
 
-    return read_required, False
+    return read_required
+
+
+def _required_list(read: Reader, value: Json, key: Step) -> object:
+    if value is None:
+        raise ValueError(f"no {key}")
+    return read(value) or []
 
 
 def _kind(hint: object) -> tuple[object, bool]:

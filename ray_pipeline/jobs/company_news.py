@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
@@ -21,7 +21,7 @@ class CompanyNews:
     symbol: str
     url: str
     source: str | None
-    title: str | None = column("headline")
+    title: str | None = column("headline", required=True)
     description: str | None = column("summary")
     content: str | None = column("summary")
     published_at: datetime = column("datetime", read=from_unix)
@@ -49,7 +49,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 SPEC = JobSpec(
     name="company_news",
     title="News of every S&P 500 company, twice a day",
-    sources=(Source(FINNHUB, plan, parse),),
+    sources=(Source(FINNHUB, plan, parse, empty=Empty.SOMETIMES, least=VARIES),),
     tables=(
         Table(
             "company_news",

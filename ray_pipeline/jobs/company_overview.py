@@ -7,7 +7,7 @@ from decimal import Decimal
 from ray_pipeline.jobs._alpha_vantage import plan_symbols
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, check_item
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import required
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
@@ -33,7 +33,7 @@ class CompanyOverview:
     official_site: str | None = column("OfficialSite")
     fiscal_year_end: str | None = column("FiscalYearEnd")
     latest_quarter: str | None = column("LatestQuarter")
-    market_capitalization: int | None = column("MarketCapitalization")
+    market_capitalization: int | None = column("MarketCapitalization", required=True)
     ebitda: int | None = column("EBITDA")
     pe_ratio: Decimal | None = column("PERatio")
     peg_ratio: Decimal | None = column("PEGRatio")
@@ -75,14 +75,22 @@ def parse(body: Json, request: Request, run: Run) -> Iterator[CompanyOverview]:
 
     {"Symbol": "IBM", "Name": "International Business Machines", "PERatio": "22.2", ...}
     """
-    required(body.get("Symbol"))  # without it, this is another kind of answer
+    check_item(required(body.get("Symbol")), request.item)  # another document has no symbol
     yield read_row(CompanyOverview, body, batch_id=run.batch, symbol=request.item)
 
 
 SPEC = JobSpec(
     name="company_overview",
     title="Company overviews of the S&P 500, 20 a day",
-    sources=(Source(ALPHA_VANTAGE, plan_symbols("OVERVIEW", "members"), parse, empty=False),),
+    sources=(
+        Source(
+            ALPHA_VANTAGE,
+            plan_symbols("OVERVIEW", "members"),
+            parse,
+            empty=Empty.UNKNOWN,
+            least=WHOLE,
+        ),
+    ),
     tables=(
         Table(
             "company_overview",

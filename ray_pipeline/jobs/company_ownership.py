@@ -10,9 +10,9 @@ from decimal import Decimal
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs._yahoo import figure, raw, summary, yahoo_symbol
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import MOSTLY_WHOLE, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, day, from_unix, integer
+from ray_pipeline.jobs.values import day, from_unix, integer
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
@@ -103,9 +103,11 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
         "startDate": 1735603200, "ownership": "D"}]}}]}}
     """
     modules, symbol = summary(body), request.item
-    holders = at(modules, "institutionOwnership", "ownershipList") or ()
+    if not modules:
+        return
+    holders = modules["institutionOwnership"]["ownershipList"]
     yield from each(holders, lambda holder: read_row(InstitutionalHolder, holder, symbol=symbol))
-    trades = at(modules, "insiderTransactions", "transactions") or ()
+    trades = modules["insiderTransactions"]["transactions"]
     yield from each(trades, _trades(symbol))
 
 
@@ -148,14 +150,13 @@ def _key(*parts: object) -> str:
 SPEC = JobSpec(
     name="company_ownership",
     title="Institutions that hold the S&P 500's members, and insiders' trades",
-    sources=(Source(YAHOO, plan, parse),),
+    sources=(Source(YAHOO, plan, parse, empty=Empty.UNKNOWN, least=MOSTLY_WHOLE),),
     tables=(
         Table(
             "institutional_holders",
             InstitutionalHolder,
             key=("symbol", "holder_name"),
             touched="updated_at",
-            fill=("change_pct",),
             ranges=(Range("pct_out", 0, 100),),
         ),
         Table("insider_trading", InsiderTrade, key=("symbol", "trade_key"), touched="updated_at"),

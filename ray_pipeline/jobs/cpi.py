@@ -29,6 +29,7 @@ SPEC = JobSpec(
         Cpi,
         "CPIAUCNS",
         "CPI",
+        title="Consumer Price Index for all Urban Consumers",
         value="cpi_value",
         interval="monthly",
         unit="index 1982-1984=100",

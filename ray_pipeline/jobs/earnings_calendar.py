@@ -6,7 +6,18 @@ from decimal import Decimal
 
 from ray_pipeline.jobs._alpha_vantage import csv_rows
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import (
+    MOSTLY_WHOLE,
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.providers.fmp import PROVIDER as FMP
@@ -28,7 +39,7 @@ class AnnouncedReport:
     company_name: str | None = column("name")
     fiscal_date_ending: date | None = column("fiscalDateEnding")
     estimate: Decimal | None  # earnings per share
-    currency: str | None = column(otherwise="USD")
+    currency: str | None
     source: str = "alpha_vantage"
     time_of_day: str | None = column("timeOfTheDay")
 
@@ -40,7 +51,7 @@ class FmpReport(AnnouncedReport):
     report_date: date = column("date")
     company_name: str | None = None
     estimate: Decimal | None = column("epsEstimated")
-    currency: str | None = "USD"
+    currency: str | None = None
     source: str = "fmp"
     time_of_day: str | None = column("time", read=lambda value: FMP_SESSIONS.get(str(value)))
 
@@ -74,8 +85,6 @@ def parse_fmp(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     yield from each(body, lambda row: read_row(FmpReport, row))
 
 
-FILL = ("company_name", "fiscal_date_ending", "estimate", "time_of_day")
-
 SPEC = JobSpec(
     name="earnings_calendar",
     title="Earnings calendar of the US market, 12 months ahead",
@@ -85,9 +94,10 @@ SPEC = JobSpec(
             one_call("/query", {"function": "EARNINGS_CALENDAR", "horizon": "12month"}),
             parse_alpha_vantage,
             body="text",
-            empty=False,
+            empty=Empty.FAILURE,
+            least=MOSTLY_WHOLE,
         ),
-        Source(FMP, plan_fmp, parse_fmp),
+        Source(FMP, plan_fmp, parse_fmp, empty=Empty.FAILURE, least=VARIES),
     ),
     tables=(
         Table(
@@ -95,7 +105,6 @@ SPEC = JobSpec(
             AnnouncedReport,
             key=("symbol", "report_date"),
             touched="fetched_at",
-            fill=FILL,
         ),
         # A row of Alpha Vantage stays; FMP may update only rows that it inserted.
         Table(
@@ -103,7 +112,6 @@ SPEC = JobSpec(
             FmpReport,
             key=("symbol", "report_date"),
             touched="fetched_at",
-            fill=FILL,
             writer="source",
         ),
     ),

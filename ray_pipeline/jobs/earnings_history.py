@@ -11,7 +11,18 @@ from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs._yahoo import yahoo_symbol
-from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    MOSTLY_WHOLE,
+    UNREADABLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import at, decimal, from_unix, grouped_decimal, required
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
@@ -104,9 +115,13 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
      "indicators": {"quote": [{"open": [74.06], "close": [75.09]}]}}]}}
     """
     if request.page == 0:
-        yield from each(body["earningsCalendar"]["result"], _check)
+        lines = body["earningsCalendar"]["result"]
+        check_item(at(lines, 0, "Symbol"), request.item)
+        yield from each(lines, _check)
         return
-    sessions = _sessions(at(body, "chart", "result", 0))
+    chart = body["chart"]["result"][0]
+    check_item(at(chart, "meta", "symbol"), request.item)
+    sessions = _sessions(chart)
     for line in json.loads(request.facts["reports"]):
         row = _reaction(request.item, _report(line), sessions)
         if row is not None:
@@ -198,14 +213,13 @@ def _percent(price: Decimal, before: Decimal) -> Decimal:
 SPEC = JobSpec(
     name="earnings_history",
     title="Earnings reports of the S&P 500's members, and the prices' reaction",
-    sources=(Source(YAHOO, plan, parse, follow=follow),),
+    sources=(Source(YAHOO, plan, parse, follow=follow, empty=Empty.SOMETIMES, least=MOSTLY_WHOLE),),
     tables=(
         Table(
             "earnings_history",
             Reaction,
             key=("symbol", "report_date"),
             touched="updated_at",
-            fill=("eps_estimate", "eps_actual", "surprise_pct"),
             ranges=(Range("move_pct", -60, 100),),
         ),
     ),

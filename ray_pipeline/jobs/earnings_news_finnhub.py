@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
@@ -13,6 +13,7 @@ from ray_pipeline.schedules.cron import Cron
 
 AHEAD = timedelta(days=14)
 BEFORE = timedelta(days=14)
+NEWS_EXPECTED = timedelta(days=7)  # a member of the index is in the news once a week
 # Only members of the index: in the season, the whole market has thousands of reports.
 EVENTS = """
     SELECT e.symbol, e.report_date, c.company_name
@@ -31,7 +32,7 @@ class FinnhubArticle:
     url: str
     category: str | None
     article_id: str | None = column("id")
-    headline: str | None
+    headline: str | None = column(required=True)
     image: str | None
     related: str | None
     source: str | None
@@ -63,7 +64,14 @@ def plan(run: Run) -> Iterator[Request]:
             symbol, name, day = event["symbol"], str(event["company_name"]), report.isoformat()
             params = {"symbol": symbol, "from": (report - BEFORE).isoformat(), "to": day}
             facts = {"symbol": symbol, "report_date": day, "company_name": name}
+            if report - BEFORE > today - NEWS_EXPECTED:
+                facts["begun"] = "no"
             yield Request(f"{symbol} {day}", "/company-news", params, facts)
+
+
+def meaning_of_empty(request: Request) -> Empty:
+    """Return NORMAL for a report so far ahead that its two weeks of news have just begun."""
+    return Empty.NORMAL if request.facts.get("begun") == "no" else Empty.SOMETIMES
 
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
@@ -93,7 +101,7 @@ def _rows(article: Json, facts: Mapping[str, str]) -> tuple[FinnhubArticle, Brie
 SPEC = JobSpec(
     name="earnings_news_finnhub",
     title="News before the reports of the next two weeks",
-    sources=(Source(FINNHUB, plan, parse),),
+    sources=(Source(FINNHUB, plan, parse, empty=meaning_of_empty, least=VARIES),),
     tables=(
         Table(
             "earnings_news_finnhub",

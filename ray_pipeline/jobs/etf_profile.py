@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from ray_pipeline.jobs._alpha_vantage import plan_symbols
-from ray_pipeline.jobs.columns import read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
@@ -19,14 +19,15 @@ class EtfProfile:
     """A fund; ratios are fractions, not percent."""
 
     symbol: str
-    net_assets: int | None  # USD
+    net_assets: int | None = column(required=True)  # USD
     net_expense_ratio: Decimal | None
     portfolio_turnover: Decimal | None
     dividend_yield: Decimal | None
     inception_date: date | None
     leveraged: str | None
-    sectors: list[Json]
-    holdings: list[Json]
+    # A fund of one commodity has empty lists. An answer without the lists is another document.
+    sectors: list[Json] = column(required=True)
+    holdings: list[Json] = column(required=True)
     source: str = "alpha_vantage"
 
 
@@ -36,15 +37,21 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[EtfProfile]:
 
     {"net_assets": "440300000000", "net_expense_ratio": "0.0018", "sectors": [...], ...}
     """
-    if "net_assets" not in body:
-        raise ValueError("no net_assets: this is no profile")
     yield read_row(EtfProfile, body, symbol=request.item)
 
 
 SPEC = JobSpec(
     name="etf_profile",
     title="Profiles and holdings of 60 ETFs, 15 a day",
-    sources=(Source(ALPHA_VANTAGE, plan_symbols("ETF_PROFILE", "funds"), parse),),
+    sources=(
+        Source(
+            ALPHA_VANTAGE,
+            plan_symbols("ETF_PROFILE", "funds"),
+            parse,
+            empty=Empty.UNKNOWN,
+            least=WHOLE,
+        ),
+    ),
     tables=(
         Table(
             "etf_profile_holdings",

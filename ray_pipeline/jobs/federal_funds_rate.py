@@ -29,6 +29,7 @@ SPEC = JobSpec(
         FederalFundsRate,
         "FEDFUNDS",
         "FEDERAL_FUNDS_RATE",
+        title="Effective Federal Funds Rate",
         value="rate",
         interval="monthly",
         unit="percent",

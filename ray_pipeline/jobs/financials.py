@@ -4,11 +4,24 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs._yahoo import figure, yahoo_symbol
 from ray_pipeline.jobs.columns import column, declared_columns, read_row, table_row
-from ray_pipeline.jobs.spec import UNREADABLE, JobSpec, Json, Request, Run, Source, Unparsed
+from ray_pipeline.jobs.spec import (
+    UNREADABLE,
+    WHOLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    Unparsed,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import at, day, required
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
@@ -24,7 +37,7 @@ class BalanceSheet:
 
     symbol: str
     fiscal_date_ending: date
-    total_assets: Decimal | None = column("TotalAssets")
+    total_assets: Decimal | None = column("TotalAssets", required=True)
     total_liabilities: Decimal | None = column(
         "TotalLiabilitiesNetMinorityInterest", alias="TotalLiabilities"
     )
@@ -43,7 +56,7 @@ class IncomeStatement:
 
     symbol: str
     fiscal_date_ending: date
-    total_revenue: Decimal | None = column("TotalRevenue", alias="OperatingRevenue")
+    total_revenue: Decimal | None = column("TotalRevenue", alias="OperatingRevenue", required=True)
     gross_profit: Decimal | None = column("GrossProfit")
     operating_income: Decimal | None = column("OperatingIncome")
     net_income: Decimal | None = column("NetIncome")
@@ -58,7 +71,7 @@ class CashFlow:
 
     symbol: str
     fiscal_date_ending: date
-    operating_cashflow: Decimal | None = column("OperatingCashFlow")
+    operating_cashflow: Decimal | None = column("OperatingCashFlow", required=True)
     investing_cashflow: Decimal | None = column("InvestingCashFlow")
     financing_cashflow: Decimal | None = column("FinancingCashFlow")
     capital_expenditures: Decimal | None = column("CapitalExpenditure")
@@ -66,13 +79,16 @@ class CashFlow:
 
 
 STATEMENTS: tuple[type, ...] = (BalanceSheet, IncomeStatement, CashFlow)
-TYPES = tuple(
-    key
-    for statement in STATEMENTS
-    for declared in declared_columns(statement).values()
-    for key in (*declared.path, declared.alias)
-    if key is not None
-)
+
+
+def keys_of(statement: type) -> dict[str, None]:
+    """Return Yahoo's keys of a statement's amounts, in order."""
+    columns = declared_columns(statement).values()
+    keys = (key for declared in columns for key in (*declared.path, declared.alias))
+    return dict.fromkeys(str(key) for key in keys if key is not None)
+
+
+TYPES = tuple(key for statement in STATEMENTS for key in keys_of(statement))
 
 
 def plan(run: Run) -> Iterator[Request]:
@@ -101,6 +117,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
     amounts: dict[date, dict[str, Decimal]] = defaultdict(dict)
     for series in body["timeseries"]["result"]:
+        check_item(at(series, "meta", "symbol", 0), request.item)
         kind = required(at(series, "meta", "type", 0))
         name = kind.removeprefix(request.facts["period"])
         for point in series.get(kind) or ():
@@ -108,13 +125,19 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
                 _add(amounts, name, point)
             except UNREADABLE as bad:
                 yield Unparsed({kind: point}, type(bad).__name__, str(bad))
-    for quarter in sorted(amounts):
-        for statement in STATEMENTS:
-            row: object = read_row(
-                statement, amounts[quarter], symbol=request.item, fiscal_date_ending=quarter
-            )
-            if any(getattr(row, name) is not None for name in declared_columns(statement)):
-                yield row
+    for statement in STATEMENTS:
+        # A quarter without any amount of a statement has no such statement yet.
+        quarters = [
+            day for day in sorted(amounts) if keys_of(statement).keys() & amounts[day].keys()
+        ]
+        yield from each(quarters, partial(_row, statement, amounts, request.item))
+
+
+def _row(
+    statement: type, amounts: dict[date, dict[str, Decimal]], symbol: str, quarter: date
+) -> object:
+    row: object = read_row(statement, amounts[quarter], symbol=symbol, fiscal_date_ending=quarter)
+    return row
 
 
 def _add(amounts: dict[date, dict[str, Decimal]], name: str, point: Json) -> None:
@@ -128,15 +151,13 @@ def _add(amounts: dict[date, dict[str, Decimal]], name: str, point: Json) -> Non
 
 
 def _table(name: str, row: type) -> Table:
-    # Yahoo may omit a value later; the company did not withdraw it, so the stored value stays.
-    fill = tuple(declared_columns(row))
-    return Table(name, row, key=("symbol", "fiscal_date_ending"), touched="updated_at", fill=fill)
+    return Table(name, row, key=("symbol", "fiscal_date_ending"), touched="updated_at")
 
 
 SPEC = JobSpec(
     name="financials",
     title="Quarterly statements of the S&P 500's members",
-    sources=(Source(YAHOO, plan, parse),),
+    sources=(Source(YAHOO, plan, parse, empty=Empty.UNKNOWN, least=WHOLE),),
     tables=(
         _table("balance_sheet_yfinance", BalanceSheet),
         _table("income_stmt", IncomeStatement),

@@ -29,6 +29,7 @@ SPEC = JobSpec(
         Inflation,
         "FPCPITOTLZGUSA",
         "INFLATION",
+        title="Inflation - US Consumer Prices",
         value="inflation_rate",
         interval="annual",
         unit="percent",

@@ -6,7 +6,17 @@ from decimal import Decimal
 
 from ray_pipeline.jobs._alpha_vantage import csv_rows
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import day, text, upper
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
@@ -55,7 +65,14 @@ SPEC = JobSpec(
     name="ipo_calendar",
     title="IPO calendar, three months ahead",
     sources=(
-        Source(ALPHA_VANTAGE, one_call("/query", {"function": "IPO_CALENDAR"}), parse, body="text"),
+        Source(
+            ALPHA_VANTAGE,
+            one_call("/query", {"function": "IPO_CALENDAR"}),
+            parse,
+            body="text",
+            empty=Empty.NORMAL,  # no offering is planned
+            least=VARIES,
+        ),
     ),
     tables=(Table("ipo_calendar", Ipo, key=("symbol", "ipo_date"), touched="updated_at"),),
     schedule=Cron("20 5 * * 1", NEW_YORK),

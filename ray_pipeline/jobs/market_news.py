@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import text
 from ray_pipeline.providers.newsapi import PROVIDER as NEWSAPI
@@ -79,7 +79,7 @@ def _row(article: Json) -> MarketNews | None:
 SPEC = JobSpec(
     name="market_news",
     title="Market news by category, theme and publisher",
-    sources=(Source(NEWSAPI, plan, parse),),
+    sources=(Source(NEWSAPI, plan, parse, empty=Empty.SOMETIMES, least=VARIES),),
     tables=(
         Table(
             "market_news",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import from_unix
 from ray_pipeline.providers.finnhub import PROVIDER as FINNHUB
@@ -21,7 +21,7 @@ class FinnhubNews:
     category: str
     news_id: int = column("id")
     datetime: datetime
-    headline: str | None = column(otherwise="")
+    headline: str | None = column(required=True)
     image: str | None = column(otherwise="")
     related: str | None = column(otherwise="")
     source: str | None = column(otherwise="")
@@ -38,6 +38,11 @@ def plan(run: Run) -> Iterator[Request]:
         if category in newest:
             params["minId"] = newest[category]
         yield Request(category, "/news", params)
+
+
+def meaning_of_empty(request: Request) -> Empty:
+    """Return NORMAL if only newer articles are requested; a category has older ones in any case."""
+    return Empty.NORMAL if "minId" in request.params else Empty.FAILURE
 
 
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
@@ -60,7 +65,7 @@ def _row(article: Json, category: str) -> FinnhubNews:
 SPEC = JobSpec(
     name="market_news_finnhub",
     title="Finnhub's market news: crypto, forex, mergers, general",
-    sources=(Source(FINNHUB, plan, parse),),
+    sources=(Source(FINNHUB, plan, parse, empty=meaning_of_empty, least=VARIES),),
     tables=(
         Table(
             "market_news_finnhub",

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs._news_queries import QUERIES
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
@@ -73,7 +73,7 @@ FIRST = ("batch_id", "query_type", "query_params", "time_published")
 SPEC = JobSpec(
     name="news_sentiment",
     title="News with sentiment, 25 questions a day by weekday",
-    sources=(Source(ALPHA_VANTAGE, plan, parse),),
+    sources=(Source(ALPHA_VANTAGE, plan, parse, empty=Empty.SOMETIMES, least=VARIES),),
     tables=(
         Table(
             "market_news_sentiment",

@@ -5,7 +5,18 @@ from datetime import date, datetime
 
 from ray_pipeline.jobs._listing import LISTINGS, listing
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, Unparsed, each, one_call
+from ray_pipeline.jobs.spec import (
+    WHOLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    Unparsed,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers.fmp import PROVIDER as FMP
@@ -120,13 +131,14 @@ SPEC = JobSpec(
     name="sp500_companies",
     title="The members of the S&P 500",
     sources=(
-        Source(FMP, one_call("/sp500-constituent"), parse_fmp, empty=False),
+        Source(FMP, one_call("/sp500-constituent"), parse_fmp, empty=Empty.FAILURE, least=WHOLE),
         Source(
             WIKIPEDIA,
             one_call("/wiki/List_of_S%26P_500_companies"),
             parse_wikipedia,
             body="text",
-            empty=False,
+            empty=Empty.FAILURE,
+            least=WHOLE,
         ),
     ),
     tables=(
@@ -135,7 +147,7 @@ SPEC = JobSpec(
             IndexMember,
             key=("symbol",),
             touched="updated_at",
-            fill=("gics_sub_industry", "headquarters", "date_added", "cik", "founded"),
+            clears=("removed_at",),  # a company that returns to the index
         ),
         LISTINGS,
     ),

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.columns import read_row, table_row
 from ray_pipeline.jobs.spec import JobSpec, Record, Run
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import text
@@ -40,7 +40,7 @@ class EarningsEvent:
     report_date: date
     fiscal_date_ending: date | None
     estimate: Decimal | None
-    currency: str = column(otherwise="USD")
+    currency: str | None
     gics_sector: str | None
     gics_sub_industry: str | None
     headquarters: str | None

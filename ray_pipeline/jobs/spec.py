@@ -5,9 +5,11 @@ The vocabulary of a batch dataset: a `JobSpec` value names its sources, tables a
 are pure functions. The flow in `ray_pipeline.batch` adds quotas, refusals, progress and storage.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Literal
 
 from ray_pipeline.jobs.table import Table
@@ -70,6 +72,26 @@ class Request:
     page: int = 0
 
 
+class Empty(Enum):
+    """What an answer without rows means. Every source declares it."""
+
+    NORMAL = "normal"  # nothing happened: no new post, no planned offering
+    SOMETIMES = "normal for an item, not for a whole run"  # no news about one of the companies
+    UNKNOWN = "the provider does not know the item"  # it is requested again after a week
+    FAILURE = "failure"  # the dataset always has rows: the answer is not the dataset
+
+
+# How large an answer must be: the share of the values that the item's last complete answer had. A
+# smaller answer is kept aside, because it is more likely to be cut off than to be true.
+WHOLE = 0.8  # the answer holds everything about its item: series, lists, statements
+MOSTLY_WHOLE = 0.6  # the same, but rows leave the answer as time passes
+VARIES = 0.0  # the size of an answer says nothing: news, posts, pages of tickers
+
+
+class OtherItemAnswered(Exception):
+    """The answer is about another item than the requested one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unparsed:
     """A part of an answer that cannot be read; it is stored as a dead letter with its reason."""
@@ -95,7 +117,10 @@ class Source:
         parse: Yields rows of the job's tables, and `Unparsed` for parts that cannot be read.
         body: What `parse` receives: parsed JSON, or text (CSV, HTML).
         follow: Returns the request of an item's next page, None after the last page.
-        empty: Whether an answer without rows is valid. False makes such an answer a failure.
+        empty: What an answer without rows means: a value for the first page of every item, or a
+            function of the request.
+        least: The share of the values of an item's last complete answer that an answer must have:
+            WHOLE, MOSTLY_WHOLE or VARIES.
     """
 
     provider: Provider
@@ -103,7 +128,15 @@ class Source:
     parse: Parse
     body: Literal["json", "text"] = "json"
     follow: Follow | None = None
-    empty: bool = True
+    empty: Empty | Callable[[Request], Empty] = field(kw_only=True)
+    least: float = field(kw_only=True)
+
+    def meaning_of_empty(self, request: Request) -> Empty:
+        """Return what an answer to this request means if it has no rows."""
+        if not isinstance(self.empty, Empty):
+            return self.empty(request)
+        # A page that is followed by an empty one had rows.
+        return self.empty if request.page == 0 else Empty.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +214,13 @@ def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator
     Yield the rows of each item; an item that cannot be read becomes `Unparsed` and costs no other.
 
     `parse_one` returns a row, a tuple of rows, or None for an item that is not meant to be a row.
+
+    Raises:
+        TypeError: If `items` is an object or an empty text. An error in place of the list, such as
+            {}, must not be taken for an empty list.
     """
+    if isinstance(items, Mapping) or items == "":
+        raise TypeError(f"not a list, but {str(items)[:80]!r}")
     for item in items:
         try:
             row = parse_one(item)
@@ -192,3 +231,21 @@ def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator
                 yield from row
             elif row is not None:
                 yield row
+
+
+def check_item(answered: Json, requested: str) -> None:
+    """
+    Compare the item that an answer names with the requested one; an answer may name none.
+
+    Providers write share classes in several ways, so only letters and digits count.
+
+    Raises:
+        OtherItemAnswered: If the answer names another item.
+    """
+    answered_name, requested_name = _bare(str(answered or "")), _bare(requested)
+    if answered_name and requested_name and answered_name != requested_name:
+        raise OtherItemAnswered(f"{requested} was requested, and the answer is about {answered}")
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\W_]", "", text).upper()

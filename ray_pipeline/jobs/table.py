@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from operator import attrgetter
-from typing import Protocol
+from typing import Protocol, cast
+
+from ray_pipeline.jobs.columns import left_out, required_columns
 
 
 class Row(Protocol):
@@ -40,7 +42,8 @@ class Table:
         keep: Columns that an update does not change: the first value stays.
         touched: The column that receives the time of the last change, if the table has such a
             column. An unchanged row that is written again keeps its time.
-        fill: Columns whose stored value a later NULL does not replace.
+        clears: Columns in which a later NULL replaces the stored value. Everywhere else a stored
+            value stays until another one comes: providers leave out values that they still have.
         replace: Whether a row of a stored key is updated. False: the stored row stays.
         writer: A column that names the source of a row. A row of another source is not updated.
         ranges: The expected bounds of columns.
@@ -55,7 +58,7 @@ class Table:
     key: tuple[str, ...]
     keep: tuple[str, ...] = ()
     touched: str | None = None
-    fill: tuple[str, ...] = ()
+    clears: tuple[str, ...] = ()
     replace: bool = True
     writer: str | None = None
     ranges: tuple[Range, ...] = ()
@@ -69,16 +72,25 @@ class Table:
 
     def values(self, row: object) -> tuple[object, ...]:
         """Return a row's values in the order of `columns`."""
-        return _getter(self.columns)(row)
+        return _values(row)
 
     def key_of(self, row: object) -> tuple[object, ...]:
         """Return a row's key."""
         return _getter(self.key)(row)
 
+    @property
+    def required(self) -> frozenset[str]:
+        """The columns that every row has: the key, and what the row type requires."""
+        return frozenset(self.key) | required_columns(self.row)
+
 
 @functools.cache
 def _columns(row: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(row))
+
+
+def _values(row: object) -> tuple[object, ...]:
+    return _getter(_columns(cast(type, type(row))))(row)
 
 
 @functools.cache
@@ -87,6 +99,25 @@ def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
     if len(names) == 1:
         return lambda row: (getattr(row, names[0]),)
     return attrgetter(*names)
+
+
+def count_values(rows: Iterable[object]) -> int:
+    """
+    Return how many values rows hold: the measure of the size of an answer.
+
+    Counting values and not rows also tells a row that has lost half of its columns, and a fund that
+    has lost its holdings: a list counts by its elements. Defaults do not count.
+    """
+    return sum(_count(row) for row in rows)
+
+
+def _count(row: object) -> int:
+    absent, row_type = left_out(row), cast(type, type(row))
+    return sum(
+        len(value) if isinstance(value, list) else int(value is not None)
+        for name, value in zip(_columns(row_type), _values(row), strict=True)
+        if name not in absent
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
@@ -25,7 +25,7 @@ class TopGainer:
     symbol: str = column("ticker")
     category: str
     rank_position: int
-    price: Decimal | None
+    price: Decimal | None = column(required=True)
     change_amount: Decimal | None
     change_percentage: str | None  # with '%', which programs that read the table expect
     volume: int | None
@@ -73,7 +73,8 @@ SPEC = JobSpec(
             ALPHA_VANTAGE,
             one_call("/query", {"function": "TOP_GAINERS_LOSERS"}),
             parse,
-            empty=False,
+            empty=Empty.FAILURE,
+            least=WHOLE,
         ),
     ),
     tables=(

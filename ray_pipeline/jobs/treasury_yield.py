@@ -1,11 +1,22 @@
 """US Treasury yields, monthly, at the three maturities that describe the curve."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    WHOLE,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.jobs.values import day, decimal
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
@@ -13,6 +24,7 @@ from ray_pipeline.providers.fred import PROVIDER as FRED
 from ray_pipeline.schedules.cron import Cron
 
 INTERVAL = "monthly"
+MATURITY = re.compile(r"\d+-Year", re.IGNORECASE)
 SERIES = {"2year": "GS2", "10year": "GS10", "30year": "GS30"}  # FRED's, by our maturity
 
 
@@ -68,6 +80,12 @@ def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[obj
     {"name": "2-Year Treasury Constant Maturity Rate", "interval": "monthly",
      "unit": "percent", "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}
     """
+    # The name begins with the maturity: "10-Year Treasury Constant Maturity Rate".
+    name = str(body.get("name") or "Treasury")
+    if "Treasury" not in name:
+        check_item(name, f"the Treasury's {request.item}")
+    if named := MATURITY.match(name):
+        check_item(named[0], request.item)
     yield from each(body["data"], lambda point: _row(point, request.item, "alpha_vantage"))
 
 
@@ -84,8 +102,14 @@ SPEC = JobSpec(
     name="treasury_yield",
     title="US Treasury yields of 2, 10 and 30 years, monthly",
     sources=(
-        Source(FRED, plan_fred, parse_fred, empty=False),
-        Source(ALPHA_VANTAGE, plan_alpha_vantage, parse_alpha_vantage, empty=False),
+        Source(FRED, plan_fred, parse_fred, empty=Empty.FAILURE, least=WHOLE),
+        Source(
+            ALPHA_VANTAGE,
+            plan_alpha_vantage,
+            parse_alpha_vantage,
+            empty=Empty.FAILURE,
+            least=WHOLE,
+        ),
     ),
     tables=(
         Table(

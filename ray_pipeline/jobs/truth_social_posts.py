@@ -5,9 +5,19 @@ from datetime import timedelta
 
 from ray_pipeline.jobs._truth_social import TruthStatus
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import instant, required
+from ray_pipeline.jobs.values import at, instant, required
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -73,6 +83,11 @@ def follow(body: Json, request: Request, run: Run) -> Request | None:
     return Request(request.item, request.path, params, request.facts, request.page + 1)
 
 
+def meaning_of_empty(request: Request) -> Empty:
+    """Return FAILURE for the account and for its newest posts: all three accounts have posts."""
+    return Empty.FAILURE if request.page <= 1 else Empty.NORMAL
+
+
 def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
     Read statuses; the first page is the account itself.
@@ -82,8 +97,16 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
     if request.page == 0 and isinstance(body, dict):
         required(body.get("id"))
+        check_item(body.get("username"), request.item)
         return
+    check_item(at(body, 0, "account", "id"), account_of(request))
     yield from each(body, lambda status: _row(status, request.item))
+
+
+def account_of(request: Request) -> str:
+    """Return the id in /api/v1/accounts/ID/statuses; empty for another path."""
+    before, _, account = request.path.removesuffix("/statuses").rpartition("/")
+    return account if before.endswith("/accounts") else ""
 
 
 def _row(status: Json, handle: str) -> TruthPost:
@@ -96,7 +119,9 @@ def _row(status: Json, handle: str) -> TruthPost:
 SPEC = JobSpec(
     name="truth_social_posts",
     title="Posts of three accounts on Truth Social",
-    sources=(Source(TRUTH_SOCIAL, plan, parse, follow=follow),),
+    sources=(
+        Source(TRUTH_SOCIAL, plan, parse, follow=follow, empty=meaning_of_empty, least=VARIES),
+    ),
     tables=(
         Table(
             "truth_social_posts",

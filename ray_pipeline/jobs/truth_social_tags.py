@@ -5,9 +5,19 @@ from datetime import date
 from decimal import Decimal
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import count
+from ray_pipeline.jobs.values import count, integer
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -49,9 +59,18 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     yield from each(body, lambda tag: _row(tag, run.slot.date()))
 
 
+def _required_count(value: Json) -> int:
+    number = integer(value)
+    if number is None:
+        raise ValueError("no count")
+    return number
+
+
 def _row(tag: Json, today: date) -> TrendingTag:
     history = list(tag["history"])
-    uses = [count(entry.get("uses")) or 0 for entry in history[:DAYS]]
+    if not history:
+        raise ValueError("no history")
+    uses = [_required_count(entry["uses"]) for entry in history[:DAYS]]
     uses += [0] * (DAYS - len(uses))
     before = Decimal(sum(uses[1:])) / (DAYS - 1)
     growth = ((uses[0] - before) / before * 100).quantize(CENT) if before else None
@@ -60,7 +79,7 @@ def _row(tag: Json, today: date) -> TrendingTag:
         tag,
         collected_date=today,
         total_uses=uses[0],
-        total_accounts=count(history[0].get("accounts")) or 0 if history else 0,
+        total_accounts=_required_count(history[0]["accounts"]),
         history_data=history,
         **{f"day_{day}_uses": uses[day] for day in range(DAYS)},
         trend_score=Decimal(uses[0]),
@@ -72,7 +91,9 @@ def _row(tag: Json, today: date) -> TrendingTag:
 SPEC = JobSpec(
     name="truth_social_tags",
     title="Trending tags on Truth Social",
-    sources=(Source(TRUTH_SOCIAL, one_call("/api/v1/trends"), parse),),
+    sources=(
+        Source(TRUTH_SOCIAL, one_call("/api/v1/trends"), parse, empty=Empty.FAILURE, least=VARIES),
+    ),
     tables=(
         Table(
             "truth_social_tags", TrendingTag, key=("name", "collected_date"), touched="updated_at"

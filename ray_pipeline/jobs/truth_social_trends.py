@@ -8,7 +8,17 @@ from decimal import Decimal
 
 from ray_pipeline.jobs._truth_social import TruthStatus
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each, one_call
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    each,
+    one_call,
+)
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
@@ -46,7 +56,13 @@ SPEC = JobSpec(
     name="truth_social_trends",
     title="Trending posts on Truth Social",
     sources=(
-        Source(TRUTH_SOCIAL, one_call("/api/v1/truth/trending/truths", {"limit": "20"}), parse),
+        Source(
+            TRUTH_SOCIAL,
+            one_call("/api/v1/truth/trending/truths", {"limit": "20"}),
+            parse,
+            empty=Empty.FAILURE,
+            least=VARIES,
+        ),
     ),
     tables=(
         Table(
@@ -54,7 +70,6 @@ SPEC = JobSpec(
             TrendingPost,
             key=("id",),
             keep=("created_at", "username", "account_id"),
-            fill=("media_attachments",),
             touched="updated_at",
         ),
         Table("truth_social_trend_ranks", TrendRank, key=("id", "collected_at"), replace=False),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ray_pipeline.jobs._x_accounts import handles
-from ray_pipeline.jobs.spec import JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
 from ray_pipeline.jobs.values import required, text
 from ray_pipeline.providers.x import PROVIDER as X
@@ -45,7 +45,7 @@ def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     {"data": [{"id": "44196397", "name": "Elon Musk", "username": "elonmusk"}, ...]}
     """
     spelt = {handle.lower(): (handle, category) for handle, category in handles().items()}
-    yield from each(body.get("data") or (), lambda user: _row(user, spelt))
+    yield from each(body["data"], lambda user: _row(user, spelt))
 
 
 def _row(user: Json, spelt: dict[str, tuple[str, str]]) -> XUserProfile:
@@ -57,7 +57,7 @@ def _row(user: Json, spelt: dict[str, tuple[str, str]]) -> XUserProfile:
 SPEC = JobSpec(
     name="x_user_profiles",
     title="Ids of the accounts on X",
-    sources=(Source(X, plan, parse),),
+    sources=(Source(X, plan, parse, empty=Empty.FAILURE, least=VARIES),),
     tables=(Table("x_user_profiles", XUserProfile, key=("username",)),),
     schedule=Cron("15 0 * * *"),
     inputs={"known": KNOWN},

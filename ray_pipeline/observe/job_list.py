@@ -1,11 +1,12 @@
 """The batch datasets as rows: what each contains, when it runs, and its newest run."""
 
+import inspect
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from ray_pipeline.catalog import all_jobs
-from ray_pipeline.jobs.spec import JobSpec
+from ray_pipeline.jobs.spec import Empty, JobSpec, Source
 
 
 def job_facts(spec: JobSpec, *, now: datetime) -> dict[str, Any]:
@@ -19,6 +20,13 @@ def job_facts(spec: JobSpec, *, now: datetime) -> dict[str, Any]:
         "zone": spec.schedule.zone,
         "next": None if spec.manual else spec.schedule.next(now),
     }
+
+
+def meaning_of_empty(source: Source) -> str:
+    """Return what a source declares about answers without rows, in words."""
+    if isinstance(source.empty, Empty):
+        return source.empty.value
+    return (inspect.getdoc(source.empty) or "").removeprefix("Return ")
 
 
 def job_rows(last: Mapping[str, Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:

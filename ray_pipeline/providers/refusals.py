@@ -31,6 +31,7 @@ class Refusal(Enum):
     NOT_FOUND = "not_found"  # the provider does not know the item
     BLOCKED = "blocked"  # a guard in front of the provider answered
     SERVER = "server"  # the provider failed
+    OTHER_ITEM = "other_item"  # the answer is about another item than the requested one
     BROKEN = "broken"  # the answer is cut off, or is not what it claims to be
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.batch.permits import Limiter
 from ray_pipeline.batch.progress import cycle_of
@@ -25,6 +26,7 @@ from ray_pipeline.storage.postgres.ledger import Ledger
 from ray_pipeline.storage.postgres.quality_facts import findings_of_run
 from ray_pipeline.storage.postgres.runs import RunBook, RunKey
 from ray_pipeline.storage.provider_clients import Clients
+from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +81,16 @@ async def collect(
             limiter = await stack.enter_async_context(ledger(settings))
         if fetcher is None:
             fetcher = await stack.enter_async_context(Clients(settings.rest_urls()))
-        book = RunBook(beats, takeover=timedelta(seconds=settings.jobs.takeover_s))
+        calls = CallCount()
+        takeover = timedelta(seconds=settings.jobs.takeover_s)
+        book = RunBook(beats, takeover=takeover, calls=calls)
         await book.begin(key, trigger=trigger)
         if again:
             await book.forget(spec.name, cycle_of(spec, slot))
         return await _heartbeaten(
             book,
             key,
-            _run(settings, spec, slot, rows, limiter, fetcher, on_progress),
+            _run(settings, spec, slot, rows, limiter, fetcher, calls, on_progress),
             interval_s=settings.jobs.heartbeat_s,
             secrets=settings.secrets(),
         )
@@ -99,6 +103,7 @@ async def _run(
     connection: Connection,
     limiter: Limiter,
     fetcher: Fetcher,
+    calls: CallCount,
     on_progress: Callable[[Outcome], None],
 ) -> Outcome:
     run = Run(
@@ -108,13 +113,14 @@ async def _run(
         batch=await next_batch(connection, spec, slot),
         inputs=await read_inputs(connection, spec.inputs),
     )
-    store = JobStore(connection, spec, run, cycle_of(spec, slot), holder=holder_name())
+    store = JobStore(connection, spec, run, cycle_of(spec, slot), holder=holder_name(), calls=calls)
     dependencies = Dependencies(
         store=store,
         limiter=limiter,
         fetcher=fetcher,
         keys=settings.keys_by_provider(),
         clock=lambda: datetime.now(UTC),
+        calls=calls,
         progress=on_progress,
         longest_wait_s=settings.jobs.longest_wait_s,
         speed=settings.jobs.speed,
@@ -142,17 +148,18 @@ async def _heartbeaten(
     secrets: list[str],
 ) -> Outcome:
     """Run a job while sending heartbeats, and record its outcome, also after an error."""
-    working = asyncio.ensure_future(running_job)
-    beating = asyncio.create_task(_beat(book, key, interval_s=interval_s))
+    outcomes: list[Outcome] = []
+
+    async def finish_job() -> None:
+        outcomes.append(await running_job)
+
     try:
-        await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            beating.result()  # heartbeats only end with an error
-        outcome = working.result()
+        await first_of(finish_job(), _beat(book, key, interval_s=interval_s))
     except OwnershipLost:
+        with contextlib.suppress(Exception):
+            await book.add_calls(key)
         raise
     except asyncio.CancelledError:
-        await _stop(working)
         await asyncio.shield(book.finish(key, Outcome("failed", why="interrupted")))
         raise
     except Exception as error:
@@ -160,17 +167,9 @@ async def _heartbeaten(
         with contextlib.suppress(Exception):
             await book.finish(key, Outcome("failed", why=why))
         raise
-    finally:
-        beating.cancel()
-        await _stop(working)
-        await asyncio.gather(beating, return_exceptions=True)
+    (outcome,) = outcomes  # heartbeats only end with an error
     await book.finish(key, outcome)
     return outcome
-
-
-async def _stop(task: "asyncio.Future[Outcome]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _beat(book: RunBook, key: RunKey, *, interval_s: float) -> None:

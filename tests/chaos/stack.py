@@ -104,7 +104,7 @@ class Stack:
         return f"{HOST}:{self.links[link].port}"
 
     def environment(self, group: str) -> dict[str, str]:
-        """Return the settings of a group of processes, whose ways all lead through its links."""
+        """Return the settings of a group of processes: each address is that of a link."""
         address = self.through(f"{group}-postgres")
         values = {
             "PIPELINE_HOME": str(self.directory / "home"),
@@ -152,7 +152,7 @@ def _keys() -> dict[str, list[str]]:
 
 
 def _key_count(provider: Provider) -> int:
-    # A login's token does not say whose it is, and the providers' log has only the token.
+    # The providers' log has the token of a login, and both logins would have the same token.
     return 1 if provider.auth == "login" else KEYS_PER_PROVIDER
 
 

@@ -272,7 +272,7 @@ def _untrue(
 def _arrived_after_all(gap: GapWindow, facts: StoredFacts) -> str:
     first, last = gap.first_seq or 0, gap.last_seq or 0
     if last < first or first < 1:
-        return f"{first}..{last} is no range"
+        return f"{first}..{last} is not a range"
     for start, end in facts.arrived.get((gap.shard, gap.epoch), ()):
         if start <= last and first < end:
             return f"numbers {max(start, first)}..{min(end - 1, last)} of it arrived"

@@ -262,7 +262,11 @@ async def test_the_notebook_shows_its_token_to_no_other_host(other):
 
 async def test_a_run_goes_to_the_next_source_and_says_why(other, postgres_dsn):
     """FRED moved; Alpha Vantage has the same rows."""
-    series = {"data": [{"date": "2026-09-01", "value": "320.5"}], "unit": "index", "name": "CPI"}
+    series = {
+        "data": [{"date": "2026-09-01", "value": "320.5"}],
+        "unit": "index",
+        "name": "Consumer Price Index for all Urban Consumers",
+    }
     async with (
         serving(lambda _: redirect(f"{other.url}/there")) as moved,
         serving(lambda _: web.json_response(series)) as good,

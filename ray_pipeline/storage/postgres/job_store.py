@@ -1,40 +1,71 @@
 """Store the rows and the progress of runs: one transaction for both, so that they always agree."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.progress import ItemProgress
-from ray_pipeline.batch.results import Collected, RowCounts
-from ray_pipeline.errors import Disposition, OwnershipLost
+from ray_pipeline.batch.responses import AnswerSizes
+from ray_pipeline.batch.results import Collected, RowCounts, Saved
+from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS
+from ray_pipeline.errors import OwnershipLost
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
-from ray_pipeline.jobs.table import Table, TableFinding, check_rows
+from ray_pipeline.jobs.table import Table, TableFinding, check_rows, count_values
+from ray_pipeline.storage.postgres.bad_data import Refusals, is_bad_data, refused_row, unstorable
 from ray_pipeline.storage.postgres.connection import Connection
-from ray_pipeline.storage.postgres.database_errors import disposition
-from ray_pipeline.storage.postgres.upsert import column_types, encode_json, upsert
+from ray_pipeline.storage.postgres.storable_json import encode_json, json_text
+from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
 ITEMS = """
-    SELECT item, state, attempts, done_at, not_before, next FROM job_items
+    SELECT item, state, attempts, done_at, not_before, next, updated_at FROM job_items
     WHERE job = %s AND cycle = %s AND source = %s
 """
 SAVE_ITEMS = """
     INSERT INTO job_items AS kept
         (job, cycle, source, item, state, attempts, rows, next, not_before, why, done_at)
-    SELECT %s, %s, %s, saved.*, CASE WHEN state NOT IN ('paging', 'failed') THEN now() END
-    FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bigint[], %s::jsonb[],
-                %s::timestamptz[], %s::text[])
-        AS saved (item, state, attempts, rows, next, not_before, why)
+    SELECT %(job)s, %(cycle)s, %(source)s, item, state, coalesce(old.attempts, 0) + failures,
+        saved.rows, saved.next,
+        CASE WHEN pauses THEN
+            now() + least(%(first_pause)s * 2 ^ least(coalesce(old.attempts, 0), 9),
+                          %(longest_pause)s)
+        ELSE saved.not_before END,
+        saved.why, CASE WHEN state NOT IN ('paging', 'failed') THEN now() END
+    FROM unnest(%(items)s::text[], %(states)s::text[], %(failures)s::integer[], %(rows)s::bigint[],
+                %(next)s::jsonb[], %(not_before)s::timestamptz[], %(why)s::text[],
+                %(pauses)s::boolean[])
+        AS saved (item, state, failures, rows, next, not_before, why, pauses)
+    LEFT JOIN (
+        SELECT item, attempts FROM job_items
+        WHERE job = %(job)s AND cycle = %(cycle)s AND source = %(source)s) AS old USING (item)
     ON CONFLICT (job, cycle, source, item) DO UPDATE
     SET state = excluded.state, rows = excluded.rows, next = excluded.next, why = excluded.why,
-        attempts = CASE WHEN excluded.attempts = 0 THEN 0 ELSE kept.attempts + 1 END,
+        attempts = CASE WHEN excluded.state = 'failed' THEN excluded.attempts ELSE 0 END,
         done_at = coalesce(excluded.done_at, kept.done_at),
         not_before = excluded.not_before, updated_at = now()
+"""
+# A failed item of a sweep is requested again after this pause, which doubles with each failure.
+FIRST_PAUSE = timedelta(hours=12)
+LONGEST_PAUSE = timedelta(days=30)
+REOPEN = """
+    UPDATE job_items SET state = 'failed', attempts = attempts + 1, done_at = NULL,
+        not_before = NULL, updated_at = now()
+    WHERE job = %s AND cycle = %s AND source = %s AND item = ANY(%s)
+"""
+ANSWER_SIZES = """
+    SELECT item, page, value_count FROM answer_sizes WHERE job = %s AND source = %s
+"""
+SAVE_ANSWER_SIZES = """
+    INSERT INTO answer_sizes AS kept (job, source, item, page, value_count)
+    SELECT %s, %s, saved.* FROM unnest(%s::text[], %s::integer[], %s::bigint[])
+        AS saved (item, page, value_count)
+    ON CONFLICT (job, source, item, page) DO UPDATE
+    SET value_count = excluded.value_count, updated_at = now()
+    WHERE kept.value_count <> excluded.value_count
 """
 SAVE_PAYLOAD = """
     INSERT INTO payloads (job, source, slot, batch, request, body, received_at)
@@ -75,16 +106,6 @@ NEXT_BATCH = """
 UPSERT_SLICE = 10_000  # rows; a refused row is searched for within one slice
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """A row that Postgres refused."""
-
-    table: str
-    row: object
-    reason: str
-    detail: str
-
-
 def _by_item(results: Sequence[Collected]) -> Iterator[list[Collected]]:
     """Yield the results in order, in parts that name each item once: one statement cannot update a
     row twice, and a batch may hold several pages of an item."""
@@ -107,6 +128,7 @@ class JobStore:
     run: Run
     cycle: datetime
     holder: str | None = None  # None: the rows belong to no run, as when dead letters are replayed
+    calls: CallCount = field(default_factory=CallCount)  # the calls of the run
     _types: dict[str, dict[str, str]] = field(default_factory=dict)
 
     async def items(self, source: str) -> dict[str, ItemProgress]:
@@ -114,63 +136,138 @@ class JobStore:
         cursor = await self.connection.execute(ITEMS, (self.spec.name, self.cycle, source))
         return {
             item: ItemProgress(
-                state, attempts, done_at, not_before, stored_request(page) if page else None
+                state,
+                attempts,
+                done_at,
+                not_before,
+                next=stored_request(page) if page else None,
+                tried_at=tried_at,
             )
-            async for item, state, attempts, done_at, not_before, page in cursor
+            async for item, state, attempts, done_at, not_before, page, tried_at in cursor
         }
 
-    async def save(self, source: str, results: Sequence[Collected]) -> RowCounts:
+    async def answer_sizes(self, source: str) -> AnswerSizes:
+        """Return how many values the last complete answer to each page of each item had."""
+        cursor = await self.connection.execute(ANSWER_SIZES, (self.spec.name, source))
+        return {(item, page): value_count async for item, page, value_count in cursor}
+
+    async def reopen(self, source: str, items: Sequence[str]) -> None:
+        """Mark items as failed, so that the next run requests them again."""
+        await self.connection.execute(REOPEN, (self.spec.name, self.cycle, source, list(items)))
+
+    async def save(self, source: str, results: Sequence[Collected]) -> Saved:
         """
         Store the rows of some results, their dead letters and findings, and the items' progress in
         one transaction.
+
+        A result that cannot be stored costs no other: the results are stored one by one then, and
+        the item of that result fails.
 
         Raises:
             OwnershipLost: If another process has taken over the run; nothing is stored.
             psycopg.Error: If Postgres is unavailable or refuses a statement.
         """
+        try:
+            return await self._save(source, results)
+        except Exception as error:
+            if not is_bad_data(error):
+                raise
+            if len(results) == 1:
+                return await self._save(source, [unstorable(results[0], error)])
+        saved = [await self.save(source, [result]) for result in results]
         counts = RowCounts()
-        async with self.connection.transaction():
-            rows = [row for result in results for row in result.rows]
-            refused = await self._store_rows(rows, counts)
-            await self._park(source, results, refused, counts)
-            for part in _by_item(results):
-                await self._save_items(source, part)
-            for finding in self._findings(rows):
-                await self._find(finding)
-            cursor = await self.connection.execute(
-                COUNT,
-                asdict(counts)
-                | {
-                    "job": self.spec.name,
-                    "slot": self.run.slot,
-                    "holder": self.holder,
-                    "items": sum(result.state != "paging" for result in results),
-                    "calls": sum(result.calls for result in results),
-                },
-            )
-            if self.holder is not None and cursor.rowcount == 0:
-                # This process was suspended for so long that another one took over the run.
-                raise OwnershipLost(f"another process has taken over job {self.spec.name}")
-        return counts
+        for part in saved:
+            counts.add(part.counts)
+        return Saved(tuple(result for part in saved for result in part.results), counts)
+
+    async def _save(self, source: str, results: Sequence[Collected]) -> Saved:
+        counts = RowCounts()
+        with self.calls.unstored() as calls:
+            async with self.connection.transaction():
+                rows = [row for result in results for row in result.rows]
+                refused = await self._store_rows(rows, counts)
+                final = tuple(self._final(result, refused) for result in results)
+                await self._park(source, final, refused, counts)
+                for part in _by_item(final):
+                    await self._save_items(source, part)
+                    await self._save_answer_sizes(source, part)
+                for finding in self._findings(rows):
+                    await self._find(finding)
+                await self._count(counts, final, calls)
+        return Saved(final, counts)
+
+    def _final(self, result: Collected, refused: Refusals) -> Collected:
+        """Return a result as failed if Postgres refused every row of it."""
+        problems = [refused[id(row)] for row in result.rows if id(row) in refused]
+        if not problems or result.state != "done":
+            return result
+        # Of the rows with one key only the last was written, and possibly refused.
+        key_of = {table.row: table.key_of for table in self.spec.tables}
+        keys = {(type(row), key_of[type(row)](row)) for row in result.rows if type(row) in key_of}
+        if len(problems) < len(keys):
+            return result
+        why = f"no row can be stored: {problems[0].table}: {problems[0].detail}"
+        return replace(result, state="failed", why=why, fault="answer")
+
+    async def _count(self, counts: RowCounts, results: Sequence[Collected], calls: int) -> None:
+        cursor = await self.connection.execute(
+            COUNT,
+            asdict(counts)
+            | {
+                "job": self.spec.name,
+                "slot": self.run.slot,
+                "holder": self.holder,
+                "items": sum(result.state != "paging" for result in results),
+                "calls": calls,
+            },
+        )
+        if self.holder is not None and cursor.rowcount == 0:
+            # This process was suspended for so long that another one took over the run.
+            raise OwnershipLost(f"another process has taken over job {self.spec.name}")
 
     async def _save_items(self, source: str, results: Sequence[Collected]) -> None:
-        columns = (
-            [result.request.item for result in results],
-            [result.state for result in results],
-            [int(result.state == "failed") for result in results],
-            [len(result.rows) for result in results],
-            [_as_json(result.next) if result.next else None for result in results],
-            [result.not_before for result in results],
-            [result.why for result in results],
+        await self.connection.execute(
+            SAVE_ITEMS,
+            {
+                "job": self.spec.name,
+                "cycle": self.cycle,
+                "source": source,
+                "first_pause": FIRST_PAUSE,
+                "longest_pause": LONGEST_PAUSE,
+                "items": [result.request.item for result in results],
+                "states": [result.state for result in results],
+                "failures": [int(result.state == "failed") for result in results],
+                "rows": [len(result.rows) for result in results],
+                "next": [_as_json(result.next) if result.next else None for result in results],
+                "not_before": [result.not_before for result in results],
+                "why": [result.why for result in results],
+                # Only the next run of a sweep meets the item again; and if the provider failed, the
+                # item may be requested as soon as the provider works.
+                "pauses": [
+                    self.spec.sweep and result.fault in {"refusal", "answer"} for result in results
+                ],
+            },
         )
-        await self.connection.execute(SAVE_ITEMS, (self.spec.name, self.cycle, source, *columns))
+
+    async def _save_answer_sizes(self, source: str, results: Sequence[Collected]) -> None:
+        """Remember the sizes of complete answers of sources whose answers have a usual size."""
+        least = {each.provider.name: each.least for each in self.spec.sources}
+        complete = [result for result in results if result.state in {"done", "paging"}]
+        if not complete or not least.get(source):
+            return
+        columns = (
+            [result.request.item for result in complete],
+            [result.request.page for result in complete],
+            [count_values(result.rows) for result in complete],
+        )
+        await self.connection.execute(SAVE_ANSWER_SIZES, (self.spec.name, source, *columns))
 
     # Rows --------------------------------------------------------------------------------------
 
-    async def _store_rows(self, rows: Sequence[object], counts: RowCounts) -> list[RefusedRow]:
+    async def _store_rows(self, rows: Sequence[object], counts: RowCounts) -> Refusals:
         # The upsert is one statement, so one bad row fails its whole slice. Halving finds it with
         # about 2 log2(n) further statements, each in a savepoint.
-        refused: list[RefusedRow] = []
+        refused: Refusals = {}
         for table in self.spec.tables:
             table_rows = [row for row in rows if type(row) is table.row]
             counts.seen += len(table_rows)
@@ -182,7 +279,7 @@ class JobStore:
         return refused
 
     async def _store_slice(
-        self, table: Table, rows: Sequence[object], counts: RowCounts, refused: list[RefusedRow]
+        self, table: Table, rows: Sequence[object], counts: RowCounts, refused: Refusals
     ) -> None:
         """Store rows; find a refused row by halving, set it aside, and store the others."""
         if not rows:
@@ -192,12 +289,11 @@ class JobStore:
                 new, changed = await upsert(
                     self.connection, table, rows, types=await self._column_types(table)
                 )
-        except psycopg.Error as error:
-            if disposition(error) is not Disposition.PARK:
+        except Exception as error:
+            if not is_bad_data(error):
                 raise
             if len(rows) == 1:
-                reason = error.sqlstate or type(error).__name__
-                refused.append(RefusedRow(table.name, rows[0], reason, _first_line(error)))
+                refused[id(rows[0])] = refused_row(table, rows[0], error)
                 return
             half = len(rows) // 2
             await self._store_slice(table, rows[:half], counts, refused)
@@ -230,22 +326,20 @@ class JobStore:
         self,
         source: str,
         results: Sequence[Collected],
-        refused: Sequence[RefusedRow],
+        refused: Refusals,
         counts: RowCounts,
     ) -> None:
         for result in results:
-            refused_rows = [
-                refusal for refusal in refused if any(refusal.row is row for row in result.rows)
-            ]
+            refused_rows = [refused[id(row)] for row in result.rows if id(row) in refused]
             if not (result.bad or refused_rows):
                 continue
             payload = await self._keep_payload(source, result)
             for bad in result.bad:
                 await self._dead_letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
-            for refusal in refused_rows:
-                raw = _raw(asdict(refusal.row))  # type: ignore[call-overload]
-                detail = f"{refusal.table}: {refusal.detail}"
-                await self._dead_letter(result, payload, raw, refusal.reason, detail)
+            for bad_row in refused_rows:
+                raw = _raw(asdict(bad_row.row))  # type: ignore[call-overload]
+                detail = f"{bad_row.table}: {bad_row.detail}"
+                await self._dead_letter(result, payload, raw, bad_row.reason, detail)
             counts.parked += len(result.bad) + len(refused_rows)
 
     async def _keep_payload(self, source: str, result: Collected) -> int:
@@ -287,7 +381,13 @@ class JobStore:
     async def _find(self, finding: TableFinding) -> None:
         await self.connection.execute(
             FIND,
-            (self.spec.name, self.run.slot, finding.table, finding.check, finding.detail),
+            (
+                self.spec.name,
+                self.run.slot,
+                finding.table,
+                finding.check,
+                finding.detail,
+            ),
         )
 
     async def find(self, findings: Sequence[TableFinding]) -> None:
@@ -297,32 +397,34 @@ class JobStore:
 
 
 def _raw(value: object) -> bytes:
-    try:
-        return encode_json(value)
-    except (TypeError, ValueError):
-        return repr(value).encode()
+    """Return a part of an answer as JSON, or the beginning of its representation."""
+    for encode in (encode_json, _representation):
+        try:
+            return encode(value)
+        except Exception:  # noqa: S112 - a value of any type, nested as deeply as a provider likes
+            continue
+    return type(value).__name__.encode()
+
+
+def _representation(value: object) -> bytes:
+    return repr(value)[:EXCERPT_CHARACTERS].encode("utf-8", "backslashreplace")
 
 
 def _as_json(request: Request) -> str:
-    return json.dumps(
+    return json_text(
         {
-            "item": request.item,
-            "path": request.path,
-            "params": dict(request.params),
             "facts": dict(request.facts),
+            "item": request.item,
             "page": request.page,
-        },
-        sort_keys=True,
+            "params": dict(request.params),
+            "path": request.path,
+        }
     )
 
 
 def stored_request(stored: Mapping[str, Any]) -> Request:
     """Return the request that `job_items` or `payloads` holds as JSON."""
     return Request(**stored)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 async def next_batch(connection: Connection, spec: JobSpec, slot: datetime) -> int:

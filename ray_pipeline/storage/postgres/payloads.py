@@ -70,5 +70,5 @@ async def _reread_payload(connection: Connection, number: int) -> tuple[int, int
     store = JobStore(connection, spec, run, cycle_of(spec, run.slot))
     async with connection.transaction():
         await connection.execute(RESOLVE, (f"job:{name}", number))
-        counts = await store.save(source_name, [result])
+        counts = (await store.save(source_name, [result])).counts
     return counts.new + counts.changed, counts.parked

@@ -1,12 +1,13 @@
 """The table `job_runs`: claims a slot for a run, records its heartbeat, and how it ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.rows import dict_row
 
+from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.outcome import Outcome
 from ray_pipeline.errors import Overlap
 from ray_pipeline.storage.postgres.connection import Connection
@@ -28,14 +29,17 @@ BEGIN = """
     RETURNING attempt
 """
 BEAT = """
-    UPDATE job_runs SET heartbeat_at = now()
-    WHERE job = %s AND slot = %s AND holder = %s AND state = 'running'
+    UPDATE job_runs SET heartbeat_at = now(), calls = calls + %(calls)s
+    WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
 FINISH = """
     UPDATE job_runs SET state = %(state)s, why = %(why)s, not_before = %(not_before)s,
-        items = %(items)s, sources = %(sources)s, finished_at = now(), heartbeat_at = now()
+        items = %(items)s, sources = %(sources)s, calls = calls + %(calls)s, finished_at = now(),
+        heartbeat_at = now()
     WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
+# Without a condition on the holder: another process may have taken the run over.
+ADD_CALLS = "UPDATE job_runs SET calls = calls + %s WHERE job = %s AND slot = %s"
 FORGET = "DELETE FROM job_items WHERE job = %s AND cycle = %s"
 
 
@@ -51,10 +55,17 @@ class RunKey:
 class RunBook:
     """Runs in Postgres, on an autocommit connection."""
 
-    def __init__(self, connection: Connection, *, takeover: timedelta) -> None:
-        """A run without a heartbeat for `takeover` may be taken over."""
+    def __init__(
+        self, connection: Connection, *, takeover: timedelta, calls: CallCount | None = None
+    ) -> None:
+        """
+        Count the `calls` of this process's run.
+
+        A run without a heartbeat for `takeover` may be taken over.
+        """
         self._connection = connection
         self._takeover = takeover
+        self._calls = calls or CallCount()
 
     async def begin(self, key: RunKey, *, trigger: str) -> int:
         """
@@ -89,25 +100,42 @@ class RunBook:
         return int(row[0])
 
     async def beat(self, key: RunKey) -> bool:
-        """Record a heartbeat; return False if another process has taken the run over."""
-        cursor = await self._connection.execute(BEAT, (key.job, key.slot, key.holder))
-        return cursor.rowcount == 1
+        """
+        Record a heartbeat and the calls so far; return False if another process has taken the run
+        over.
+        """
+        return await self._update(BEAT, key, {})
 
     async def finish(self, key: RunKey, outcome: Outcome) -> bool:
-        """Record how the run ended; return False if another process has taken it over."""
-        cursor = await self._connection.execute(
+        """
+        Record how the run ended and its calls; return False if another process has taken it over.
+        """
+        return await self._update(
             FINISH,
+            key,
             {
                 "state": outcome.state,
                 "why": outcome.why[:1000],
                 "not_before": outcome.not_before,
                 "items": outcome.items,
                 "sources": outcome.sources,
-                "job": key.job,
-                "slot": key.slot,
-                "holder": key.holder,
             },
         )
+
+    async def add_calls(self, key: RunKey) -> None:
+        """Record the calls of this process, whichever process holds the run."""
+        with self._calls.unstored() as calls:
+            await self._connection.execute(ADD_CALLS, (calls, key.job, key.slot))
+
+    async def _update(
+        self, statement: LiteralString, key: RunKey, values: Mapping[str, object]
+    ) -> bool:
+        with self._calls.unstored() as calls:
+            cursor = await self._connection.execute(
+                statement, {**values, **asdict(key), "calls": calls}
+            )
+            if cursor.rowcount == 0:
+                await self._connection.execute(ADD_CALLS, (calls, key.job, key.slot))
         return cursor.rowcount == 1
 
     async def forget(self, job: str, cycle: datetime) -> None:

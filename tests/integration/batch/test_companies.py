@@ -15,10 +15,10 @@ pytestmark = pytest.mark.skipif(not PAYLOADS.is_dir(), reason="no recorded paylo
 
 CASES = [
     ("balance_sheet", "alphavantage/balance_sheet_IBM_2026.json", "IBM", 0, 81),
-    ("balance_sheet", "alphavantage/balance_sheet_xrg.json", "XRG", 0, None),
+    ("balance_sheet", "alphavantage/balance_sheet_xrg.json", "IBM", 0, None),
     ("company_overview", "alphavantage/overview_IBM_2026.json", "IBM", 0, 1),
     ("company_overview", "alphavantage/overview_older.json", "IBM", 0, 1),
-    ("company_overview", "alphavantage/company_overview_ruby_2021.json", "X", 0, 1),
+    ("company_overview", "alphavantage/company_overview_ruby_2021.json", "TSLA", 0, 1),
     ("earnings_calendar", "alphavantage/earnings_calendar_3month_2026.csv", "", 0, None),
     ("earnings_calendar", "fmp/v3_earning_calendar_2025-05.json", "", 1, None),
     ("ipo_calendar", "alphavantage/ipo_calendar_2026.csv", "", 0, None),

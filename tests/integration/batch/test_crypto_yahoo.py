@@ -317,9 +317,8 @@ async def store_derived(
         run = Run(spec.name, SLOT, SLOT, inputs={name: tuple(some) for name, some in found.items()})
         store = JobStore(connection, spec, run, cycle_of(spec, SLOT))
         assert spec.derive is not None
-        counts = await store.save(
-            "own tables", [Collected(ANY, "done", rows=tuple(spec.derive(run)), calls=0)]
-        )
+        result = Collected(ANY, "done", rows=tuple(spec.derive(run)))
+        counts = (await store.save("own tables", [result])).counts
         counts.changed += await store.prune()
         return counts
 

@@ -146,7 +146,12 @@ def test_the_columns_that_a_table_names_exist(schema):
     """What stays, what is filled, what gets the time of a change, what is checked."""
     for _, table in tables():
         columns = schema.columns(table.name)
-        named = {*table.key, *table.keep, *table.fill, *(limits.column for limits in table.ranges)}
+        named = {
+            *table.key,
+            *table.keep,
+            *table.clears,
+            *(limits.column for limits in table.ranges),
+        }
         if table.writer:
             named.add(table.writer)
         assert named <= set(table.columns), table.name

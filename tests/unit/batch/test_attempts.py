@@ -50,7 +50,7 @@ def caller(ports: FakePorts) -> SourceCaller:
 async def test_a_permitted_call_is_made_with_the_permitted_key(ports):
     result = await call(ports, "[5]")
 
-    assert (result.state, result.rows, result.calls) == ("done", (Price("A", 5),), 1)
+    assert (result.state, result.rows, ports.calls.total) == ("done", (Price("A", 5),), 1)
     assert ports.fetcher.keys == [KEY]
     assert ports.limiter.requests == [("prices", False)]
     assert ports.limiter.permitted == 1
@@ -71,7 +71,7 @@ async def test_a_client_that_fails_before_its_call_costs_the_item_and_no_call(po
 
     result = await call(ports)
 
-    assert (result.state, result.calls) == ("failed", 0)
+    assert (result.state, ports.calls.total) == ("failed", 0)
 
 
 async def test_a_ledger_that_is_away_after_the_call_costs_no_answer(ports):
@@ -110,7 +110,7 @@ async def test_a_long_wait_for_a_permit_defers_before_any_call(ports):
 async def test_a_provider_that_recovers_costs_its_calls_and_nothing_else(ports):
     result = await call(ports, DOWN, "{cut", "[5]")
 
-    assert (result.state, result.calls) == ("done", 3)
+    assert (result.state, ports.calls.total) == ("done", 3)
     first, second = ports.clock.slept
     assert 0 <= first <= 2
     assert 0 <= second <= 4
@@ -120,7 +120,7 @@ async def test_a_provider_that_recovers_costs_its_calls_and_nothing_else(ports):
 async def test_a_provider_that_stays_down_fails_the_item(ports, answer):
     result = await call(ports, answer)
 
-    assert (result.state, result.calls) == ("failed", ATTEMPTS)
+    assert (result.state, ports.calls.total) == ("failed", ATTEMPTS)
     assert result.why.startswith("4 attempts: ")
     assert not result.is_refusal
     assert len(ports.clock.slept) == ATTEMPTS - 1
@@ -131,7 +131,7 @@ async def test_a_final_refusal_under_http_200_is_not_repeated(ports, kind):
     result = await call(ports, f"refuse:{kind}:no")
 
     assert (result.state, result.why, result.is_refusal) == ("failed", "refused: no", True)
-    assert result.calls == 1
+    assert ports.calls.total == 1
     assert ports.limiter.cooldowns == []
 
 
@@ -147,7 +147,7 @@ async def test_refused_keys_do_not_count_as_attempts(ports, kind):
     """Five keys may be refused one after the other; the sixth collects the item."""
     result = await call(ports, *[f"refuse:{kind}:used up"] * 5, "[5]")
 
-    assert (result.state, result.calls) == ("done", 6)
+    assert (result.state, ports.calls.total) == ("done", 6)
     assert len(ports.limiter.cooldowns) == 5
     assert ports.clock.slept == []
 
@@ -172,7 +172,7 @@ async def test_a_blocked_address_defers_the_run(ports):
 async def test_a_refused_redirect_is_a_refusal(ports):
     result = await call(ports, RedirectRefused(f"to https://evil/?key={KEY}"))
 
-    assert (result.state, result.is_refusal, result.calls) == ("failed", True, 1)
+    assert (result.state, result.is_refusal, ports.calls.total) == ("failed", True, 1)
     assert KEY not in result.why
 
 
@@ -185,13 +185,13 @@ async def test_a_large_answer_is_set_aside_and_its_call_is_counted_later(ports):
 
     assert first is None
     assert isinstance(second, Collected)
-    assert (second.state, second.calls) == ("done", 2)
+    assert (second.state, ports.calls.total) == ("done", 2)
 
 
 async def test_an_answer_above_the_full_limit_fails_its_item(ports):
     result = await call(ports, AnswerTooLarge("9 MiB"))
 
-    assert (result.state, result.calls) == ("failed", 1)
+    assert (result.state, ports.calls.total) == ("failed", 1)
 
 
 async def test_no_key_is_in_a_result(ports):

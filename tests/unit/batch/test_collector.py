@@ -107,6 +107,53 @@ async def test_failures_in_a_row_open_the_circuit(ports):
     assert collect.failures == []
 
 
+async def test_unreadable_answers_do_not_open_the_circuit(ports):
+    """Also the form of every answer may change; the provider works all the same."""
+    bad = ITEMS[:20]
+    ports.fetcher.answers = {
+        item: ['{"no": "list"}', "[1, "][number % 2 :] for number, item in enumerate(bad)
+    }
+    collect, outcome = collector(ports, source("first", *ITEMS, quota=SCARCE))
+
+    await collect.run()
+
+    assert (outcome.items_failed, outcome.items_done) == (20, 20)
+    assert collect.refusals == []
+
+
+async def test_a_run_that_can_only_wait_for_failed_items_fails(ports):
+    until = NOW + timedelta(days=2)
+    ports.store.progress = {"A": ItemProgress("failed", attempts=3, not_before=until)}
+    collect, _ = collector(ports, source("first", "A"))
+
+    await collect.run()
+
+    assert ports.fetcher.calls == []
+    assert collect.failures == [
+        "1 items failed before; the next attempt is due at 2026-03-04 06:00 UTC"
+    ]
+
+
+async def test_calls_of_a_deferred_run_are_counted(ports):
+    """Also those of the item that has no result."""
+    ports.limiter.answers = []
+    ports.fetcher.answers = {"I1": ["refuse:quota:used up"]}
+    acquire = ports.limiter.acquire
+
+    async def until_refused(name, *, job, sweep, calls=1):
+        if ports.limiter.cooldowns:
+            return NotBefore(NOW + timedelta(days=1), "used up")
+        return await acquire(name, job=job, sweep=sweep, calls=calls)
+
+    ports.limiter.acquire = until_refused
+    collect, outcome = collector(ports, source("first", *ITEMS, quota=SCARCE))
+
+    with pytest.raises(Deferred):
+        await collect.run()
+
+    assert outcome.calls == len(ports.fetcher.calls) == 2
+
+
 async def test_a_success_between_failures_keeps_the_circuit_closed(ports):
     bad = [item for number, item in enumerate(ITEMS) if number % FAILURE_LIMIT]
     ports.fetcher.answers = {item: ["refuse:request:no"] for item in bad}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ray_pipeline.batch.progress import EPOCH, ItemProgress, cycle_of, pending
+from ray_pipeline.batch.progress import EPOCH, ItemProgress, cycle_of, pending, waiting
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.jobs.spec import Request
 from tests.batch_runs import NOW, job, source
@@ -38,6 +38,32 @@ def test_a_sweep_continues_then_takes_new_items_then_the_oldest():
     }
 
     assert items(SWEEP, progress) == "EDBA"
+
+
+def test_a_failed_item_goes_to_the_end_of_the_sweep():
+    """Otherwise items that cannot be read would keep all others from being requested."""
+    failed = ItemProgress("failed", attempts=1, tried_at=NOW - DAY)
+    progress = {"A": failed, "B": failed, "C": done(10), "D": done(8)}
+
+    assert items(SWEEP, progress) == "ECDAB"
+
+
+def test_a_failed_item_is_not_starved_by_items_that_are_due_again():
+    progress = {
+        "A": ItemProgress("failed", attempts=1, tried_at=NOW - 9 * DAY),
+        **{item: done(8) for item in "BCDE"},
+    }
+
+    assert items(SWEEP, progress) == "ABCDE"
+
+
+def test_a_failed_item_waits_for_its_time():
+    early = ItemProgress("failed", attempts=2, not_before=NOW + DAY, tried_at=NOW)
+    late = ItemProgress("failed", attempts=2, not_before=NOW - DAY, tried_at=NOW)
+    progress = {"A": early, "B": late}
+
+    assert items(SWEEP, progress) == "CDEB"
+    assert waiting(progress, now=NOW) == [early]
 
 
 def test_a_sweep_takes_as_many_items_as_its_batch():

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 
 from ray_pipeline.batch.permits import NotBefore
+from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.runner import run_job
 from ray_pipeline.errors import ProviderUnavailable
+from ray_pipeline.jobs.spec import WHOLE, Empty
 from tests.batch_runs import NOW, RUN, FakePorts, Price, job, source
 
 DOWN = ProviderUnavailable("connection refused")
@@ -73,6 +75,18 @@ async def test_a_complete_job_collects_from_every_source(ports):
 
     assert ports.fetcher.calls == [("first", "A"), ("second", "B")]
     assert outcome.items_done == 2
+
+
+async def test_a_complete_job_that_lacks_a_source_is_not_green(ports):
+    """The keys of one source are refused: the other source cannot replace its part."""
+    ports.limiter.answers = [NotBefore(None, "every key was refused")]
+    spec = job(source("first", "A"), source("second", "B"), complete=True)
+
+    outcome = await run_job(spec, RUN, ports.dependencies())
+
+    assert ports.fetcher.calls == [("second", "B")]
+    assert outcome.state == "failed"
+    assert "First: every key was refused" in outcome.why
 
 
 async def test_refusals_of_all_sources_are_a_refused_run(ports):
@@ -153,5 +167,91 @@ async def test_a_derived_dataset_without_rows_names_the_tables_it_needs(ports):
 
     outcome = await run_job(spec, RUN, ports.dependencies())
 
-    assert outcome.state == "nothing_new"
+    assert outcome.state == "failed"
     assert outcome.why == "the tables it is made from are empty: companies"
+
+
+@pytest.mark.parametrize("empty", [Empty.SOMETIMES, Empty.UNKNOWN])
+async def test_a_run_in_which_no_item_has_rows_is_refused(ports, empty):
+    """Its items are requested again by the next run."""
+    ports.fetcher.answers = {"A": ["[]"], "B": ["[]"]}
+
+    outcome = await run_job(job(source("first", "A", "B", empty=empty)), RUN, ports.dependencies())
+
+    assert outcome.state == "refused"
+    assert (outcome.items_done, outcome.items_failed) == (0, 2)
+    assert "2 of 2 items failed: A: the answer has no data" in outcome.why
+    assert sorted(ports.store.reopened) == ["A", "B"]
+    assert ports.store.pruned == 0
+
+
+async def test_a_run_in_which_a_part_of_the_items_has_no_rows_succeeds(ports):
+    ports.fetcher.answers = {"A": ["[]"], "B": ["[5]"]}
+    of = source("first", "A", "B", empty=Empty.SOMETIMES)
+
+    outcome = await run_job(job(of), RUN, ports.dependencies())
+
+    assert (outcome.state, outcome.items_done) == ("succeeded", 2)
+    assert ports.store.reopened == []
+
+
+async def test_rows_of_an_interrupted_run_count(ports):
+    """The run goes on with the last item, which has no rows."""
+    ports.store.progress = {"A": ItemProgress("done", done_at=NOW)}
+    ports.fetcher.answers = {"B": ["[]"]}
+    of = source("first", "A", "B", empty=Empty.SOMETIMES)
+
+    outcome = await run_job(job(of), RUN, ports.dependencies())
+
+    assert outcome.state == "nothing_new"
+
+
+async def test_a_quiet_run_of_a_dataset_that_may_be_empty_is_green(ports):
+    ports.fetcher.answers = {"A": ["[]"]}
+
+    outcome = await run_job(job(source("first", "A")), RUN, ports.dependencies())
+
+    assert (outcome.state, outcome.why) == ("nothing_new", "")
+
+
+EMPTY_ANSWERS = {
+    "no row": "[]",
+    "an object in place of the list": "{}",
+    "an error in place of the list": '{"error": "no"}',
+    "nothing readable": '["x"]',
+    "a refusal": "refuse:request:no",
+    "not found": "refuse:not_found:no",
+}
+
+
+@pytest.mark.parametrize("text", EMPTY_ANSWERS.values(), ids=EMPTY_ANSWERS)
+async def test_an_answer_without_its_data_is_followed_by_the_next_source(ports, text):
+    """The next source has it; without another source, the run is not green."""
+    ports.fetcher.answers = {"first A": [text]}
+    first, second = (source(name, "A", empty=Empty.FAILURE) for name in ("first", "second"))
+
+    both = await run_job(job(first, second), RUN, ports.dependencies())
+    alone = await run_job(job(first), RUN, ports.dependencies())
+
+    assert (both.state, both.sources) == ("succeeded", ["first", "second"])
+    assert alone.state in {"refused", "failed"}
+    assert alone.why
+
+
+async def test_an_incomplete_answer_is_followed_by_the_next_source(ports):
+    ports.store.sizes = {("A", 0): 4}
+    first = source("first", "A", empty=Empty.FAILURE, least=WHOLE)
+
+    outcome = await run_job(job(first, source("second", "A")), RUN, ports.dependencies())
+
+    assert (outcome.state, outcome.sources) == ("succeeded", ["first", "second"])
+    assert [result.state for result in ports.store.results] == ["failed", "done"]
+
+
+async def test_rows_are_removed_after_another_source_has_replaced_the_first(ports):
+    """The list of the second source is complete."""
+    ports.fetcher.answers = {"first A": ["refuse:plan:no"]}
+
+    await run_job(job(source("first", "A"), source("second", "A")), RUN, ports.dependencies())
+
+    assert ports.store.pruned == 1

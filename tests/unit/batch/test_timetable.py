@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ray_pipeline.batch.timetable import USUAL_KEYS, breaches, plan_year, usual_keys
 from ray_pipeline.catalog import all_jobs
-from ray_pipeline.jobs.spec import JobSpec, Request, Run, Source
+from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Request, Run, Source
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import DAY, MINUTE, Quota, Window
 from ray_pipeline.schedules.cron import Cron
@@ -29,8 +29,12 @@ def plan_inputs(run: Run) -> Iterator[Request]:
         yield Request(symbol, "/")
 
 
+def source_of(one: Provider) -> Source:
+    return Source(one, plan_inputs, lambda *_: (), empty=Empty.NORMAL, least=VARIES)
+
+
 def spec(name: str, one: Provider, cron: str, **options) -> JobSpec:
-    source = Source(one, plan_inputs, lambda *_: ())
+    source = source_of(one)
     options = {"inputs": {"symbols": "SELECT symbol"}} | options
     return JobSpec(name, name, (), Cron(cron), sources=(source,), **options)
 
@@ -165,7 +169,7 @@ def test_a_job_without_a_key_is_named_and_costs_nothing():
         "b",
         (),
         Cron("0 6 * * *"),
-        sources=(*job.sources, Source(keyless, plan_inputs, lambda *_: ())),
+        sources=(*job.sources, source_of(keyless)),
     )
 
     missing, other = plan_year([job, both], keys={}, start=START)
@@ -179,7 +183,7 @@ def test_a_clock_change_costs_no_run():
     """A year of a daily job has a run each day, also on the day that lacks an hour."""
     daily = JobSpec(
         "a", "a", (), Cron("30 2 * * *", "America/New_York"),
-        sources=(Source(provider(), plan_inputs, lambda *_: ()),),
+        sources=(source_of(provider()),),
     )  # fmt: skip
 
     (plan,) = plan_year([daily], keys={"test": 1}, start=START)

@@ -6,7 +6,16 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.jobs.columns import Json, column, declared_columns, read_row, table_row
+from ray_pipeline.jobs.columns import (
+    Json,
+    column,
+    column_defaults,
+    declared_columns,
+    left_out,
+    read_row,
+    required_columns,
+    table_row,
+)
 from ray_pipeline.jobs.values import from_unix
 
 
@@ -131,3 +140,86 @@ def test_a_row_cannot_be_changed():
 
     with pytest.raises(FrozenInstanceError):
         row.symbol = "B"
+
+
+@table_row
+class Fund:
+    """Columns that a row requires, although their types are nullable or have a default."""
+
+    symbol: str
+    net_assets: int | None = column(required=True)
+    total: int | None = column("Total", alias="Sum", required=True)
+    holdings: list[Json] = column(required=True)
+    tags: list
+    fee: Decimal | None
+    count: int = column(otherwise=0)
+    active: bool
+    source: str = "example"
+
+
+FUND = {
+    "symbol": "QQQ", "net_assets": "5", "Sum": "6", "holdings": [1], "tags": ["a"], "fee": "0.1",
+    "count": 3, "active": False,
+}  # fmt: skip
+
+
+def test_a_row_type_names_its_required_columns():
+    assert required_columns(Fund) == {"symbol", "net_assets", "total", "holdings"}
+    assert required_columns(Quote) == {"symbol", "day", "batch"}
+
+
+@pytest.mark.parametrize("name", ["symbol", "net_assets", "Sum", "holdings"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_object_without_a_required_value_is_no_row(name, gone):
+    """Whether the key is missing or holds nothing."""
+    body = {key: value for key, value in FUND.items() if key != name}
+
+    with pytest.raises((ValueError, LookupError)):
+        read_row(Fund, body if gone else FUND | {name: None})
+
+
+def test_a_required_list_may_be_empty():
+    assert read_row(Fund, FUND | {"holdings": []}).holdings == []
+
+
+def test_a_bare_list_is_not_required():
+    row = read_row(Fund, {key: value for key, value in FUND.items() if key != "tags"})
+
+    assert row.tags == []
+
+
+@pytest.mark.parametrize("value", ["a", {"a": 1}, 5])
+def test_a_list_column_refuses_another_type(value):
+    with pytest.raises(TypeError, match="is not a list"):
+        read_row(Fund, FUND | {"tags": value})
+
+
+@pytest.mark.parametrize(
+    ("change", "absent"),
+    [
+        ({}, set()),
+        ({"count": None}, {"count"}),
+        ({"count": "-"}, {"count"}),
+        ({"count": 0, "tags": []}, set()),  # these are values
+        ({"tags": None}, {"tags"}),
+        ({"active": None}, {"active"}),
+    ],
+)
+def test_a_row_remembers_which_defaults_were_not_sent(change, absent):
+    row = read_row(Fund, FUND | change)
+
+    assert left_out(row) == absent
+    assert row == read_row(Fund, FUND | change)  # what is left out is no column
+
+
+def test_defaults_are_those_of_columns_without_a_value():
+    assert column_defaults(Fund) == {"tags": [], "count": 0, "active": False}
+    assert column_defaults(Quote) == {"currency": "USD", "trades": 0, "is_open": False, "tags": []}
+
+
+def test_an_inherited_row_type_remembers_too():
+    @table_row
+    class OtherFund(Fund):
+        source: str = "other"
+
+    assert left_out(read_row(OtherFund, FUND | {"count": None})) == {"count"}

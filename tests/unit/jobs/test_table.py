@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from ray_pipeline.jobs.table import Range, Table, check_rows
+from ray_pipeline.jobs.columns import column, read_row, table_row
+from ray_pipeline.jobs.table import Range, Table, check_rows, count_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,37 @@ def test_a_range_may_have_one_bound():
 
     assert list(check_rows(table, [quote(price=Decimal(10**9))])) == []
     assert len(list(check_rows(table, [quote(price=Decimal(-1))]))) == 1
+
+
+@table_row
+class Fund:
+    """A row with a list and a default."""
+
+    symbol: str
+    price: Decimal | None
+    holdings: list[str]
+    trades: int = column(otherwise=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ({"symbol": "A", "price": "1", "holdings": ["a", "b", "c"], "trades": 0}, 6),
+        ({"symbol": "A", "price": "1", "holdings": ["a"], "trades": 0}, 4),
+        ({"symbol": "A", "holdings": ["a"], "trades": 0}, 3),
+        ({"symbol": "A", "holdings": []}, 1),  # a default that was not sent is no value
+    ],
+)
+def test_the_size_of_an_answer_counts_values_and_the_elements_of_lists(body, count):
+    rows = [read_row(Fund, body), read_row(Fund, body)]
+
+    assert count_values(rows) == 2 * count
+
+
+def test_rows_of_any_dataclass_are_counted():
+    assert count_values([quote(), quote(price=None)]) == 5
+
+
+def test_a_table_requires_its_key_and_what_its_rows_require():
+    assert BY_DAY.required == {"symbol", "day"}
+    assert Table("funds", Fund, key=("symbol",)).required == {"symbol"}
