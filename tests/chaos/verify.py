@@ -2,9 +2,9 @@
 Compare what the venue sent with what is stored. Pure: it decides on facts that others have read.
 
 A missing trade is explained if it would have been received during a gap of its shard, or if its
-number is in a gap of numbers. The gap's
-times are those of the producer's clock at receipt, so a trade that was sent at `t` is compared with
-its time of receipt: `t` plus the time that its predecessor on the same connection took to arrive.
+number is in a gap of numbers. The times of a gap are times of receipt. So a trade that was sent at
+`t` is compared with its time of receipt: `t` plus the time that its predecessor on the same
+connection took to arrive. Its number follows from the number of that predecessor.
 
 A gap is true if a trade is missing in its time, if a connection of its shard began or ended in it,
 or if a fault kept records from its shard.
