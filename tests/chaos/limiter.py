@@ -72,7 +72,7 @@ class LimiterClient:
         await self._call("cooldown", provider, key, until=until, reason=reason)
 
     async def _call(self, method: str, *arguments: object, **options: object):
-        """Call a method; raise DatabaseUnavailable if there is no answer."""
+        """Call a method; raise DatabaseUnavailable without an answer."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 reader, writer = await asyncio.open_connection(*self._address)

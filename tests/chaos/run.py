@@ -149,11 +149,9 @@ def _compare(stack: Stack, result: Result) -> None:
     facts = stored.read_facts(dsn, real_time)
     missing = missing_trades(log, facts)
     keys = {item.before.key for item in missing if item.before is not None}
-    received_s = {
-        key: real_time(shard, at_s) for key, (at_s, shard) in stored.received(dsn, keys).items()
-    }
+    receipts = stored.receipts(dsn, keys, real_time)
     windows = [fault.window() for fault in result.faults]
-    result.verdict = judge(log, facts, missing, received_s, windows)
+    result.verdict = judge(log, facts, missing, receipts, windows)
     result.problems += stored.differences_in_redis(dsn, stack.redis.url)
     with stack.calls_log.open() as lines:
         calls = read_calls(lines)

@@ -23,11 +23,11 @@ class SimulatorProcess:
     control_url: str
 
     async def control(self, action: str, **arguments: object) -> None:
-        """Ask the venue for a fault."""
+        """Switch a fault of the venue."""
         await self._post(f"{self.control_url}/{action}", arguments)
 
     async def fault(self, provider: str, kind: str, **arguments: object) -> None:
-        """Ask for a fault of a provider; `clear` ends it."""
+        """Switch a fault of a provider; `clear` ends it."""
         await self._post(self.control_url, {"provider": provider, "fault": kind, **arguments})
 
     async def sent(self) -> int:

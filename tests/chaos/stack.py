@@ -11,6 +11,7 @@ import psycopg
 
 from ray_pipeline.local.ports import HOST, Reservation, reserve
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
+from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.settings import load
 from ray_pipeline.storage.kafka.topics import ensure_topics
@@ -103,7 +104,7 @@ class Stack:
         return f"{HOST}:{self.links[link].port}"
 
     def environment(self, group: str) -> dict[str, str]:
-        """Return the settings of a group of processes, whose ways all lead through its links."""
+        """Return the settings of a group of processes: each address is that of a link."""
         address = self.through(f"{group}-postgres")
         values = {
             "PIPELINE_HOME": str(self.directory / "home"),
@@ -139,14 +140,20 @@ class Stack:
 
 
 def _keys() -> dict[str, list[str]]:
-    numbers = range(1, KEYS_PER_PROVIDER + 1)
     keys = {
-        provider.name: [f"{provider.name}-key-{number}" for number in numbers]
+        provider.name: [
+            f"{provider.name}-key-{number}" for number in range(1, _key_count(provider) + 1)
+        ]
         for provider in all_providers()
         if provider.needs_key
     }
     # The position of a WebSocket's key is the shard's.
     return keys | {"finnhub": [f"shard-{shard}" for shard in SHARDS]}
+
+
+def _key_count(provider: Provider) -> int:
+    # The providers' log has the token of a login, and both logins would have the same token.
+    return 1 if provider.auth == "login" else KEYS_PER_PROVIDER
 
 
 def say(text: str) -> None:

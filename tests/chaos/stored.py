@@ -10,14 +10,14 @@ import redis
 
 from ray_pipeline.feeds.feed_registry import feed_named
 from tests.chaos.venue import LEAST_PRICE
-from tests.chaos.verify import GapWindow, StoredFacts
+from tests.chaos.verify import GapWindow, Receipt, StoredFacts
 
 TABLE = "sp500_websocket_trades"
 KEY = "symbol || ' ' || trim_scale(price) || ' ' || trim_scale(volume) || ' ' || timestamp_ms"
 ROWS = f"COPY (SELECT {KEY} FROM {TABLE} WHERE price >= {LEAST_PRICE}) TO STDOUT"
 RECEIVED = f"""
-    SELECT {KEY}, extract(epoch FROM created_at AT TIME ZONE 'UTC')::float8, pod_index
-    FROM {TABLE} WHERE price = ANY(%s)
+    SELECT {KEY}, extract(epoch FROM created_at AT TIME ZONE 'UTC')::float8, pod_index, epoch, seq
+    FROM {TABLE} WHERE price = ANY(%s) ORDER BY epoch, seq
 """
 GAPS = """
     SELECT id, shard, epoch, kind, from_at, to_at, recorded_at, symbols, first_seq, last_seq, cause
@@ -120,13 +120,18 @@ def _ranges(text: str) -> Iterator[tuple[int, int]]:
             yield int(start), int(end)
 
 
-def received(dsn: str, keys: Iterable[str]) -> Mapping[str, tuple[float, int]]:
-    """Return when trades were received by the producer's clock, and by which shard."""
-    wanted = set(keys)
-    prices = [key.split(" ")[1] for key in wanted]
+def receipts(dsn: str, keys: Iterable[str], real_time: RealTime) -> Mapping[str, Receipt]:
+    """Return when stored trades were received, and their numbers, by their key."""
+    wanted_keys = set(keys)
+    prices = [Decimal(key.split(" ")[1]) for key in wanted_keys]
     with psycopg.connect(dsn, autocommit=True) as connection:
-        rows = connection.execute(RECEIVED, ([*map(Decimal, prices)],)).fetchall()
-    return {key: (at_s, shard) for key, at_s, shard in rows if key in wanted}
+        # In the order of their numbers: of two equal trades, the later one is the predecessor.
+        rows = connection.execute(RECEIVED, (prices,)).fetchall()
+    return {
+        key: Receipt(real_time(shard, written_s), epoch, seq)
+        for key, written_s, shard, epoch, seq in rows
+        if key in wanted_keys
+    }
 
 
 def differences_in_redis(dsn: str, url: str) -> list[str]:

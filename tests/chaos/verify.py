@@ -1,9 +1,10 @@
 """
 Compare what the venue sent with what is stored. Pure: it decides on facts that others have read.
 
-A missing trade is explained if it would have been received during a gap of its shard. The gap's
-times are those of the producer's clock at receipt, so a trade that was sent at `t` is compared with
-its time of receipt: `t` plus the time that its predecessor on the same connection took to arrive.
+A missing trade is explained if it would have been received during a gap of its shard, or if its
+number is in a gap of numbers. The times of a gap are times of receipt. So a trade that was sent at
+`t` is compared with its time of receipt: `t` plus the time that its predecessor on the same
+connection took to arrive. Its number follows from the number of that predecessor.
 
 A gap is true if a trade is missing in its time, if a connection of its shard began or ended in it,
 or if a fault kept records from its shard.
@@ -103,11 +104,46 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """When a stored trade was received, in real time, and its number."""
+
+    received_s: float
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class MissingTrade:
-    """A trade that is not stored, and its predecessor on the connection that is."""
+    """
+    A trade that is not stored.
+
+    Attributes:
+        before: The last trade of its connection before it that is stored.
+        distance: How many trades of the connection it comes after that one.
+    """
 
     trade: SentTrade
     before: SentTrade | None
+    distance: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """When a missing trade would have been received, and its number if it had been published."""
+
+    trade: SentTrade
+    from_s: float
+    to_s: float
+    epoch: int = 0
+    seq: int = 0
+
+    def explained_by(self, gap: GapWindow) -> bool:
+        """Return whether a gap covers its time, or its number."""
+        if gap.first_seq is not None and gap.last_seq is not None:
+            numbers = range(gap.first_seq, gap.last_seq + 1)
+            if (gap.shard, gap.epoch) == (self.trade.shard, self.epoch) and self.seq in numbers:
+                return True
+        return gap.holds(self.trade.shard, self.trade.symbol, from_s=self.from_s, to_s=self.to_s)
 
 
 def missing_trades(log: SentLog, facts: StoredFacts) -> list[MissingTrade]:
@@ -117,12 +153,16 @@ def missing_trades(log: SentLog, facts: StoredFacts) -> list[MissingTrade]:
         return []
     missing: list[MissingTrade] = []
     before: dict[int, SentTrade] = {}
+    distances: Counter[int] = Counter()
     for trade in log.trades():
+        distances[trade.connection] += 1
         if lacking[trade.key] > 0:
             lacking[trade.key] -= 1
-            missing.append(MissingTrade(trade, before.get(trade.connection)))
+            distance = distances[trade.connection]
+            missing.append(MissingTrade(trade, before.get(trade.connection), distance))
         elif trade.key in facts.rows:
             before[trade.connection] = trade
+            distances[trade.connection] = 0
     return missing
 
 
@@ -130,7 +170,7 @@ def judge(
     log: SentLog,
     facts: StoredFacts,
     missing: Sequence[MissingTrade],
-    received_s: Mapping[str, float],
+    receipts: Mapping[str, Receipt],
     faults: Sequence[FaultWindow],
 ) -> Verdict:
     """
@@ -140,17 +180,17 @@ def judge(
         log: What was sent.
         facts: What is stored.
         missing: The result of `missing_trades`.
-        received_s: When the predecessors of missing trades were received, by their key.
+        receipts: Of the predecessors of missing trades, by their key.
         faults: The faults of the run.
     """
     verdict = Verdict(sent=log.sent.total(), stored=facts.rows.total(), gaps=len(facts.gaps))
     verdict.parked = (facts.parked & (log.sent - facts.rows)).total()
     _judge_surplus(log, facts, verdict)
-    spans = [(item.trade, *_receipt(item, received_s)) for item in missing]
-    _judge_missing(spans, facts.gaps, verdict)
+    expected = [_expect(item, receipts) for item in missing]
+    _judge_missing(expected, facts.gaps, verdict)
     for gap in facts.gaps:
         verdict.details.append(f"gap {gap.text}, real time {gap.from_s:.3f} to {gap.to_s:.3f}")
-        if reason := _untrue(gap, log, facts, spans, faults):
+        if reason := _untrue(gap, log, facts, expected, faults):
             verdict.false_gaps += 1
             verdict.violations.append(f"gap {gap.text} is not true: {reason}")
     return verdict
@@ -169,28 +209,33 @@ def _judge_surplus(log: SentLog, facts: StoredFacts, verdict: Verdict) -> None:
             verdict.violations.append(f"stored, but never sent: {key}")
 
 
-def _receipt(item: MissingTrade, received_s: Mapping[str, float]) -> tuple[float, float]:
-    """Return between which times a missing trade would have been received."""
+def _expect(item: MissingTrade, receipts: Mapping[str, Receipt]) -> Expected:
+    """Return when a missing trade would have been received, and under which number."""
     sent_s = item.trade.at_s
-    transit_s = 0.0
-    if item.before is not None and item.before.key in received_s:
-        transit_s = max(0.0, received_s[item.before.key] - item.before.at_s)
-    return sent_s - SLACK_S, sent_s + transit_s + SLACK_S
+    receipt = receipts.get(item.before.key) if item.before else None
+    if item.before is None or receipt is None:
+        return Expected(item.trade, sent_s - SLACK_S, sent_s + SLACK_S)
+    transit_s = max(0.0, receipt.received_s - item.before.at_s)
+    return Expected(
+        item.trade,
+        sent_s - SLACK_S,
+        sent_s + transit_s + SLACK_S,
+        receipt.epoch,
+        receipt.seq + item.distance,
+    )
 
 
 def _judge_missing(
-    spans: Sequence[tuple[SentTrade, float, float]], gaps: Sequence[GapWindow], verdict: Verdict
+    expected: Sequence[Expected], gaps: Sequence[GapWindow], verdict: Verdict
 ) -> None:
     gaps_of = {
         shard: [gap for gap in gaps if gap.shard in (shard, EVERY_SHARD)]
-        for shard in {trade.shard for trade, _, _ in spans}
+        for shard in {item.trade.shard for item in expected}
     }
     by_connection: dict[tuple[int, int, bool], list[SentTrade]] = {}
-    for trade, from_s, to_s in spans:
-        explained = any(
-            gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s)
-            for gap in gaps_of[trade.shard]
-        )
+    for item in expected:
+        trade = item.trade
+        explained = any(item.explained_by(gap) for gap in gaps_of[trade.shard])
         verdict.explained += explained
         verdict.unexplained += not explained
         group = (trade.shard, trade.connection, explained)
@@ -208,7 +253,7 @@ def _untrue(
     gap: GapWindow,
     log: SentLog,
     facts: StoredFacts,
-    spans: Sequence[tuple[SentTrade, float, float]],
+    expected: Sequence[Expected],
     faults: Sequence[FaultWindow],
 ) -> str:
     """Return why a gap is not true; empty if it is."""
@@ -219,16 +264,15 @@ def _untrue(
         return ""
     if any(fault.kept(gap.shard, from_s=start_s, to_s=end_s) for fault in faults):
         return ""
-    for trade, from_s, to_s in spans:
-        if gap.holds(trade.shard, trade.symbol, from_s=from_s, to_s=to_s):
-            return ""
+    if any(item.explained_by(gap) for item in expected):
+        return ""
     return "nothing is missing in its time, no connection ended in it, and no fault explains it"
 
 
 def _arrived_after_all(gap: GapWindow, facts: StoredFacts) -> str:
     first, last = gap.first_seq or 0, gap.last_seq or 0
     if last < first or first < 1:
-        return f"{first}..{last} is no range"
+        return f"{first}..{last} is not a range"
     for start, end in facts.arrived.get((gap.shard, gap.epoch), ()):
         if start <= last and first < end:
             return f"numbers {max(start, first)}..{min(end - 1, last)} of it arrived"

@@ -10,6 +10,7 @@ from tests.chaos.sent_log import SentLog, read_log
 from tests.chaos.verify import (
     FaultWindow,
     GapWindow,
+    Receipt,
     StoredFacts,
     Verdict,
     judge,
@@ -63,11 +64,11 @@ def verdict(
     log: SentLog,
     facts: StoredFacts,
     *,
-    received_s: dict[str, float] | None = None,
+    receipts: dict[str, Receipt] | None = None,
     faults: tuple[FaultWindow, ...] = (),
 ) -> Verdict:
     """Return the verdict on these facts."""
-    return judge(log, facts, missing_trades(log, facts), received_s or {}, faults)
+    return judge(log, facts, missing_trades(log, facts), receipts or {}, faults)
 
 
 def test_everything_stored_once_is_clean(log):
@@ -112,7 +113,22 @@ def test_the_time_on_the_way_is_that_of_the_predecessor(log):
     facts = stored(FIRST, TWIN, TWIN, LAST, gaps=(gap,))
 
     assert verdict(log, facts).unexplained == 1
-    assert verdict(log, facts, received_s={TWIN: 103.5}).explained == 1
+    assert verdict(log, facts, receipts={TWIN: Receipt(103.5, 1, 3)}).explained == 1
+
+
+def test_a_missing_number_explains_the_trade_that_had_it(log):
+    """The twins have the numbers 2 and 3, so the trade after them had 4."""
+    rows = Counter([FIRST, TWIN, TWIN, LAST])
+    gap = replace(GAP, kind="sequence", from_s=200.0, to_s=201.0, first_seq=4, last_seq=4)
+    receipts = {TWIN: Receipt(102.0, 1, 3)}
+
+    def missing(gap: GapWindow) -> Verdict:
+        facts = StoredFacts(rows, Counter(), (gap,), {(2, 1): [(1, 4), (5, 6)]})
+        return verdict(log, facts, receipts=receipts)
+
+    assert missing(gap).explained == 1
+    assert missing(replace(gap, first_seq=5, last_seq=5)).unexplained == 1
+    assert missing(replace(gap, epoch=2)).unexplained == 1
 
 
 def test_a_trade_that_is_stored_too_often_is_a_duplicate(log):
