@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
-.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s test-chaos fuzz chaos check format bench docs clean
+.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s test-chaos chaos fuzz check format bench docs clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
