@@ -83,6 +83,8 @@ def _ports(settings: Settings, spec: Feed, assignment: ConsumerAssignment) -> Co
         ),
         reporter=lambda: LagReporter(kafka, topic, group=f"ray-pipeline-{spec.name}"),
         rebuild=rebuilder(dsn, spec, spec.layout, clock=time.time),
-        records=PostgresConsumerRecords(dsn, spec.name, topic, holder=assignment.holder),
+        records=PostgresConsumerRecords(
+            dsn, spec, topic, partitions=assignment.configured, holder=assignment.holder
+        ),
         layout=spec.layout,
     )

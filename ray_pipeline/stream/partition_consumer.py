@@ -325,11 +325,12 @@ class PartitionConsumer(Generic[T]):
     async def _write_reset(
         self, partition: int, next_offset: int, *, bounds: tuple[int, int]
     ) -> None:
+        name = f"{self._assignment.topic}/{partition}"
         cause = f"stored up to {next_offset}, log {bounds[0]}..{bounds[1]}"
-        log.warning(
-            "%s/%s: the broker's log was replaced: %s", self._assignment.topic, partition, cause
+        log.warning("%s: the broker's log was replaced: %s", name, cause)
+        await self._ports.records.write_reset(
+            partition, cause=f"broker lost the log of {name}: {cause}"
         )
-        await self._ports.records.write_reset(partition, cause=f"broker lost its log: {cause}")
 
     async def _consume(
         self, store: HistoryStore[T], reader: TopicReader, epochs: Mapping[int, int]

@@ -361,7 +361,7 @@ async def test_a_log_that_is_shorter_than_what_was_stored_was_replaced(bench):
     async with bench.running():
         await bench.stored(1, 2)
 
-    assert bench.database.resets == ["broker lost its log: stored up to 50, log 0..2"]
+    assert bench.database.resets == ["broker lost the log of trades/0: stored up to 50, log 0..2"]
 
 
 async def test_a_log_with_another_record_before_the_offset_was_replaced(bench):
@@ -372,7 +372,7 @@ async def test_a_log_with_another_record_before_the_offset_was_replaced(bench):
     async with bench.running():
         await bench.stored(1, 2, 3)
 
-    assert bench.database.resets == ["broker lost its log: stored up to 2, log 0..3"]
+    assert bench.database.resets == ["broker lost the log of trades/0: stored up to 2, log 0..3"]
 
 
 async def test_without_a_record_before_the_offset_the_log_is_taken_for_the_same(bench):
