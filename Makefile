@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
-.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s fuzz check format bench docs clean
+.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s test-chaos chaos fuzz check format bench docs clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ test-cluster: .setup/dev $(JARS) ## Run the tests on a real Ray cluster, one aft
 
 test-k8s: .setup/dev $(API_SERVER) ## Run the tests of deploying on a real API server (needs etcd).
 	$(call pytest,tests/k8s,-n $(WORKERS))
+
+test-chaos: .setup/dev $(JARS) ## Run two minutes of faults against a whole pipeline.
+	$(call pytest,tests/chaos)
+
+chaos: .setup/dev $(JARS) ## Break a whole pipeline at random: ARGS="--minutes 20 --rate 5000 --seed 7".
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: .setup/dev ## Check style, types, layers and the generated pages.
 	$(BIN)/ruff check .

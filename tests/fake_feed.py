@@ -15,7 +15,7 @@ from ray_pipeline.stream.gaps import GapBook
 from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox_port import OutboxStatus
-from ray_pipeline.stream.venue_connection import Collector, Pauses
+from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
 from ray_pipeline.tasks import first_of
 from tests.virtual_time import START, now_s, virtual_clock
 
@@ -88,6 +88,8 @@ class FakeSocket:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         self.sent_at_s: list[float] = []
+        self.pings_at_s: list[float] = []
+        self.half_open = False
         self._arrivals: asyncio.Queue[bytes | Exception] = asyncio.Queue()
 
     async def send(self, text: str) -> None:
@@ -100,6 +102,11 @@ class FakeSocket:
         if isinstance(arrival, Exception):
             raise arrival
         return arrival
+
+    async def ping(self) -> None:
+        self.pings_at_s.append(now_s())
+        if self.half_open:
+            await asyncio.Event().wait()
 
     def deliver(self, frame: bytes) -> None:
         """Let a frame arrive."""
@@ -169,6 +176,7 @@ def make_collector(
     pacer: FakePacer | None = None,
     hours: MarketHours = ALWAYS_OPEN,
     pauses: Pauses | None = None,
+    clock: Clock | None = None,
 ) -> Collector:
     """Return a collector in virtual time; after failures it waits 1, 2, 4 and then 8 seconds."""
     return Collector(
@@ -181,7 +189,7 @@ def make_collector(
         liveness=Liveness(liveness_s=LIVENESS_S, hours=hours),
         backoff=Backoff(base_s=1.0, cap_s=8.0, random=LongestPause()),
         gaps=GapBook(intake.notices.gap),
-        clock=virtual_clock(),
+        clock=clock or virtual_clock(),
     )
 
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from ray_pipeline.stream.cache_memory import CacheNeed
+from ray_pipeline.stream.heartbeat import CLOCK_TOLERANCE_S
 
 OLDEST_POSTGRES = 140_000  # multiranges
-CLOCK_TOLERANCE_S = 2.0
 LEAST_DISK_BYTES = 2**30
 GOOD_DISK_BYTES = 5 * 2**30
 RAY_VERSION = "2.60."
@@ -147,6 +147,21 @@ def topics(existing: Mapping[str, int], configured: Mapping[str, int]) -> Check:
         fix = "set PIPELINE_FEEDS__*__PARTITIONS to what the topics have"
         return Check("topics", "warning", f"partitions: {counts}", fix)
     return Check("topics", "ok", ", ".join(sorted(configured)))
+
+
+def topic_time(producer_dated: Sequence[str]) -> Check:
+    """Judge which clock dates the records: the broker's, or that of each producer."""
+    if not producer_dated:
+        return Check("topic time", "ok", "the broker dates the records")
+    return Check(
+        "topic time",
+        "warning",
+        f"producers date the records of {', '.join(producer_dated)}: Kafka refuses records of a "
+        "producer with a clock that is more than an hour ahead",
+        "set `message.timestamp.type: LogAppendTime` in the KafkaTopic, or run `kafka-configs.sh "
+        f"--alter --entity-type topics --entity-name {producer_dated[0]} --add-config "
+        "message.timestamp.type=LogAppendTime`",
+    )
 
 
 def stream_keys(provider: str, title: str, *, keys: int, distinct: int, connections: int) -> Check:

@@ -18,6 +18,7 @@ from ray_pipeline.observe import doctor
 from ray_pipeline.observe.doctor import Check
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.positions import partition_counts
+from ray_pipeline.storage.kafka.topic_time import producer_dated_topics
 from ray_pipeline.storage.kafka.topics import topics
 from ray_pipeline.storage.migrations import PARTITIONED, months, unapplied, utc_now
 from ray_pipeline.storage.postgres.connection import Connection, session
@@ -181,7 +182,14 @@ async def _kafka(settings: Settings) -> AsyncIterator[Check]:
         yield Check("kafka", "failed", str(error.args[0]), error.fix)
         return
     yield Check("kafka", "ok", f"{settings.bootstrap_servers()}, {len(partitions)} topics")
-    yield doctor.topics(partitions, topics(settings))
+    configured = topics(settings)
+    yield doctor.topics(partitions, configured)
+    try:
+        existing = [name for name in configured if name in partitions]
+        yield doctor.topic_time(await producer_dated_topics(settings, existing))
+    except PipelineError as error:
+        # A broker may not permit, or not know, the request. Records flow without the answer.
+        yield Check("topic time", "info", str(error.args[0]))
 
 
 def _keys(settings: Settings, provider: str) -> Check:

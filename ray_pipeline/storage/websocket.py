@@ -72,6 +72,18 @@ class WebSocket:
         except (WebSocketException, OSError) as error:
             raise FeedUnavailable(_ended(error, self._secrets)) from None
 
+    async def ping(self) -> None:
+        """
+        Send a ping and wait for its answer.
+
+        Raises:
+            FeedUnavailable: If the connection is gone.
+        """
+        try:
+            await (await self._connection.ping())
+        except (WebSocketException, OSError) as error:
+            raise FeedUnavailable(_ended(error, self._secrets)) from None
+
 
 @asynccontextmanager
 async def open_websocket(

@@ -12,6 +12,7 @@ from ray_pipeline.errors import DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
+CLOCK_TOLERANCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,30 @@ class Beat:
 class BeatStore(Protocol):
     """The store of the heartbeats."""
 
+    @property
+    def clock_ahead_s(self) -> float:
+        """How far this machine's clock is ahead of the store's, as of the newest write."""
+
     async def write(self, beat: Beat) -> None:
         """Insert or replace the row of an epoch; DatabaseUnavailable when Postgres is away."""
 
     async def last_safe_at(self, feed: str, shard: int, *, before_epoch: int) -> datetime | None:
         """Return until when the previous epoch is complete; None for the first epoch."""
+
+
+def clock_trouble(ahead_s: float) -> str:
+    """Return what a wrong clock of this machine causes, and the fix; empty if it is right."""
+    if abs(ahead_s) <= CLOCK_TOLERANCE_S:
+        return ""
+    direction, effect = (
+        ("ahead of", "times of receipt are wrong")
+        if ahead_s > 0
+        else ("behind", "new records seem to come from the future and can become dead letters")
+    )
+    return (
+        f"the clock of this machine is {abs(ahead_s):.0f} s {direction} the database's: {effect}; "
+        "synchronise the clocks (NTP, chrony)"
+    )
 
 
 async def beat(store: BeatStore, compose: Callable[[], Beat]) -> None:

@@ -81,7 +81,7 @@ class Pulse:
         self.since_s = now_s
 
     def pause(self) -> None:
-        """Forget the time of the last data, so that a closed market does not count as interval."""
+        """Forget the time of the last data, so that an interruption does not count as interval."""
         self.last_s = None
 
 
@@ -136,6 +136,11 @@ class Liveness:
             self._feed = Pulse(now_s)
         self._feed.since_s = now_s
 
+    def resumed(self, *, now_s: float) -> None:
+        """Measure every silence from now on: the process was suspended. That is no interval."""
+        self._forget_last_data()
+        self.connected(now_s=now_s)
+
     def heard(self, symbols: Iterable[str], *, now_s: float) -> None:
         """Note data of symbols."""
         if self._feed is not None:
@@ -177,8 +182,11 @@ class Liveness:
         """Return how long the market is open. A closed market must not count as an interval."""
         open_for_s = self._hours.open_for_s(wall_s)
         if open_for_s is None and self._was_open:
-            for pulse in (self._feed, *self._symbols.values()):
-                if pulse is not None:
-                    pulse.pause()
+            self._forget_last_data()
         self._was_open = open_for_s is not None
         return open_for_s
+
+    def _forget_last_data(self) -> None:
+        for pulse in (self._feed, *self._symbols.values()):
+            if pulse is not None:
+                pulse.pause()

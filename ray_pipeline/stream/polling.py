@@ -10,6 +10,7 @@ from ray_pipeline.retry import Backoff
 from ray_pipeline.stream.exclusions import Exclusions
 from ray_pipeline.stream.ingest import Intake
 from ray_pipeline.stream.venue_connection import Clock, Collector
+from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Poller:
         self._clock = clock
         self._backoff = backoff
         self._failure = ""
+        self._started = False  # whether a snapshot is complete
+        self._next_s = pause_s
 
     @property
     def cause(self) -> str:
@@ -58,22 +61,25 @@ class Poller:
 
     async def run(self) -> None:
         """Take a snapshot, then poll while the WebSocket is down, until cancelled."""
-        started = False
         while True:
-            pause_s = self._pause_s
-            if self._is_needed(started=started):
-                try:
-                    complete = await self._round(remark=started)
-                except (FeedUnavailable, FeedRefused) as error:
-                    pause_s = self._fail(error)
-                else:
-                    started = started or complete
-            await asyncio.sleep(pause_s)
+            self._next_s = self._pause_s
+            if self._is_needed():
+                # A round has many calls; a pause stops it before the next.
+                await first_of(self._attempt(), self._collector.until_paused())
+            await asyncio.sleep(self._next_s)
 
-    def _is_needed(self, *, started: bool) -> bool:
+    def _is_needed(self) -> bool:
         if self._collector.paused:
             return False
-        return not started or self._collector.gaps.feed is not None
+        return not self._started or self._collector.gaps.feed is not None
+
+    async def _attempt(self) -> None:
+        try:
+            complete = await self._round(remark=self._started)
+        except (FeedUnavailable, FeedRefused) as error:
+            self._next_s = self._fail(error)
+        else:
+            self._started = self._started or complete
 
     async def _round(self, *, remark: bool) -> bool:
         """Request all symbols once, and note it in the open gap; return whether there were any."""

@@ -16,7 +16,7 @@ from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
-from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat
+from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat, clock_trouble
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
@@ -241,7 +241,7 @@ class Producer:
             )
             self._set("draining", "")
             if self._line is not None:
-                self._line.collector.gaps.close_all(to_at=self._parts.clock.now())
+                self._line.collector.close_gaps(to_at=self._parts.clock.now())
             await first_of(_ignore(outbox.drain(self._drain_s)), _ignore(asyncio.shield(sending)))
         finally:
             halt.set()
@@ -262,7 +262,7 @@ class Producer:
             line.collector.pause()
         self._set("", "")
         self._want()
-        tasks = [line.collector.run(), self._follow_symbols()]
+        tasks = [line.collector.run(), self._follow_symbols(line.collector)]
         if line.poller is not None:
             tasks.append(line.poller.run())
         await first_of(*tasks)
@@ -281,7 +281,13 @@ class Producer:
                 self._set("waiting", str(error))
                 await asyncio.sleep(BEAT_S)
 
-    async def _follow_symbols(self) -> None:
+    async def _follow_symbols(self, collector: Collector) -> None:
+        """Read the symbols except during a pause: some sources call the venue's REST API."""
+        while True:
+            await collector.until_resumed()
+            await first_of(self._read_symbols(), collector.until_paused())
+
+    async def _read_symbols(self) -> None:
         async for symbols in self._parts.symbols.updates():
             self._desired = symbols
             self._want()
@@ -325,8 +331,21 @@ class Producer:
             received=notices.counts.records if notices else 0,
             reconnects=max(collector.connections - 1, 0) if collector else 0,
             last_data_at=notices.counts.last_data_at if notices else None,
-            safe_at=_earlier(outbox.safe_at, collector.gaps.since() if collector else None),
+            safe_at=self._safe_at(outbox),
         )
+
+    def _safe_at(self, outbox: OutboxStatus) -> datetime | None:
+        """
+        Return until when everything that the venue sent is acknowledged, or in a gap.
+
+        Everything received may be acknowledged while the venue's frames do not arrive, so the
+        outbox alone cannot tell. None before the first connection.
+        """
+        if self._line is None:
+            return outbox.safe_at
+        collector = self._line.collector
+        moments = (outbox.safe_at, collector.gaps.since(), collector.complete_until)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _situation(self, collector: Collector | None, outbox: OutboxStatus) -> tuple[str, str]:
         """Return the state and the first cause, in the order feed, lease, broker, REST API."""
@@ -338,7 +357,10 @@ class Producer:
         if collector.state == NO_SYMBOLS and symbols_cause:
             return collector.state, symbols_cause  # it says more than the state does
         causes = (collector.cause, ownership_cause, outbox.cause, poller_cause, symbols_cause)
-        return collector.state, next(filter(None, causes), "")
+        # A wrong clock can be behind any of them, or make records wrong without another cause.
+        clock_cause = clock_trouble(self._parts.beats.clock_ahead_s)
+        cause = "; ".join(filter(None, (next(filter(None, causes), ""), clock_cause)))
+        return collector.state, cause
 
 
 def _named(error: Exception) -> str:
@@ -347,8 +369,3 @@ def _named(error: Exception) -> str:
 
 async def _ignore(awaitable: Awaitable[object]) -> None:
     await awaitable
-
-
-def _earlier(first: datetime | None, second: datetime | None) -> datetime | None:
-    """Return the earlier of two moments; None does not count."""
-    return min((moment for moment in (first, second) if moment is not None), default=None)

@@ -32,6 +32,7 @@ REST_EVERY = 20  # subscriptions
 YIELD_RECORDS = 500
 CHECKS_PER_STALL = 8  # of the silence, in the time that makes it a stall
 LONGEST_CHECK_PAUSE_S = 1.0
+PROBE_S = 2.0  # between two pings that prove that the connection is complete
 # The back-off starts again after data of a connection of this age. A server that closes after each
 # trade would otherwise be called at full speed; with it, at most twice a minute.
 SUSTAINED_S = 30.0
@@ -50,6 +51,9 @@ class Socket(Protocol):
 
     async def receive(self) -> bytes:
         """Return the next frame; FeedUnavailable when the connection is gone."""
+
+    async def ping(self) -> None:
+        """Send a ping and wait for its answer; FeedUnavailable when the connection is gone."""
 
 
 Connect = Callable[[], AbstractAsyncContextManager[Socket]]
@@ -112,6 +116,8 @@ class Collector:
     Attributes:
         state: One word: no_symbols, paused, connecting, collecting or disconnected.
         cause: Why it does not collect; empty while it collects.
+        complete_until: Everything that the venue sent before this moment was received, or is in a
+            gap. None before the first connection.
     """
 
     def __init__(
@@ -146,12 +152,14 @@ class Collector:
         self._not_before_s = 0.0  # of the monotonic clock: when the next connection may begin
         self._connected_at_s = 0.0
         self._last_frame_at: datetime | None = None
+        self._behind = False  # whether frames may wait that `_read` has not taken
         self._complaints: set[str] = set()
         self.gaps = gaps
         self.state = "starting"
         self.cause = ""
         self.connected = False
         self.connections = 0
+        self.complete_until: datetime | None = None
 
     @property
     def subscriptions(self) -> Subscriptions:
@@ -191,6 +199,20 @@ class Collector:
         """Continue after a pause."""
         self._paused.clear()
         self._running.set()
+
+    async def until_paused(self) -> None:
+        """Wait for a pause."""
+        await self._paused.wait()
+
+    async def until_resumed(self) -> None:
+        """Wait for the end of a pause; return at once if there is none."""
+        await self._running.wait()
+
+    def close_gaps(self, *, to_at: datetime) -> None:
+        """End every gap. The next producer reports the time from `complete_until` on."""
+        if self.gaps.feed is not None:
+            self.complete_until = to_at
+        self.gaps.close_all(to_at=to_at)
 
     async def run(self) -> None:
         """Collect until cancelled. After a failure, wait and connect again."""
@@ -235,9 +257,15 @@ class Collector:
             async with self._connect() as socket:
                 self._begin()
                 await first_of(
-                    self._read(socket), self._subscribe(socket), self._watch(), _wait(self._paused)
+                    self._read(socket),
+                    self._subscribe(socket),
+                    self._watch(),
+                    self._probe(socket),
+                    _wait(self._paused),
                 )
-            return 0.0  # paused
+                # Open the gap here: `resume` may be called before the connection is closed.
+                self.gaps.open("paused", "paused by request", from_at=self.complete_until)
+            return 0.0
         except FeedRefused as error:
             self._fail("refused", str(error))
             return max(error.retry_after_s, self._backoff.next_s())
@@ -255,7 +283,8 @@ class Collector:
         self._connected_at_s = self._clock.monotonic_s()
         self._liveness.connected(now_s=self._connected_at_s)
         self._complaints.clear()
-        self._last_frame_at = self._clock.now()
+        self._last_frame_at = self.complete_until = self._clock.now()
+        self._behind = False
         self.connected = True
         self.connections += 1
         self._set("collecting", "")
@@ -263,8 +292,23 @@ class Collector:
     def _fail(self, kind: str, text: str, *, from_at: datetime | None = None) -> None:
         cause = foreign_text(text)
         self._set("disconnected", cause)
-        self.gaps.open(kind, cause, from_at=from_at or self._last_frame_at or self._clock.now())
+        received_until = self._received_until()
+        self.gaps.open(kind, cause, from_at=min(from_at or received_until, received_until))
         log.warning("%s: %s", self._notices.origin.name, cause)
+
+    def _received_until(self) -> datetime:
+        """
+        Return up to when the connection that ends was received; now if there is none.
+
+        That is the time of the last frame. A frame that is much newer than the last proof shows
+        that the process was suspended or cannot keep up: newer frames may wait in the socket, and
+        are lost with it. Then only the proof counts.
+        """
+        frame_at, proven_at = self._last_frame_at, self.complete_until
+        if frame_at is None or proven_at is None:
+            return self._clock.now()
+        is_current = frame_at - proven_at <= timedelta(seconds=2 * PROBE_S)
+        return frame_at if is_current else proven_at
 
     async def _read(self, socket: Socket) -> None:
         counts = self._notices.counts
@@ -280,7 +324,9 @@ class Collector:
                 flood.note(readable=bool(taken.symbols), now_s=self._clock.monotonic_s())
             if (total := counts.records + counts.rejects) - rested_at >= YIELD_RECORDS:
                 rested_at = total
+                self._behind = True
                 await asyncio.sleep(0)
+                self._behind = False
 
     def _note(self, taken: Taken, received_at: datetime) -> None:
         self._last_frame_at = received_at
@@ -343,11 +389,42 @@ class Collector:
     def _pause_s(self, sent: int) -> float:
         return self._pauses.rest_s if sent % REST_EVERY == 0 else self._pauses.subscribe_s
 
+    async def _probe(self, socket: Socket) -> None:
+        """
+        Move `complete_until` on with pings.
+
+        An acknowledgement of everything received proves little: on a half-open connection nothing
+        arrives, and the venue goes on sending. Nor does the arrival of a frame, because newer
+        frames may wait in the socket. But frames arrive in order. An answer to a ping therefore
+        proves that everything arrived that the venue sent before it received the ping.
+        """
+        while True:
+            sent_at = self._clock.now()
+            try:
+                await socket.ping()
+            except FeedUnavailable:
+                # `_read` raises it too, after it took the frames that arrived before the end.
+                await asyncio.Event().wait()
+            # The answer overtakes frames that the library has queued. `_read` gives way only to
+            # wait for a frame, when the queue is empty, or while it is behind.
+            await asyncio.sleep(0)
+            while self._behind:  # noqa: ASYNC110 - no event says that the reader waits
+                await asyncio.sleep(0)
+            self.complete_until = sent_at
+            await asyncio.sleep(PROBE_S)
+
     async def _watch(self) -> None:
         """Detect silence: subscribe again to a silent symbol; reconnect if the feed is silent."""
+        pause_s = self._pauses.check_pause_s
         while True:
-            await asyncio.sleep(self._pauses.check_pause_s)
+            slept_from_s = self._clock.monotonic_s()
+            await asyncio.sleep(pause_s)
             now_s, now = self._clock.monotonic_s(), self._clock.now()
+            if now_s - slept_from_s > 2 * pause_s:
+                # The process was suspended, or busy. The silence may be its own: data may wait in
+                # the socket, or be repeated by the venue's TCP. `_read` must have its turn first.
+                self._liveness.resumed(now_s=now_s)
+                continue
             silent_s = self._liveness.feed_silence_s(now_s=now_s, wall_s=now.timestamp())
             if silent_s is not None:
                 raise FeedStalled(

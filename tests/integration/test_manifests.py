@@ -154,6 +154,7 @@ BREAKS = [
     ("kafka-label", "KafkaTopic", "metadata|labels", {"strimzi.io/cluster": "gone"}),
     ("kafka-topic", "KafkaTopic", "metadata|name", "gone"),
     ("kafka-topic", "KafkaTopic", "spec|partitions", 7),
+    ("kafka-topic", "KafkaTopic", "spec|config", {"message.timestamp.type": "CreateTime"}),
     ("kafka-topic", "ConfigMap", "data|PIPELINE_FEEDS__SP500__PARTITIONS", "6"),
     ("kafka-topic", "ConfigMap", "data|PIPELINE_KAFKA__TOPIC_PREFIX", "x-"),
     ("kafka-acl", "ConfigMap", "data|PIPELINE_KAFKA__TOPIC_PREFIX", "x-"),

@@ -21,6 +21,8 @@ spec:
     # A week: an outage of Postgres may last that long without a loss.
     retention.ms: 604800000
     min.insync.replicas: 2
+    # The broker's clock: a wrong clock of a producer has no effect on its records.
+    message.timestamp.type: LogAppendTime
 """
 
 USER = """\

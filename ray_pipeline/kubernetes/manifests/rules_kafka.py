@@ -81,6 +81,11 @@ def _topics(kafka: Json, objects: Sequence[Json]) -> Iterator[LintFinding]:
         if str(partitions) != configured:
             message = f"{partitions} partitions, not {configured}"
             yield fault("kafka-topic", topics[name], message, fix=f"change it or {variable}")
+        config = mapping(topics[name], "spec", "config")
+        if text(config, "message.timestamp.type") != "LogAppendTime":
+            message = "the clocks of the producers date its records"
+            fix = "set message.timestamp.type: LogAppendTime"
+            yield fault("kafka-topic", topics[name], message, fix=fix)
     for name in sorted(topics.keys() - {prefix + spec.topic for spec in FEEDS}):
         yield fault("kafka-topic", topics[name], "no feed uses it")
 

@@ -5,6 +5,10 @@ from typing import TypedDict
 
 from ray_pipeline.errors import ConfigurationError
 from ray_pipeline.settings import KafkaSettings
+from ray_pipeline.storage.kafka.client_log import limit_log
+
+# Every process that uses a client of aiokafka imports this module.
+limit_log()
 
 
 class ClientOptions(TypedDict, total=False):

@@ -1,5 +1,7 @@
 """Producers' heartbeats in `producer_epochs`."""
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import LiteralString
@@ -21,6 +23,7 @@ SET (published, spooled, connected, state, cause, wanted, confirmed, received, r
   = (excluded.published, excluded.spooled, excluded.connected, excluded.state, excluded.cause,
      excluded.wanted, excluded.confirmed, excluded.received, excluded.reconnects,
      excluded.last_data_at, excluded.safe_at, excluded.heartbeat_at, excluded.stopped_at)
+RETURNING extract(epoch FROM heartbeat_at)::float8
 """
 
 # A producer that was killed before its first record was acknowledged is known by its heartbeat:
@@ -38,9 +41,17 @@ SELECT coalesce(
 
 
 class Heartbeats:
-    """Writes and reads heartbeats."""
+    """
+    Writes and reads heartbeats.
 
-    def __init__(self, dsn: str) -> None:
+    Attributes:
+        clock_ahead_s: Least difference between this machine's clock and the database's at the
+            newest write; negative if it is behind.
+    """
+
+    def __init__(self, dsn: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self.clock_ahead_s = 0.0
         self._session = DatabaseSession(dsn, name="ray-pipeline heartbeats")
 
     async def write(self, beat: Beat) -> None:
@@ -51,7 +62,12 @@ class Heartbeats:
             DatabaseUnavailable: If Postgres did not answer.
         """
         async with self._session.connection() as connection:
-            await connection.execute(WRITE, asdict(beat))
+            before_s = self._clock()
+            cursor = await connection.execute(WRITE, asdict(beat))
+            (database_s,) = await cursor.fetchone() or (before_s,)
+        # The database read its clock between the two readings here. A slow answer therefore makes
+        # the difference look smaller, never larger.
+        self.clock_ahead_s = min(self._clock() - database_s, 0.0) or max(before_s - database_s, 0.0)
 
     async def last_safe_at(self, feed: str, shard: int, *, before_epoch: int) -> datetime | None:
         """

@@ -1,5 +1,6 @@
 """Producers' heartbeats on a real Postgres."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -55,6 +56,22 @@ async def test_an_epoch_that_was_killed_before_its_first_record_is_safe_until_it
 
     await heartbeats.write(replace(BEAT, epoch=2, safe_at=None))
     assert await heartbeats.last_safe_at("sp500", 3, before_epoch=9) is not None
+
+
+@pytest.mark.parametrize("ahead_s", [3600.0, -3600.0, 0.0])
+async def test_a_heartbeat_measures_the_clock_against_the_databases(postgres_dsn, ahead_s):
+    heartbeats = Heartbeats(postgres_dsn, clock=lambda: time.time() + ahead_s)
+    await heartbeats.write(BEAT)
+    assert heartbeats.clock_ahead_s == pytest.approx(ahead_s, abs=60)
+    await heartbeats.close()
+
+
+async def test_a_slow_answer_of_the_database_is_no_wrong_clock(postgres_dsn):
+    readings = iter([time.time() - 5, time.time() + 5])
+    heartbeats = Heartbeats(postgres_dsn, clock=lambda: next(readings))
+    await heartbeats.write(BEAT)
+    assert heartbeats.clock_ahead_s == 0
+    await heartbeats.close()
 
 
 async def test_heartbeats_continue_after_an_outage(own_postgres):

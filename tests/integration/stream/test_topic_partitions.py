@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,9 +28,10 @@ from ray_pipeline.feeds.records import Trade
 from ray_pipeline.serve.routes import View, routes
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.audit_facts import run_audit
+from ray_pipeline.storage.doctor_facts import examine
 from ray_pipeline.storage.kafka.broker import KafkaBroker
 from ray_pipeline.storage.kafka.positions import partition_counts, read_positions
-from ray_pipeline.storage.kafka.topics import ensure_topics, topic_name
+from ray_pipeline.storage.kafka.topics import ensure_topics, topic_name, topics
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.metrics_rows import read_metrics
 from ray_pipeline.storage.postgres.status_rows import read_status
@@ -368,6 +370,47 @@ async def test_a_broker_that_refuses_to_grow_a_topic_is_named_everywhere(
     assert words in shown.why
     assert any(words in reason for reason in shown.ready["reasons"])
     assert shown.metrics["pipeline_topic_partitions", "broker"] == 3
+
+
+async def test_every_topic_that_a_broker_refuses_to_grow_is_named(
+    postgres_dsn, redis_url, tansu_server, topic_prefix
+):
+    small = make_settings(postgres_dsn, redis_url, tansu_server.bootstrap_servers, topic_prefix)
+    small = small.changed(kafka={"idempotence": False})
+    await ensure_topics(small)
+    wide = small.changed(feeds={"sp500": {"partitions": 6}, "upbit": {"partitions": 2}})
+
+    with pytest.raises(ConfigurationError) as raised:
+        await ensure_topics(wide)
+
+    for topic in (topic_name(wide, feed_named(name)) for name in ("sp500", "upbit")):
+        assert f"--topic {topic} " in raised.value.fix
+        assert topic in raised.value.args[0]
+
+
+async def test_the_broker_dates_records_and_doctor_names_topics_without_that(configured, tmp_path):
+    """Kafka refuses a record of a producer with a clock that is an hour ahead."""
+    await create(configured, 1)
+    await ensure_topics(configured)
+    async with producing(configured) as producer:
+        tomorrow_ms = int(time.time() * 1000) + 86_400_000
+        topic = topic_name(configured, feed_named("upbit"))
+        await producer.send_and_wait(topic, b"{}", timestamp_ms=tomorrow_ms)
+
+    checks = {check.name: check for check in await examine(configured, home=tmp_path)}
+    assert topic_name(configured, SP500) in checks["topic time"].detail
+    assert topic not in checks["topic time"].detail
+    assert "LogAppendTime" in checks["topic time"].fix
+
+
+async def test_a_broker_without_the_option_still_gets_its_topics(
+    postgres_dsn, redis_url, tansu_server, topic_prefix, tmp_path
+):
+    small = make_settings(postgres_dsn, redis_url, tansu_server.bootstrap_servers, topic_prefix)
+    await ensure_topics(small)
+    assert topics(small).items() <= (await partition_counts(small)).items()
+    checks = {check.name: check for check in await examine(small, home=tmp_path)}
+    assert checks["topic time"].state in ("ok", "info")
 
 
 async def test_a_topic_that_was_deleted_is_created_again(configured):

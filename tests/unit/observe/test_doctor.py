@@ -52,6 +52,8 @@ def keys(count: int, *, distinct: int) -> Check:
         (doctor.topics({}, {"a": 3}), "warning"),
         (doctor.topics({"a": 1}, {"a": 3}), "failed"),
         (doctor.topics({"a": 6}, {"a": 3}), "warning"),
+        (doctor.topic_time([]), "ok"),
+        (doctor.topic_time(["a", "b"]), "warning"),
         (keys(11, distinct=11), "ok"),
         (keys(3, distinct=3), "warning"),
         (keys(3, distinct=2), "failed"),

@@ -23,6 +23,8 @@ def make_beat() -> Beat:
 class FakeStore:
     """Keeps what is written, unless it is away."""
 
+    clock_ahead_s = 0.0
+
     def __init__(self) -> None:
         self.causes: list[str] = []
         self.failure: Exception | None = None

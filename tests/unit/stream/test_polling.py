@@ -1,5 +1,6 @@
 """Polling over REST: a snapshot at the start, and a replacement while the WebSocket is down."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 
@@ -31,6 +32,7 @@ class FakeSource:
         self.rounds_at_s: list[float] = []
         self.requested: list[Sequence[str]] = []
         self.failures: list[Exception] = []
+        self.answer_s = 0.0
         self.exclusions = Exclusions()
 
     async def records(self, symbols: Sequence[str]) -> AsyncIterator[Sequence[object]]:
@@ -40,6 +42,7 @@ class FakeSource:
         for index, symbol in enumerate(symbols):
             if index == len(symbols) - 1 and self.failures:
                 raise self.failures.pop(0)
+            await asyncio.sleep(self.answer_s)
             frame = {
                 "type": "ticker", "code": symbol, "timestamp": event_ms, "trade_price": 1,
             }  # fmt: skip
@@ -157,6 +160,21 @@ async def test_a_paused_collector_is_not_replaced():
         await until_s(55)
 
     assert bench.source.rounds_at_s == [0, 50]
+
+
+@virtual_time
+async def test_a_pause_in_the_middle_of_a_round_stops_its_further_calls():
+    bench = Bench("KRW-BTC", "KRW-ETH", "KRW-XRP")
+    bench.source.answer_s = 1.0
+    async with running(bench.poller.run()):
+        await until_s(1.5)
+        bench.collector.pause()
+        await until_s(100)
+        assert bench.markets == ["KRW-BTC"]
+        bench.collector.resume()
+        await until_s(120)
+
+    assert bench.markets == ["KRW-BTC", "KRW-BTC", "KRW-ETH", "KRW-XRP"]
 
 
 @virtual_time

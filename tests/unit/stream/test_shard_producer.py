@@ -12,6 +12,7 @@ from ray_pipeline.errors import DatabaseUnavailable, FeedUnavailable, OwnershipL
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.lease import Lease, Ownership
 from ray_pipeline.retry import Backoff
+from ray_pipeline.storage.postgres.symbols import PolledSymbols
 from ray_pipeline.stream.heartbeat import Beat
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
 from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer
@@ -72,6 +73,7 @@ class FakeBeats:
     def __init__(self) -> None:
         self.beats: list[Beat] = []
         self.safe_at: datetime | None = None
+        self.clock_ahead_s = 0.0
         self.away = ""
 
     async def write(self, beat: Beat) -> None:
@@ -106,7 +108,7 @@ class FakeSymbols:
 class Bench:
     """A producer with fake parts. `events` lists in which order they are used."""
 
-    def __init__(self, *, has_key: bool = True) -> None:
+    def __init__(self, *, has_key: bool = True, symbols: PolledSymbols | None = None) -> None:
         self.events: list[str] = []
         self.leases, self.venue = FakeLeases(self.events), FakeVenue(self.events)
         self.beats, self.symbols = FakeBeats(), FakeSymbols("AAPL", "MSFT")
@@ -128,7 +130,7 @@ class Bench:
             Parts(
                 ownership=self.ownership,
                 beats=self.beats,
-                symbols=self.symbols,
+                symbols=symbols or self.symbols,
                 outbox=self._new_outbox,
                 line=self._line if has_key else None,
                 clock=virtual_clock(),
@@ -312,6 +314,27 @@ async def test_a_pause_disconnects_and_keeps_the_lease():
 
 
 @virtual_time
+async def test_a_pause_reads_no_symbols():
+    """A source of symbols may call the venue's REST API at every reading."""
+    reads_at_s = []
+
+    async def load() -> dict[str, None]:
+        reads_at_s.append(now_s())
+        return {"AAPL": None}
+
+    bench = Bench(symbols=PolledSymbols(load, poll_s=3_600.0))
+    async with bench.running():
+        await until_s(10)
+        bench.producer.pause()
+        await until_s(20_000)
+        assert reads_at_s == [0]
+        bench.producer.resume()
+        await until_s(20_010)
+        assert reads_at_s == [0, 20_000]
+        assert bench.subscribed() == [("subscribe", "AAPL")]
+
+
+@virtual_time
 async def test_a_pause_outlasts_a_lost_lease():
     """The next epoch must not connect either."""
     bench = Bench()
@@ -345,6 +368,25 @@ async def test_a_cause_of_the_feed_or_the_lease_is_shown_before_one_of_the_broke
         bench.venue.socket.break_off()
         await until_s(25.5)
         assert bench.situation == ("disconnected", "the connection broke")
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("ahead_s", "words"), [(3600.0, "3600 s ahead of the database's"), (-301.0, "301 s behind")]
+)
+async def test_a_wrong_clock_is_shown_behind_any_other_cause(ahead_s, words):
+    bench = Bench()
+    async with bench.running():
+        await until_s(1)
+        bench.beats.clock_ahead_s = ahead_s
+        state, cause = bench.situation
+        assert state == "collecting"
+        assert words in cause
+        assert "NTP" in cause
+        bench.outbox.cause = "the broker is away"
+        assert bench.situation[1] == f"the broker is away; {cause}"
+        bench.beats.clock_ahead_s = 1.0
+        assert bench.situation[1] == "the broker is away"
 
 
 @virtual_time
@@ -493,6 +535,45 @@ async def test_a_heartbeat_a_second_describes_the_connection():
         # The gap began before the moment up to which the outbox is complete.
         assert last.safe_at == at(2.5)
         assert len(bench.beats.beats) == 6
+
+
+@virtual_time
+@pytest.mark.parametrize("outbox_safe_at", [at(20), None], ids=["acknowledged", "no record yet"])
+async def test_what_a_half_open_connection_did_not_deliver_is_not_safe(outbox_safe_at):
+    """The next producer must report it if this one is killed before it notices."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.venue.socket.half_open = True
+        bench.outbox.safe_at = outbox_safe_at
+        await until_s(20)
+        assert bench.beats.beats[-1].connected
+        assert bench.beats.beats[-1].safe_at == at(4)
+
+
+@virtual_time
+async def test_the_time_of_the_drain_is_not_safe():
+    """The connection is closed before the drain, and the venue goes on sending."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.outbox.drain_takes_s = 0.5
+        bench.outbox.safe_at = at(6)
+    assert bench.beats.beats[-1].state == "stopped"
+    assert bench.beats.beats[-1].safe_at == at(4)
+
+
+@virtual_time
+async def test_a_gap_that_was_open_at_the_stop_is_not_reported_again():
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.venue.refusals = [FeedUnavailable("no route")] * 9
+        bench.venue.socket.break_off()
+        await until_s(20)
+        bench.outbox.safe_at = at(20)
+    assert bench.outbox.gaps[-1].to_at == at(20)
+    assert bench.beats.beats[-1].safe_at == at(20)
 
 
 @virtual_time

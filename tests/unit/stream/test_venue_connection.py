@@ -14,6 +14,7 @@ from ray_pipeline.stream.venue_connection import (
     REST_EVERY,
     SUSTAINED_S,
     YIELD_RECORDS,
+    Clock,
     Pauses,
 )
 from tests.fake_feed import (
@@ -39,11 +40,17 @@ def symbols(*names: str) -> dict[str, None]:
 class Bench:
     """A collector with a venue and an outbox of a test's own."""
 
-    def __init__(self, *, hours: MarketHours = ALWAYS_OPEN, pauses: Pauses | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        hours: MarketHours = ALWAYS_OPEN,
+        pauses: Pauses | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.venue, self.outbox, self.pacer = FakeVenue(), FakeOutbox(), FakePacer()
         self.intake = make_intake(self.outbox)
         self.collector = make_collector(
-            self.venue, self.intake, pacer=self.pacer, hours=hours, pauses=pauses
+            self.venue, self.intake, pacer=self.pacer, hours=hours, pauses=pauses, clock=clock
         )
 
     def running(self, *names: str):
@@ -210,6 +217,29 @@ async def test_a_stall_in_an_open_market_ends_the_connection():
 
 
 @virtual_time
+async def test_a_process_that_was_suspended_takes_what_waits_before_it_judges_the_silence():
+    """When it continues, the check for silence may run before the first frame is read."""
+    suspended_s = 0.0
+    # The clocks go on while the process is suspended, and its timers do not.
+    clock = Clock(lambda: at(now_s() + suspended_s), lambda: now_s() + suspended_s)
+    bench = Bench(clock=clock)
+    async with bench.running("AAPL"):
+        await until_s(0.5)
+        bench.venue.socket.trade("AAPL")
+        await until_s(5.5)
+        suspended_s = LIVENESS_S + 10
+        await until_s(7.5)
+        bench.venue.socket.trade("AAPL")
+        await until_s(30)
+        assert bench.collector.connected
+        assert len(bench.venue.sockets) == 1
+        assert bench.outbox.symbols == ["AAPL", "AAPL"]
+        await until_s(7.5 + LIVENESS_S + 5)
+
+    assert len(bench.venue.sockets) == 2  # a silence after it is a stall as ever
+
+
+@virtual_time
 async def test_silence_in_a_closed_market_is_no_stall():
     bench = Bench(hours=NEVER_OPEN)
     async with bench.running("AAPL"):
@@ -360,7 +390,83 @@ async def test_a_pause_disconnects_and_is_reported_as_a_gap():
         await until_s(23)
 
     assert bench.venue.attempts_at_s == [0, 20]
-    assert bench.gap_summaries == [("paused", None, at(5), at(22))]
+    # The last proof that the connection is complete was two seconds old, or less.
+    assert bench.gap_summaries == [("paused", None, at(4), at(22))]
+
+
+@virtual_time
+async def test_a_pause_that_ends_before_the_connection_is_closed_is_reported_as_a_gap():
+    bench = Bench()
+    async with bench.running("AAPL"):
+        await until_s(5)
+        bench.collector.pause()
+        bench.collector.resume()
+        await until_s(7)
+        bench.venue.socket.trade("AAPL")
+        await until_s(8)
+
+    assert len(bench.venue.sockets) == 2
+    assert bench.gap_summaries == [("paused", None, at(4), at(7))]
+
+
+@virtual_time
+async def test_pings_prove_up_to_when_a_quiet_connection_is_complete():
+    bench = Bench(hours=NEVER_OPEN)
+    async with bench.running("AAPL"):
+        assert bench.collector.complete_until is None
+        await until_s(1)
+        assert bench.collector.complete_until == at(0)
+        await until_s(61)
+        assert bench.collector.complete_until == at(60)
+
+
+@virtual_time
+async def test_a_connection_without_answers_to_pings_is_complete_up_to_the_last_answer():
+    """The venue may have sent more that did not arrive; an older frame proves nothing newer."""
+    bench = Bench(hours=NEVER_OPEN)
+    async with bench.running("AAPL"):
+        await until_s(5)
+        bench.venue.socket.half_open = True
+        bench.venue.socket.trade("AAPL")
+        await until_s(20)
+        assert bench.collector.complete_until == at(4)
+
+
+@virtual_time
+async def test_an_answer_to_a_ping_proves_nothing_while_older_frames_wait():
+    bench = Bench()
+    async with bench.running("AAPL"):
+        await until_s(1)
+        ping, socket = bench.venue.socket.ping, bench.venue.socket
+
+        async def ping_behind_frames() -> None:
+            await ping()
+            for _ in range(3 * YIELD_RECORDS):
+                socket.trade("AAPL")
+
+        socket.ping = ping_behind_frames
+        await until_s(2)
+        while bench.collector.complete_until == at(0):
+            assert now_s() == 2
+            await asyncio.sleep(0)
+        assert len(bench.outbox.records) == 3 * YIELD_RECORDS
+
+
+@virtual_time
+async def test_the_end_of_a_connection_that_lagged_opens_its_gap_at_the_last_proof():
+    """Frames that are newer than the last one that was read were lost with the socket."""
+    bench = Bench(hours=NEVER_OPEN)
+    async with bench.running("AAPL"):
+        await until_s(5)
+        bench.venue.socket.half_open = True
+        await until_s(20)
+        bench.venue.socket.trade("AAPL")
+        bench.venue.socket.break_off()
+        await until_s(25)
+        bench.venue.socket.trade("AAPL")
+        await until_s(26)
+
+    assert bench.gap_summaries == [("disconnected", None, at(4), at(25))]
 
 
 @virtual_time

@@ -1,0 +1,99 @@
+"""The end of a run: wait until everything that was sent is stored or known to be missing."""
+
+import asyncio
+import time
+from typing import LiteralString
+
+import psycopg
+
+from tests.chaos.stack import CONSUMERS, SHARDS, Stack
+from tests.chaos.watch import Watch
+
+POLL_S = 0.5
+RECOVER_S = 180.0
+STOP_S = 90.0
+STORE_S = 240.0
+NOT_COLLECTING: LiteralString = """
+    SELECT DISTINCT ON (shard) shard, state, cause, spooled, wanted, confirmed
+    FROM producer_epochs WHERE feed = 'sp500' ORDER BY shard, epoch DESC
+"""
+# Numbers that exist and neither arrived nor are known as lost.
+OUTSTANDING: LiteralString = """
+    SELECT p.shard, p.epoch, p.published, s.seen::text, s.lost::text
+    FROM producer_epochs AS p LEFT JOIN stream_sequences AS s USING (feed, shard, epoch)
+    WHERE feed = 'sp500' AND NOT coalesce(s.seen + s.lost, '{}') @> int8multirange(int8range(
+        1, 1 + greatest(p.published, coalesce(upper(s.seen) - 1, 0))))
+"""
+CONSUMERS_STATE: LiteralString = """
+    SELECT partition, state, cause, lag, redis_state FROM consumer_state
+    WHERE state <> 'storing' OR lag <> 0 OR redis_state <> 'writing'
+       OR heartbeat_at < now() - interval '5 s'
+"""
+
+
+class NotConverged(Exception):
+    """The pipeline did not reach a quiet state in time; the text says what is outstanding."""
+
+
+async def recovered(stack: Stack, watch: Watch) -> None:
+    """
+    Wait until every shard collects and stores.
+
+    Raises:
+        NotConverged: If that takes too long.
+    """
+    begun_s = time.time()
+
+    def problem() -> str:
+        rows = _read(stack, NOT_COLLECTING)
+        states = {shard: row for shard, *row in rows}
+        for shard in SHARDS:
+            state, cause, spooled, wanted, confirmed = states.get(shard, ("", "", 0, 0, 0))
+            if state != "collecting" or spooled or confirmed < wanted:
+                return f"producer {shard}: {state} {cause}, {spooled} spooled, {confirmed}/{wanted}"
+            if watch.moved_s.get(shard, 0.0) <= begun_s:
+                return f"shard {shard}: nothing new is stored"
+        return ""
+
+    await _until(problem, RECOVER_S)
+
+
+async def finished(stack: Stack) -> None:
+    """
+    Stop sending and the producers, then wait until the consumers have stored everything.
+
+    Raises:
+        NotConverged: If that takes too long.
+    """
+    await stack.venue.control("pause")
+    names = [name for name in stack.children if name.startswith("producer-")]
+    orderly = await asyncio.gather(*(stack.children[name].end(timeout_s=STOP_S) for name in names))
+    if late := [name for name, ended in zip(names, orderly, strict=True) if not ended]:
+        raise NotConverged(f"{', '.join(late)} did not stop within {STOP_S:g} s of SIGTERM")
+
+    def problem() -> str:
+        if rows := _read(stack, OUTSTANDING):
+            return f"numbers neither arrived nor lost: {rows}"
+        if rows := _read(stack, CONSUMERS_STATE):
+            return f"consumers: {rows}"
+        return ""
+
+    await _until(problem, STORE_S)
+    for name in CONSUMERS:
+        if not await stack.children[name].end(timeout_s=STOP_S):
+            raise NotConverged(f"{name} did not stop within {STOP_S:g} s of SIGTERM")
+    await stack.venue.end()
+    await stack.providers.end()
+
+
+async def _until(problem, timeout_s: float) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while text := await asyncio.to_thread(problem):
+        if time.monotonic() > deadline_s:
+            raise NotConverged(f"not within {timeout_s:g} s: {text}")
+        await asyncio.sleep(POLL_S)
+
+
+def _read(stack: Stack, query: LiteralString) -> list[tuple]:
+    with psycopg.connect(stack.postgres.dsn, autocommit=True) as connection:
+        return connection.execute(query).fetchall()
