@@ -150,9 +150,9 @@ async def doctor(*, as_json: AsJson = False) -> int:
     Check every dependency, and show the fix of each failure.
 
     It checks Python, Ray and its auth mode, disk, Postgres (version, writes, clock, schema, monthly
-    partitions, topic prefix), Redis (writes, eviction, memory and budget), Kafka (reachable, topics
-    and their partitions) and API keys. Java and Maven are listed only. Exit status: 1 if a check
-    failed; warnings do not count.
+    partitions, topic prefix), Redis (writes, eviction, memory and budget), Kafka (reachable,
+    topics, their partitions and who dates their records) and API keys. Java and Maven are listed
+    only. Exit status: 1 if a check failed; warnings do not count.
     """
     settings = load()
     checks = await examine(settings, home=settings.home_dir())

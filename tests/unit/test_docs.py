@@ -82,8 +82,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 
 
 def test_the_korean_readme_has_the_commands_of_the_english_one():
-    """In the same order, and with the same samples and the same code."""
+    """In the same order, and with the same samples, code and linked pages."""
     english, korean = ROOT / "README.md", ROOT / "README.ko.md"
+    english_links, korean_links = (
+        {path for path, _ in LINK.findall(page.read_text("utf-8"))} for page in (english, korean)
+    )
 
     assert list(commands(korean)) == list(commands(english))
     assert FENCED.findall(korean.read_text("utf-8")) == FENCED.findall(english.read_text("utf-8"))
+    assert korean_links - {"README.md"} == english_links - {"README.ko.md"}
