@@ -212,8 +212,10 @@ class EveryCall:
         self.permits = 0
         self.cooldowns_s: list[float] = []
 
-    async def take(self) -> None:
+    @contextlib.asynccontextmanager
+    async def next_call(self) -> AsyncIterator[None]:
         self.permits += 1
+        yield
 
     async def cool_down(self, wait_s: float, reason: str) -> None:
         self.cooldowns_s.append(wait_s)

@@ -147,6 +147,21 @@ class PermitBatcher:
             self._waiting -= 1
 
 
+@contextlib.asynccontextmanager
+async def call_of(
+    permit: Permit, finished: Callable[[Permit], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Make the call of a permit inside the block; then report it, if it has certainly arrived."""
+    try:
+        yield
+    except (TimeoutError, asyncio.CancelledError):
+        raise  # the request may still be on its way, so the ledger assumes the latest arrival
+    except BaseException:
+        await finished(permit)
+        raise
+    await finished(permit)
+
+
 class CallPermits:
     """
     The permits of the calls that one attempt makes: a login, a redirect and a retry inside a
@@ -186,11 +201,5 @@ class CallPermits:
         if permit is None or self._clock() >= permit.expires_s:
             permit = await self._another(self._key)
         self._started()
-        try:
+        async with call_of(permit, self._finished):
             yield
-        except (TimeoutError, asyncio.CancelledError):
-            raise  # the request may still be on its way, so the ledger assumes the latest arrival
-        except BaseException:
-            await self._finished(permit)
-            raise
-        await self._finished(permit)

@@ -103,7 +103,8 @@ async def replay(
     Send dead letters through Kafka again, or read a batch job's answers again, after a repair.
 
     Each gets a new identity, so it is stored once even if a replay is interrupted and repeated. A
-    record that is still bad becomes a new dead letter.
+    record that is still bad becomes a new dead letter. An answer that was kept aside as
+    'incomplete' is accepted: its rows are stored, and its size is the usual one from then on.
     """
     settings = load()
     chosen = await _chosen(ids, everything=everything, feed=feed, reason=reason)

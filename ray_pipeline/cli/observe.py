@@ -71,8 +71,9 @@ async def status(*, as_json: AsJson = False) -> int:
     """
     Show the state of feeds, producers, consumers, batch jobs and quotas on one page.
 
-    It names the symbols that no producer collects, with the reason. Rates are measured over one
-    second, so the command takes about that long. It scans no history and may be called often.
+    It names the symbols that no producer collects, with the reason, the time for which Redis keeps
+    single seconds, and topics that differ from the settings. Rates are measured over one second, so
+    the command takes about that long. It scans no history and may be called often.
     """
     settings = load()
     dsn, keys = settings.postgres_dsn(), keys_in_use(settings)
@@ -148,8 +149,9 @@ async def doctor(*, as_json: AsJson = False) -> int:
     """
     Check every dependency, and show the fix of each failure.
 
-    It checks Python, Ray and its auth mode, disk, Postgres (version, schema, partitions, clock),
-    Redis (writable, no eviction), Kafka (reachable, topics) and API keys. Java and Maven are listed
+    It checks Python, Ray and its auth mode, disk, Postgres (version, writes, clock, schema, monthly
+    partitions, topic prefix), Redis (writes, eviction, memory and budget), Kafka (reachable,
+    topics, their partitions and who dates their records) and API keys. Java and Maven are listed
     only. Exit status: 1 if a check failed; warnings do not count.
     """
     settings = load()

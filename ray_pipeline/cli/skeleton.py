@@ -76,8 +76,12 @@ SLOT = datetime(2026, 1, 5, 6, tzinfo=UTC)
 
 def test_an_answer_becomes_rows():
     """A point without a value keeps its row, with NULL."""
-    body = {{"observations": [{{"date": "2025-06-01", "value": "3.89"}},
-                             {{"date": "2025-07-01", "value": "."}}]}}
+    body = {{
+        "observations": [
+            {{"date": "2025-06-01", "value": "3.89"}},
+            {{"date": "2025-07-01", "value": "."}},
+        ]
+    }}
     request = Request("GDP", "/series/observations")
 
     rows = list(SPEC.sources[0].parse(body, request, Run(SPEC.name, SLOT, SLOT)))

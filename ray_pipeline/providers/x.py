@@ -43,6 +43,6 @@ PROVIDER = Provider(
     Quota((sliding(1, timedelta(minutes=15)), Window(100, reset="month"))),
     auth="bearer",
     classify=classify,
-    free_plan="1 call in 15 minutes a token",
+    free_plan="1 call in 15 minutes and 100 a month a token",
     key_url="https://developer.x.com",
 )

@@ -38,7 +38,7 @@ def _feed_section(feed: Feed) -> type[Section]:
         "enabled": (bool, Field(True, description=f"Collect and store {feed.name}.")),
         "partitions": (
             int,
-            Field(feed.partitions, ge=1, description=f"Partitions of {feed.topic}."),
+            Field(feed.partitions, ge=1, description=f"Partitions of {feed.topic} to write to."),
         ),
         "ttl_s": (
             int,

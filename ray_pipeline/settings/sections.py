@@ -62,7 +62,9 @@ class KafkaSettings(Section):
     replication_factor: int = Field(
         -1, ge=-1, description="For topics that are made. -1: the broker's default."
     )
-    topic_prefix: str = Field("", description="Put before every topic's name.")
+    topic_prefix: str = Field(
+        "", description="Put before every topic's name. A database keeps its first prefix."
+    )
 
 
 class StreamSettings(Section):

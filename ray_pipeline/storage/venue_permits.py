@@ -1,9 +1,11 @@
 """Permits for a producer's REST calls, from the ledger that it shares with every job."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
-from ray_pipeline.batch.permits import Limiter, NotBefore
+from ray_pipeline.batch.permits import Limiter, NotBefore, Permit, call_of, timed
 from ray_pipeline.errors import DatabaseUnavailable, FeedRefused, FeedUnavailable
 
 LONGEST_WAIT_S = 30.0  # then the caller gives up for now, and shows the reason
@@ -19,30 +21,44 @@ class VenuePermits:
         self._caller = caller
         self._key = ""
 
-    async def take(self) -> None:
+    @asynccontextmanager
+    async def next_call(self) -> AsyncIterator[None]:
         """
-        Wait until one call is permitted. It must be made within a second.
+        Wait until one call is permitted, and make it inside the block. See `NextCall`.
 
         Raises:
             FeedRefused: If no call is permitted soon.
             FeedUnavailable: If the ledger cannot be reached: without a count, no call is made.
         """
+        permit = await self._permit()
+        self._key = permit.key
+        async with call_of(permit, self._finished):
+            yield
+
+    async def _permit(self) -> Permit:
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + LONGEST_WAIT_S
         while True:
             try:
-                answer = await self._limiter.acquire(self._provider, job=self._caller, sweep=False)
+                answer = await timed(
+                    self._limiter.acquire(self._provider, job=self._caller, sweep=False)
+                )
             except DatabaseUnavailable as error:
                 raise FeedUnavailable(f"no permit for a REST call: {error}") from error
-            if not isinstance(answer, NotBefore):
-                self._key = answer.key
-                return
-            wait_s = _seconds_until(answer.moment)
+            if isinstance(answer, Permit):
+                return answer
+            wait_s = _wait_s(answer)
             if loop.time() + wait_s > give_up_s:
                 raise FeedRefused(
                     f"no permit for a REST call: {answer.reason}", retry_after_s=wait_s
                 )
             await asyncio.sleep(wait_s)
+
+    async def _finished(self, permit: Permit) -> None:
+        # An answer that is not recorded makes the next permit later, but no call is lost.
+        if permit.ids:
+            with suppress(DatabaseUnavailable):
+                await self._limiter.finished(permit.ids)
 
     async def cool_down(self, wait_s: float, reason: str) -> None:
         """Permit no caller of the provider a call for a while; see `take` for the errors."""
@@ -53,8 +69,11 @@ class VenuePermits:
             raise FeedUnavailable(f"the refusal was not noted: {error}") from error
 
 
-def _seconds_until(moment: datetime | None) -> float:
-    if moment is None:
+def _wait_s(answer: NotBefore) -> float:
+    if answer.moment is None:
         return LONGEST_WAIT_S
+    wait_s = answer.wait_s
+    if wait_s is None:
+        wait_s = (answer.moment - datetime.now(UTC)).total_seconds()
     # A moment that has just passed must not become a busy loop.
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.01)
+    return max(wait_s, 0.01)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from ray_pipeline.feeds.protocol import RestPoll, VenueProtocol
 from ray_pipeline.feeds.symbol_source import RestListing, Row
 from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.stream.exclusions import Exclusions
+from ray_pipeline.transport.counted import never_repeat
 from ray_pipeline.transport.redirects import get, moved
 from ray_pipeline.transport.retry_after import LONGEST_STREAM_PAUSE_S, parse_retry_after
 
@@ -32,8 +34,8 @@ MOST_REFUSALS = 10
 class Permits(Protocol):
     """The quota of the venue; see `storage.venue_permits.VenuePermits`."""
 
-    async def take(self) -> None:
-        """Wait until one call is permitted."""
+    def next_call(self) -> AbstractAsyncContextManager[None]:
+        """Wait until one call is permitted, and make it inside the block. See `NextCall`."""
 
     async def cool_down(self, wait_s: float, reason: str) -> None:
         """Permit no call for a while."""
@@ -208,7 +210,6 @@ class VenueRest:
     ) -> tuple[int, bytes]:
         """Return the status and the body of an answer with data, or with a status of DIVISIBLE."""
         async with self._turn:
-            await self._permits.take()
             try:
                 async with get(
                     client,
@@ -216,6 +217,7 @@ class VenueRest:
                     server=self._server,
                     fix=moved(self._protocol.venue),
                     params=params,
+                    next_call=self._permits.next_call,
                 ) as answer:
                     body = await _body(answer)
             except RedirectRefused as error:
@@ -265,4 +267,10 @@ def _start(body: bytes) -> str:
 
 
 def _client() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=True)
+    # As in `transport.http`: no request is repeated without a permit.
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        trust_env=True,
+        connector=aiohttp.TCPConnector(force_close=True),
+        middlewares=(never_repeat,),
+    )

@@ -100,7 +100,7 @@ class FeedFuzzer:
 
     def _take(self, outbox: ListOutbox, *frames: bytes) -> None:
         notices = NoticeWriter(outbox, Origin(SHARD, f"{self.feed.name}-01"))
-        intake = Intake(notices, self.feed, future_tolerance_ms=FUTURE_TOLERANCE_MS, newest_ms={})
+        intake = Intake(notices, self.feed, future_tolerance_ms=FUTURE_TOLERANCE_MS)
         for frame in frames:
             try:
                 intake.take(frame, datetime.now(UTC))

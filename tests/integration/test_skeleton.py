@@ -71,10 +71,12 @@ def test_its_own_test_passes(project):
     """And it is clean for the linter."""
     tested = project.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     linted = project.python("-m", "ruff", "check", "--no-cache", "ray_pipeline/jobs", "tests")
+    formatted = project.python("-m", "ruff", "format", "--no-cache", "--check", "tests")
 
     assert tested.returncode == 0, tested.stdout
     assert "1 passed" in tested.stdout
     assert linted.returncode == 0, linted.stdout
+    assert formatted.returncode == 0, formatted.stdout
 
 
 async def test_it_is_found_and_collects(simulated, empty_dsn):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ray_pipeline import __version__
-from ray_pipeline.local.pg_dump import NEW_ERA, SKIPPED_EPOCHS
+from ray_pipeline.local.pg_dump import CALLS_UNKNOWN, NEW_ERA, SKIPPED_EPOCHS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -78,3 +78,5 @@ def test_the_restore_job_begins_the_same_new_era_as_the_command():
     job = (ROOT / "kuberay" / "restore" / "restore.yaml").read_text()
 
     assert NEW_ERA.replace("%s", str(SKIPPED_EPOCHS)) in job
+    for statement in CALLS_UNKNOWN:
+        assert f'"{statement}"' in job

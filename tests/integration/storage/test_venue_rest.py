@@ -198,6 +198,7 @@ class FakeLimiter:
 
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
+        self.reported: list[int] = []
 
     async def acquire(self, provider, *, job, sweep, calls=1):
         answer = self.answers.pop(0)
@@ -205,13 +206,30 @@ class FakeLimiter:
             raise answer
         return answer
 
+    async def finished(self, ids):
+        self.reported.extend(ids)
+
 
 async def test_a_permit_is_waited_for():
-    limiter = FakeLimiter(NotBefore(datetime.now(UTC), "10/s"), Permit("", 1))
+    """Its call is reported, so that the next permit is not late."""
+    limiter = FakeLimiter(NotBefore(datetime.now(UTC), "10/s"), Permit("", 1, ids=(7,)))
 
-    await VenuePermits(limiter, "bithumb", caller="stream bithumb").take()
+    async with VenuePermits(limiter, "bithumb", caller="stream bithumb").next_call():
+        assert limiter.reported == []
 
     assert limiter.answers == []
+    assert limiter.reported == [7]
+
+
+async def test_a_call_without_an_answer_is_not_reported():
+    """It may still arrive, so it counts for as long as it can."""
+    limiter = FakeLimiter(Permit("", 1, ids=(7,)))
+
+    with pytest.raises(TimeoutError):
+        async with VenuePermits(limiter, "bithumb", caller="stream bithumb").next_call():
+            raise TimeoutError
+
+    assert limiter.reported == []
 
 
 @pytest.mark.parametrize(
@@ -225,7 +243,8 @@ async def test_a_permit_is_waited_for():
 async def test_without_a_permit_no_call_is_made(answer, error):
     """The ledger is the only count of calls: if it is away, the call waits."""
     with pytest.raises(error, match="no permit for a REST call"):
-        await VenuePermits(FakeLimiter(answer), "bithumb", caller="stream bithumb").take()
+        async with VenuePermits(FakeLimiter(answer), "bithumb", caller="x").next_call():
+            raise AssertionError("a call without a permit")
 
 
 async def test_calls_and_jobs_share_the_quota_of_the_ledger(postgres_dsn):
