@@ -48,8 +48,8 @@ MISSING_GAP: LiteralString = """
 #
 # - If everything that a shard's producer published is stored, nothing before its `safe_at` is lost.
 #   A quiet shard therefore does not begin the gap hours ago.
-# - A shard whose producer stopped, or disappeared a day before the others, and of which everything
-#   is stored, lost nothing. Replays are not receipts: sequence gaps name what they lose.
+# - If everything is stored and the producer stopped, or disappeared a day before the others,
+#   nothing is lost. Replays are not receipts: sequence gaps name what they lose.
 # - A time of receipt is of the producer's clock. If that clock is ahead, the commit was earlier.
 # - A partition beyond the configured ones may hold any shard.
 #
