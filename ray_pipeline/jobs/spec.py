@@ -216,10 +216,10 @@ def each(items: Iterable[Json], parse_one: Callable[[Json], object]) -> Iterator
     `parse_one` returns a row, a tuple of rows, or None for an item that is not meant to be a row.
 
     Raises:
-        TypeError: If `items` is an object or an empty text. An error in place of the list, such as
-            {}, must not be taken for an empty list.
+        TypeError: If `items` is an object or a text. An error in place of the list, such as {},
+            must not be taken for an empty list, nor each character of a text for an item.
     """
-    if isinstance(items, Mapping) or items == "":
+    if isinstance(items, Mapping | str | bytes):
         raise TypeError(f"not a list, but {str(items)[:80]!r}")
     for item in items:
         try:

@@ -14,13 +14,14 @@ from ray_pipeline.batch.responses import AnswerSizes
 from ray_pipeline.batch.results import Collected, RowCounts, Saved
 from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS
 from ray_pipeline.errors import OwnershipLost
-from ray_pipeline.jobs.spec import JobSpec, Request, Run
+from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
 from ray_pipeline.jobs.table import Table, TableFinding, check_rows, count_values
 from ray_pipeline.storage.postgres.bad_data import Refusals, is_bad_data, refused_row, unstorable
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.storable_json import encode_json, json_text
 from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
+MOST_PARTS = 100  # of one answer, as dead letters of their own
 ITEMS = """
     SELECT item, state, attempts, done_at, not_before, next, updated_at FROM job_items
     WHERE job = %s AND cycle = %s AND source = %s
@@ -334,7 +335,7 @@ class JobStore:
             if not (result.bad or refused_rows):
                 continue
             payload = await self._keep_payload(source, result)
-            for bad in result.bad:
+            for bad in _bounded(result.bad):
                 await self._dead_letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
             for bad_row in refused_rows:
                 raw = _raw(asdict(bad_row.row))  # type: ignore[call-overload]
@@ -448,3 +449,17 @@ async def read_inputs(
             await cursor.execute(query.encode())
             inputs[name] = tuple(await cursor.fetchall())
     return inputs
+
+
+def _bounded(bad: Sequence[Unparsed]) -> Sequence[Unparsed]:
+    """
+    Return the parts that become dead letters, and a last one that stands for the others.
+
+    A provider that changes one field of a long list makes every part of it unreadable. The payload
+    is kept as a whole, so that a replay reads all parts again.
+    """
+    others = len(bad) - MOST_PARTS
+    if others <= 0:
+        return bad
+    text = f"{others} more parts of this answer cannot be read; its payload holds them"
+    return [*bad[:MOST_PARTS], Unparsed("", bad[-1].reason, text)]

@@ -19,7 +19,7 @@ from ray_pipeline.errors import OwnershipLost
 from ray_pipeline.jobs.spec import Request, Unparsed
 from ray_pipeline.storage.postgres.bad_data import is_bad_data
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.job_store import JobStore
+from ray_pipeline.storage.postgres.job_store import MOST_PARTS, JobStore
 from tests.batch_runs import RUN, SCARCE, FakePorts, Price, job, source
 
 ITEMS = [f"I{number:02}" for number in range(15)]
@@ -169,6 +169,25 @@ async def test_every_text_of_a_result_is_stored(connection, text):
     await store.save("first", [result])
 
     assert (await store.items("first"))["A"].state == "paging"
+
+
+async def test_a_long_list_of_unreadable_parts_becomes_a_bounded_number_of_dead_letters(
+    connection,
+):
+    """A provider that renames one field makes every part unreadable; the payload has them all."""
+    parts = tuple(Unparsed({"n": n}, "KeyError", "'price'") for n in range(50_000))
+    store = JobStore(connection, sweep(), RUN, EPOCH)
+
+    saved = await store.save("first", [Collected(Request("A", "/"), "failed", bad=parts, text="x")])
+
+    cursor = await connection.execute(
+        "SELECT count(*), max(detail) FILTER (WHERE detail LIKE '%more parts%') FROM dead_letters"
+    )
+    assert await cursor.fetchone() == (
+        MOST_PARTS + 1,
+        f"{50_000 - MOST_PARTS} more parts of this answer cannot be read; its payload holds them",
+    )
+    assert saved.counts.parked == 50_000
 
 
 async def test_a_run_that_was_taken_over_is_not_bad_data(connection):

@@ -43,7 +43,7 @@ def test_an_item_that_cannot_be_read_costs_no_other():
 def test_an_item_may_give_several_rows_or_none():
     rows = {"a": ("first", "second"), "b": None, "c": "third"}
 
-    assert list(each("abc", rows.get)) == ["first", "second", "third"]
+    assert list(each(list("abc"), rows.get)) == ["first", "second", "third"]
 
 
 def test_a_programming_error_is_not_taken_for_bad_data():
@@ -63,7 +63,7 @@ def test_a_source_is_usable_with_a_key_or_with_a_number_of_keys():
     assert spec.usable_sources({}) == []
 
 
-@pytest.mark.parametrize("value", [{}, {"error": "no"}, None, 5, ""])
+@pytest.mark.parametrize("value", [{}, {"error": "no"}, None, 5, "", "x" * 9, b"x"])
 def test_what_stands_in_place_of_a_list_is_not_an_empty_list(value):
     with pytest.raises(TypeError):
         list(each(value, int))
