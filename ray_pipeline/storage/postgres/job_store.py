@@ -458,8 +458,8 @@ def _bounded(bad: Sequence[Unparsed]) -> Sequence[Unparsed]:
     A provider that changes one field of a long list makes every part of it unreadable. The payload
     is kept as a whole, so that a replay reads all parts again.
     """
-    others = len(bad) - MOST_PARTS
-    if others <= 0:
+    omitted_parts = len(bad) - MOST_PARTS
+    if omitted_parts <= 0:
         return bad
-    text = f"{others} more parts of this answer cannot be read; its payload holds them"
+    text = f"{omitted_parts} more parts of this answer cannot be read; its payload holds them"
     return [*bad[:MOST_PARTS], Unparsed("", bad[-1].reason, text)]
