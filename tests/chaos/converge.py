@@ -17,6 +17,14 @@ NOT_COLLECTING: LiteralString = """
     SELECT DISTINCT ON (shard) shard, state, cause, spooled, wanted, confirmed
     FROM producer_epochs WHERE feed = 'sp500' ORDER BY shard, epoch DESC
 """
+# A producer knows that it has everything that was sent before `safe_at`.
+NOT_READ: LiteralString = """
+    SELECT shard, safe_at FROM (
+        SELECT DISTINCT ON (shard) shard, safe_at
+        FROM producer_epochs WHERE feed = 'sp500' ORDER BY shard, epoch DESC
+    ) AS newest
+    WHERE safe_at IS NULL OR safe_at <= to_timestamp(%(paused_s)s)
+"""
 # Numbers that exist and neither arrived nor are known as lost.
 OUTSTANDING: LiteralString = """
     SELECT p.shard, p.epoch, p.published, s.seen::text, s.lost::text
@@ -66,6 +74,10 @@ async def finished(stack: Stack) -> None:
         NotConverged: If that takes too long.
     """
     await stack.venue.control("pause")
+    # The gap that the next start of a producer writes contains what was on its way when it stopped,
+    # but no producer starts any more.
+    paused_s = time.time()
+    await _until(lambda: _not_read(stack, paused_s), STORE_S)
     names = [name for name in stack.children if name.startswith("producer-")]
     orderly = await asyncio.gather(*(stack.children[name].end(timeout_s=STOP_S) for name in names))
     if late := [name for name, ended in zip(names, orderly, strict=True) if not ended]:
@@ -86,6 +98,11 @@ async def finished(stack: Stack) -> None:
     await stack.providers.end()
 
 
+def _not_read(stack: Stack, paused_s: float) -> str:
+    rows = _read(stack, NOT_READ, paused_s=paused_s)
+    return f"producers that have not read everything: {rows}" if rows else ""
+
+
 async def _until(problem, timeout_s: float) -> None:
     deadline_s = time.monotonic() + timeout_s
     while text := await asyncio.to_thread(problem):
@@ -94,6 +111,6 @@ async def _until(problem, timeout_s: float) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _read(stack: Stack, query: LiteralString) -> list[tuple]:
+def _read(stack: Stack, query: LiteralString, **values: object) -> list[tuple]:
     with psycopg.connect(stack.postgres.dsn, autocommit=True) as connection:
-        return connection.execute(query).fetchall()
+        return connection.execute(query, values or None).fetchall()
