@@ -1,17 +1,16 @@
 """Make one request of a source: wait for a permit, call, retry, and act on refusals."""
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
-from ray_pipeline.batch.permits import CallPermits, NotBefore, Permit, PermitBatcher, timed
+from ray_pipeline.batch.permits import CallPermits, NotBefore, Permit, PermitBatcher, report, timed
 from ray_pipeline.batch.responses import ParsedAnswer, broken, collected, read, refused
 from ray_pipeline.batch.results import Collected
 from ray_pipeline.batch.run_ports import Dependencies
 from ray_pipeline.errors import (
     AnswerTooLarge,
-    DatabaseUnavailable,
     PipelineError,
     ProviderUnavailable,
     RedirectRefused,
@@ -133,7 +132,7 @@ class SourceCaller:
             permit,
             another=self._another,
             started=self._dependencies.calls.add,
-            finished=self._finished,
+            finished=partial(report, self._dependencies.limiter),
         )
         try:
             answer = await self._dependencies.fetcher.fetch(
@@ -190,12 +189,6 @@ class SourceCaller:
             lambda: timed(limiter.acquire(provider, job=spec.name, sweep=spec.sweep, key=key))
         )
 
-    async def _finished(self, permit: Permit) -> None:
-        # An answer that is not recorded makes the next permit later, but no call is lost.
-        if permit.ids:
-            with contextlib.suppress(DatabaseUnavailable):
-                await self._dependencies.limiter.finished(permit.ids)
-
     async def _permit(self, take: Callable[[], Awaitable[Permit | NotBefore]]) -> Permit:
         if not self._provider.quota.windows and not self._keys:
             return Permit("")
@@ -206,9 +199,7 @@ class SourceCaller:
             reason = f"{self._provider.title}: {self._clean(answer.reason)}"
             if answer.moment is None:
                 raise Deferred(None, reason)
-            wait_s = answer.wait_s
-            if wait_s is None:
-                wait_s = (answer.moment - self._dependencies.clock()).total_seconds()
+            wait_s = answer.wait_from(self._dependencies.clock())
             if wait_s > self._dependencies.longest_wait_s:
                 raise Deferred(answer.moment, reason)
             await self._dependencies.sleep(max(0.0, wait_s))

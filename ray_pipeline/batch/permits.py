@@ -66,6 +66,12 @@ class NotBefore:
     reason: str
     wait_s: float | None = field(default=None, compare=False)
 
+    def wait_from(self, now: datetime) -> float:
+        """Return the seconds until `moment`, inf without one; `now` replaces a missing `wait_s`."""
+        if self.moment is None:
+            return math.inf
+        return (self.moment - now).total_seconds() if self.wait_s is None else self.wait_s
+
 
 class Limiter(Protocol):
     """Counts calls against every quota before they are made. It answers at once."""
@@ -145,6 +151,13 @@ class PermitBatcher:
                 return self._permits.popleft()
         finally:
             self._waiting -= 1
+
+
+async def report(limiter: Limiter, permit: Permit) -> None:
+    """Report an answered call. A report that fails makes the next permit later; no call is lost."""
+    if permit.ids:
+        with contextlib.suppress(DatabaseUnavailable):
+            await limiter.finished(permit.ids)
 
 
 @contextlib.asynccontextmanager
