@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
-.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s test-chaos chaos fuzz check format bench docs clean
+.PHONY: help setup demo test coverage test-unit test-integration test-fuzz test-cluster test-k8s test-kube test-chaos chaos fuzz check format bench docs clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test-cluster: .setup/dev $(JARS) ## Run the tests on a real Ray cluster, one aft
 
 test-k8s: .setup/dev $(API_SERVER) ## Run the tests of deploying on a real API server (needs etcd).
 	$(call pytest,tests/k8s,-n $(WORKERS))
+
+# Without KUBECONFIG: as root, with packages that it names if they are missing. Nothing is left running.
+test-kube: .setup/dev $(JARS) ## Run the tests on a real node: KUBECONFIG, or one built here (25 min once).
+	$(BIN)/python -m tests.kube $(ARGS)
 
 test-chaos: .setup/dev $(JARS) ## Run two minutes of faults against a whole pipeline.
 	$(call pytest,tests/chaos)

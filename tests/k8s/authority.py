@@ -1,5 +1,6 @@
 """A certificate authority that names users and their groups, as Kubernetes reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -36,21 +37,28 @@ class Authority:
         )
         self.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
 
-    def sign(self, name: str, *, group: str = "test") -> Pair:
-        """Return a new certificate, of a user of `group` or of a server at 127.0.0.1."""
+    def sign(
+        self, name: str, *, group: str = "test", hosts: Sequence[str] = ("127.0.0.1",)
+    ) -> Pair:
+        """Return a new certificate, of a user of `group` or of a server at `hosts`."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        here = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+        alternative_names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         signed = (
             _builder(name, group, key.public_key())
             .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
-            .add_extension(here, critical=False)
+            .add_extension(alternative_names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
         pair.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
         pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return pair
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    is_address = host.replace(".", "").isdigit()
+    return x509.IPAddress(IPv4Address(host)) if is_address else x509.DNSName(host)
 
 
 def _builder(name: str, group: str, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -1,0 +1,15 @@
+"""Progress of long steps on the terminal."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Print a line when a step begins and when it ends, with the seconds it took."""
+    print(f"kube: {name} ...", file=sys.stderr, flush=True)
+    start_s = time.monotonic()
+    yield
+    print(f"kube: {name}: {time.monotonic() - start_s:.0f} s", file=sys.stderr, flush=True)

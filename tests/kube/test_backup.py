@@ -1,0 +1,46 @@
+"""The documented backup and restore."""
+
+import re
+
+import pytest
+
+from tests.kube.cluster import run, sql
+from tests.kube.documented import documented_commands
+from tests.kube.feeds import row_counts, wait_for_fresh_rows
+from tests.kube.profiles import apply
+
+HEADING = "Back up and restore"
+# The names of Ray's object and of Ray's client.
+RAY = {"ha": "rayservice ray-pipeline", "dev": "raycluster/ray-pipeline deployment/keeper"}
+
+
+def test_a_backup_can_be_restored(profile: str):
+    """After the restore every feed continues, and no row of the backup is missing."""
+    wait_for_fresh_rows()
+    before = row_counts()
+
+    result = run(documented_commands(HEADING, "create job backup-now"))
+    assert re.search(r"backup-now\s+Complete", result), result
+    run("kubectl -n ray-pipeline delete job backup-now")
+
+    restore = documented_commands(HEADING, "DROP DATABASE")
+    stop = "delete rayservice ray-pipeline"
+    assert stop in restore
+    restore = restore.replace(stop, f"delete {RAY[profile]}").replace("exec -it", "exec -i")
+    restore, _, last = restore.rpartition("\n")
+    assert last.startswith("ray-pipeline deploy apply"), last
+    result = run(restore)
+    assert re.search(r"restore\s+Complete", result), result
+    restored = row_counts()
+    apply(profile)
+
+    assert all(restored.get(shard, 0) >= count for shard, count in before.items())
+    wait_for_fresh_rows()
+    assert sql("SELECT count(*) FROM dead_letters") == [["0"]]
+
+
+@pytest.mark.parametrize("profile", ["dev"], indirect=True)
+def test_the_scheduled_backup_is_not_suspended(profile: str):
+    """The CronJob exists and runs at noon in Seoul."""
+    result = run("kubectl -n ray-pipeline get cronjob backup -o jsonpath='{.spec.timeZone}'")
+    assert result == "Asia/Seoul"

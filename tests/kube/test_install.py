@@ -1,0 +1,44 @@
+"""Each profile from an empty cluster by the commands of docs/kubernetes.md."""
+
+import pytest
+
+from tests.kube.cluster import kubectl, read, run, sql, until
+from tests.kube.documented import documented_commands
+from tests.kube.feeds import wait_for_fresh_rows
+
+
+@pytest.mark.smoke
+def test_every_feed_stores_rows(profile: str):
+    """The shipped NetworkPolicies let pods reach the providers."""
+    wait_for_fresh_rows()
+
+
+@pytest.mark.smoke
+def test_the_status_is_ready(profile: str):
+    """`deploy status` ends with 0."""
+    run("ray-pipeline deploy status")
+
+
+@pytest.mark.smoke
+def test_a_batch_run_succeeds(profile: str):
+    """A job that is submitted as documented stores its dataset."""
+    block = documented_commands("One-off runs and backfills", "ray-pipeline run cpi")
+    forward, *authentication, submit = block.splitlines()[:4]
+    wait = "until curl -s localhost:8265 > /dev/null; do sleep 0.2; done"
+    run("\n".join([forward, *authentication, wait, submit]))
+    assert int(sql("SELECT count(*) FROM cpi")[0][0]) > 0
+
+
+@pytest.mark.parametrize("profile", ["dev"], indirect=True)
+def test_the_example_of_a_ray_job_succeeds(profile: str):
+    """KubeRay runs kuberay/jobs/run-once.yaml."""
+
+    def has_succeeded() -> bool:
+        status = read("get", "rayjob", "run-once").get("status", {})
+        return bool(status.get("jobStatus") == "SUCCEEDED")
+
+    kubectl("apply", "-f", "kuberay/jobs/run-once.yaml")
+    try:
+        until(has_succeeded, timeout_s=300.0, expected="the RayJob succeeds")
+    finally:
+        kubectl("delete", "rayjob", "run-once")
