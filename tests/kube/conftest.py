@@ -16,13 +16,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all tests of one profile before those of the next: an installation takes minutes."""
-    items.sort(key=_profile_of)
+    items.sort(key=_order_of)
 
 
-def _profile_of(item: pytest.Item) -> int:
+def _order_of(item: pytest.Item) -> tuple[int, int]:
     callspec = getattr(item, "callspec", None)
     name = callspec.params.get("profile") if callspec else None
-    return PROFILES.index(name) if name in PROFILES else -1
+    module = item.path.stem
+    order = {"test_install": 0, "test_uninstall": 2}.get(module, 1)
+    return (PROFILES.index(name) if name in PROFILES else -1), order
 
 
 @pytest.fixture(scope="session")

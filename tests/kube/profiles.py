@@ -2,36 +2,36 @@
 
 import re
 
+from tests.kube.cache import STATE
 from tests.kube.cluster import NAMESPACE, OVERLAYS, run, with_api_keys
 from tests.kube.documented import documented_commands
 
 PROFILES = ("dev", "ha")
+INSTALLED = STATE / "profile"
 
 
 class Installer:
-    """Installs one profile at a time on the cluster of the session."""
-
-    def __init__(self) -> None:
-        self._profile = ""
+    """Installs one profile at a time. The node's state names it, for a second run of the tests."""
 
     def ensure(self, profile: str) -> None:
         """Install a profile unless it is installed; delete another one first."""
-        if profile == self._profile:
+        installed = INSTALLED.read_text() if INSTALLED.exists() else ""
+        if profile == installed:
             return
-        if self._profile:
-            delete()
+        if installed:
+            self.delete()
         run(with_api_keys(documented_commands("3. Secrets", "create namespace")))
         apply(profile)
-        self._profile = profile
+        INSTALLED.write_text(profile)
+
+    def delete(self) -> None:
+        """Delete the installation with its data, and wait until nothing is left."""
+        run("ray-pipeline deploy delete --data --yes")
+        run(f"kubectl delete namespace {NAMESPACE} --ignore-not-found --timeout=5m")
+        INSTALLED.unlink()
 
 
 def apply(profile: str) -> None:
     """Run the documented `deploy apply`, with the overlay of the tests."""
     command = documented_commands("4. Apply", "--without monitoring")
     run(re.sub(r"\bapply ha\b", f"apply {OVERLAYS / profile}", command) + " --yes")
-
-
-def delete() -> None:
-    """Delete the installation with its data, and wait until nothing is left."""
-    run("ray-pipeline deploy delete --data --yes")
-    run(f"kubectl delete namespace {NAMESPACE} --ignore-not-found --timeout=5m")
