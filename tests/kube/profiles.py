@@ -27,7 +27,11 @@ class Installer:
     def delete(self) -> None:
         """Delete the installation with its data, and wait until nothing is left."""
         run("ray-pipeline deploy delete --data --yes")
-        run(f"kubectl delete namespace {NAMESPACE} --ignore-not-found --timeout=5m")
+        run(f"kubectl wait --for=delete namespace/{NAMESPACE} --timeout=5m")
+        self.forget()
+
+    def forget(self) -> None:
+        """Note that nothing is installed."""
         INSTALLED.unlink()
 
 

@@ -1,18 +1,27 @@
 """The end of an installation; these tests run last."""
 
+import pytest
+
 from tests.kube.cluster import run
 from tests.kube.profiles import Installer
 
 
-def test_delete_keeps_collected_data_and_delete_data_removes_it(profile: str, installer: Installer):
-    """Without --data the volumes stay; with it, nothing of the namespace is left."""
+@pytest.mark.parametrize("profile", ["dev"], indirect=True)
+def test_delete_keeps_collected_data(profile: str, installer: Installer):
+    """Pods of Ray and of the stores end, and volumes stay."""
     run("ray-pipeline deploy delete --yes")
+
+    assert run("kubectl -n ray-pipeline get pods -l ray.io/node-type -o name") == ""
     claims = run("kubectl -n ray-pipeline get pvc -o name")
     assert "data-postgres-0" in claims
-    assert (
-        run("kubectl -n ray-pipeline get pods -o name --field-selector=status.phase=Running") == ""
-    )
+    run("kubectl delete namespace ray-pipeline --timeout=5m")
+    installer.forget()
 
+
+@pytest.mark.parametrize("profile", ["ha"], indirect=True)
+def test_delete_with_data_leaves_nothing(profile: str, installer: Installer):
+    """The namespace is gone, with its volumes."""
     installer.delete()
 
     assert run("kubectl get namespace ray-pipeline -o name --ignore-not-found") == ""
+    assert run("kubectl get pv -o name") == ""
