@@ -15,6 +15,8 @@ RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
     go build -trimpath -ldflags "-s -w" -o /git-sync .
 
 FROM python:${PYTHON}-slim-${DEBIAN} AS build
+# An argument from above the first stage exists in a stage only after it is named again.
+ARG PYTHON
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY ray_pipeline ray_pipeline
