@@ -183,6 +183,10 @@ def start(desired: Desired, settings: Settings) -> RayHandle:
         # A method is not repeated on the restarted actor: it may have had its effect already.
         max_task_retries=0,
         num_cpus=desired.num_cpus,
+        # Ray's default fills one node up to half of its logical CPUs before it uses the next. The
+        # actors need few of them, so one node would run all actors, run out of memory, and take all
+        # feeds with it when it ends.
+        scheduling_strategy="SPREAD",
         # After a crash, the next supervisor adopts the actor.
         get_if_exists=True,
         enable_task_events=False,
