@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.kube.steps import step
 
 FILES = HERE / "images"
 BASE_ROOT = CACHE / "base"
+BASE_STAMP = CACHE / "base.key"
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 PROJECT = "docker.io/library/ray-pipeline:0.1.0"
 # The same code under another name, for upgrades.
@@ -143,7 +145,7 @@ def _build_static(tag: str, program: Path) -> None:
 
 def _build_base() -> None:
     """Build the stand-in for the base image of the Dockerfile."""
-    if _buildah("images", "--quiet", "--filter", f"reference={BASE}"):
+    if BASE_STAMP.exists() and BASE_STAMP.read_text() == checksum([Path(__file__)]):
         return
     if not BASE_ROOT.exists():
         part = BASE_ROOT.with_suffix(".new")
@@ -154,10 +156,22 @@ def _build_base() -> None:
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         part.rename(BASE_ROOT)
+    _install_pip()
     _trust_as_this_machine()
     container = _buildah("from", "scratch")
     _buildah("add", "--quiet", container, BASE_ROOT, "/")
     _buildah("commit", "--quiet", "--rm", container, BASE)
+    BASE_STAMP.write_text(checksum([Path(__file__)]))
+
+
+def _install_pip() -> None:
+    """Put pip as its project releases it before Debian's, which cannot work for another Python."""
+    packages = BASE_ROOT / "usr" / "local" / "lib" / "python3.11" / "dist-packages"
+    if not (packages / "pip").exists():
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", packages, "pip"],
+            check=True,
+        )
 
 
 def _trust_as_this_machine() -> None:
@@ -228,8 +242,9 @@ def _build_dockerfile(dockerfile: Path, context: Path, tag: str) -> None:
         if Path(path).exists()
         for argument in ("--volume", f"{path}:{path}:ro")
     ]
+    log = CACHE / f"{dockerfile.stem}.log"
     _buildah(
-        "build", "--quiet", "--layers", "--network", "host", *mounts,
+        "build", "--logfile", log, "--layers", "--network", "host", *mounts,
         "--file", dockerfile, "--tag", tag, context,
     )  # fmt: skip
 

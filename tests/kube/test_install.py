@@ -1,8 +1,11 @@
 """Each profile from an empty cluster by the commands of docs/kubernetes.md."""
 
+import json
+from collections import Counter
+
 import pytest
 
-from tests.kube.cluster import kubectl, read, run, sql, until
+from tests.kube.cluster import kubectl, pods, read, run, sql, until
 from tests.kube.documented import documented_commands
 from tests.kube.feeds import wait_for_fresh_rows
 
@@ -49,3 +52,23 @@ def test_the_example_of_a_ray_job_succeeds(profile: str):
         until(has_succeeded, timeout_s=300.0, expected="the RayJob succeeds")
     finally:
         kubectl("delete", "rayjob", "run-once")
+
+
+@pytest.mark.parametrize("profile", ["ha"], indirect=True)
+def test_the_actors_are_on_every_worker(profile: str):
+    """A worker that ends takes a part of the feeds with it, and its memory holds its actors."""
+    head = kubectl("get", "pods", "-l", "ray.io/node-type=head", "-o", "name").splitlines()[0]
+    workers = len(pods("ray.io/node-type=worker"))
+    listing = kubectl(
+        "exec", head, "-c", "ray-head", "--",
+        "ray", "list", "actors", "--format", "json", "--limit", "500",
+    )  # fmt: skip
+    actors = json.loads(listing[listing.index("[") :])
+    per_node = Counter(
+        actor["node_id"]
+        for actor in actors
+        if actor["state"] == "ALIVE" and actor["class_name"] in ("ProducerActor", "ConsumerActor")
+    )
+
+    assert len(per_node) == workers, per_node
+    assert max(per_node.values()) <= 2 * min(per_node.values()), per_node
