@@ -6,7 +6,7 @@ import os
 import urllib.request
 from pathlib import Path
 
-from tests.chaos.sent_log import SentLog, add
+from tests.chaos.sent_log import SentLog, read_log
 from tests.chaos.stored import read_facts, receipts
 from tests.chaos.verify import FaultWindow, Verdict, judge, missing_trades
 from tests.kube.cache import FINNHUB, STATE
@@ -16,6 +16,7 @@ from tests.kube.providers import CONTROL_PORT
 SP500_SHARDS = frozenset({1, 2})
 CONTROL = f"http://{FINNHUB}:{CONTROL_PORT}/control"
 SETTLE_S = 120.0
+LOG_START = STATE / "sent.start"
 
 
 def control(action: str, **arguments: object) -> None:
@@ -30,7 +31,7 @@ def control(action: str, **arguments: object) -> None:
 
 def compare(since_s: float, until_s: float) -> Verdict:
     """
-    Compare all trades of the S&P 500 since the venue started.
+    Compare all trades of the S&P 500 since the installation began.
 
     The venue pauses meanwhile, so that everything that was sent can arrive. A gap between the two
     times is not judged: a fault of the test was active then.
@@ -65,22 +66,25 @@ def _wait_until_settled() -> None:
     until(has_settled, timeout_s=SETTLE_S, expected="no new rows of a paused venue")
 
 
+def begin_log() -> None:
+    """Leave out what the venue has sent to an earlier installation."""
+    LOG_START.write_text(str(_log_path().stat().st_size))
+
+
+def _log_path() -> Path:
+    return Path(os.environ["KUBE_TEST_PROVIDERS"]) / "sent.log"
+
+
 def _sent_log() -> SentLog:
     """Return the log of the connections of the S&P 500; other feeds use the same venue."""
-    path = Path(os.environ["KUBE_TEST_PROVIDERS"]) / "sent.log"
     copy = STATE / "sent-sp500.log"
     shards = {str(shard) for shard in SP500_SHARDS}
-    with path.open() as lines, copy.open("w") as filtered:
-        # A line is complete only with its end: the venue is writing.
-        filtered.writelines(
-            line
-            for line in lines
-            if line.endswith("\n") and line.split(" ", 4)[3].strip() in shards
-        )
-    log = SentLog(copy)
-    with copy.open() as lines:
-        add(log, lines)
-    return log
+    with _log_path().open() as lines, copy.open("w") as filtered:
+        lines.seek(int(LOG_START.read_text()))
+        # The venue is writing: the last line may be incomplete.
+        complete = (line for line in lines if line.endswith("\n"))
+        filtered.writelines(line for line in complete if line.split(" ", 4)[3].strip() in shards)
+    return read_log(copy)
 
 
 def _password() -> str:

@@ -5,6 +5,7 @@ import re
 from tests.kube.cache import STATE
 from tests.kube.cluster import NAMESPACE, OVERLAYS, run, with_api_keys
 from tests.kube.documented import documented_commands
+from tests.kube.oracle import begin_log
 
 PROFILES = ("dev", "ha")
 INSTALLED = STATE / "profile"
@@ -20,6 +21,7 @@ class Installer:
             return
         if installed:
             self.delete()
+        begin_log()
         run(with_api_keys(documented_commands("3. Secrets", "create namespace")))
         apply(profile)
         INSTALLED.write_text(profile)
