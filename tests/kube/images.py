@@ -33,6 +33,11 @@ VALKEY = "docker.io/valkey/valkey:8.1"
 KAFKA = "localhost/kafka:4.3.1"
 GIT_SYNC = "localhost/git-sync:1"
 GIT_SYNC_STAGE = "git-sync"
+# buildah and its mounts end with this process, also if it is killed.
+NAMESPACES = [
+    "setpriv", "--pdeathsig", "KILL",
+    "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount",
+]  # fmt: skip
 # The layers of images under construction; containerd has its own.
 STORAGE = CACHE / "buildah"
 
@@ -110,7 +115,7 @@ def _buildah(*arguments: str | Path) -> str:
         "BUILDAH_ISOLATION": "chroot",
     }
     result = subprocess.run(
-        ["nice", "-n", "19", "buildah", *arguments],
+        [*NAMESPACES, "nice", "-n", "19", "buildah", *arguments],
         env=environment, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return result.stdout.strip()
@@ -176,6 +181,8 @@ def _install_pip() -> None:
 
 def _trust_as_this_machine() -> None:
     """Let the base use the mirrors and the certificate authorities of this machine."""
+    # debootstrap's own list names the same sources again.
+    (BASE_ROOT / "etc/apt/sources.list").unlink(missing_ok=True)
     python = BASE_ROOT / "usr" / "bin" / "python"
     if not python.is_symlink():
         python.symlink_to("python3")
