@@ -38,6 +38,7 @@ class Installer:
 
 
 def apply(profile: str) -> None:
-    """Run the documented `deploy apply`, with the overlay of the tests."""
-    command = documented_commands("4. Apply", "--without monitoring")
-    run(re.sub(r"\bapply ha\b", f"apply {OVERLAYS / profile}", command) + " --yes")
+    """Run the documented `deploy plan` and `deploy apply`, with the overlay of the tests."""
+    plan, apply_command = documented_commands("4. Apply", "deploy plan ha").splitlines()
+    for command in (f"{plan} || [ $? -eq 2 ]", f"{apply_command} --yes"):
+        run(re.sub(r"\b(plan|apply) ha\b", rf"\1 {OVERLAYS / profile}", command))

@@ -7,7 +7,7 @@ from tests.kube.documented import documented_commands
 
 BLOCKS = [
     ("3. Secrets", "create namespace"),
-    ("4. Apply", "--without monitoring"),
+    ("4. Apply", "deploy plan ha"),
     ("One-off runs and backfills", "ray-pipeline run cpi"),
     ("Back up and restore", "create job backup-now"),
     ("Back up and restore", "DROP DATABASE"),
