@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.kube.cluster import pods
-from tests.kube.faults import measure_deletion
+from tests.kube.cluster import is_ready, kubectl, pods
+from tests.kube.faults import Cost, measure, measure_deletion
 
 COMPONENT = "app.kubernetes.io/component"
 PODS = (
@@ -25,6 +25,28 @@ def test_a_pod_costs_no_record_without_a_gap(profile: str, selector: str, force:
         pytest.skip(f"{profile} has no such pod")
 
     cost = measure_deletion(profile, selector, force=force)
+
+    assert cost.unexplained == 0, cost.violations
+    assert cost.doubled == 0, cost.violations
+
+
+@pytest.mark.parametrize("profile", ["ha"], indirect=True)
+def test_the_loss_of_the_heads_state_costs_no_record_without_a_gap(profile: str):
+    """The Redis of Ray's head comes back empty, as after the loss of its disk."""
+    selector = f"{COMPONENT}=gcs-redis"
+    pod = pods(selector)[0]["metadata"]
+    claim = f"data-{pod['name']}"
+    assert claim in kubectl("get", "pvc", "-o", "name")
+
+    def lose_volume() -> None:
+        kubectl("delete", "pvc", claim, "--wait=false")
+        kubectl("delete", "pod", pod["name"], "--wait=false")
+
+    def is_replaced() -> bool:
+        present = pods(selector)
+        return any(is_ready(item) and item["metadata"]["uid"] != pod["uid"] for item in present)
+
+    cost = measure(Cost(profile, "lose the volume of gcs-redis"), lose_volume, is_replaced)
 
     assert cost.unexplained == 0, cost.violations
     assert cost.doubled == 0, cost.violations
