@@ -34,7 +34,12 @@ from ray_pipeline.kubernetes.deploy.kube import Kube, connect
 from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, read, without_components
 from ray_pipeline.kubernetes.deploy.needs import home_of
 from ray_pipeline.kubernetes.deploy.objects import Json
-from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
+from ray_pipeline.kubernetes.deploy.plan import (
+    api_server_cut_off,
+    missing_kinds,
+    missing_secrets,
+    served,
+)
 from ray_pipeline.kubernetes.deploy.plan import plan as compare
 from ray_pipeline.kubernetes.deploy.revisions import dropped, latest, target
 from ray_pipeline.kubernetes.deploy.rollout import Progress, Rollout
@@ -127,6 +132,7 @@ def plan(
     """
     objects = _objects(overlay, namespace, without)
     with _cluster(kubeconfig, context) as kube:
+        objects, _ = _served(kube, objects, silent=as_json)
         changes = _plan(kube, objects, force=force_conflicts)
         if as_json:
             print_json([asdict(change) for change in changes])
@@ -281,6 +287,16 @@ def _objects(
     return without_components(read(overlay, build, roots=ROOTS, namespace=namespace), without or ())
 
 
+def _served(
+    kube: Kube, objects: Sequence[Json], *, silent: bool = False
+) -> tuple[list[Json], tuple[str, ...]]:
+    """Return what the cluster can take, and print and return what is left out."""
+    taken = served(kube, objects)
+    for reason in () if silent else taken.left_out:
+        typer.echo(f"note: {reason}")
+    return taken.objects, taken.components
+
+
 def _apply_command(overlay: str, without: Sequence[str] | None) -> str:
     options = [f"--without {name}" for name in without or ()]
     return " ".join(["ray-pipeline deploy apply", overlay, *options])
@@ -329,6 +345,9 @@ def _apply(
     timeout_s: float,
 ) -> int:
     namespace = home_of(objects) or NAMESPACE
+    objects, left_out = _served(kube, objects)
+    # The revision says what it lacks: `status` and `rollback` show its source.
+    source = " without ".join([source, *left_out])
     _require_kinds(kube, objects, command)
     changes = _plan(kube, objects, force=force)
     _show_plan(kube, objects, changes)

@@ -17,7 +17,14 @@ from ray_pipeline.kubernetes.deploy.failures import (
     ObjectRefused,
     UnknownKind,
 )
-from ray_pipeline.kubernetes.deploy.kinds import Kind, MissingKind, missing, used
+from ray_pipeline.kubernetes.deploy.kinds import (
+    Kind,
+    MissingKind,
+    Served,
+    missing,
+    used,
+    without_optional,
+)
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.needs import secrets_needed
 from ray_pipeline.kubernetes.deploy.objects import Json, Ref, by_name, kind_of, ref_of
@@ -72,6 +79,11 @@ def unserved_kinds(kube: Kube, objects: Sequence[Json]) -> list[Kind]:
 def missing_kinds(kube: Kube, objects: Sequence[Json]) -> list[MissingKind]:
     """Return the kinds that are not served and that no object of the manifests installs."""
     return missing(objects, unserved_kinds(kube, objects))
+
+
+def served(kube: Kube, objects: Sequence[Json]) -> Served:
+    """Return the objects without the optional components whose kinds the cluster lacks."""
+    return without_optional(objects, missing_kinds(kube, objects))
 
 
 def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Diagnosis]:
