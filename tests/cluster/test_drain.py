@@ -24,7 +24,7 @@ class Drained:
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, *arguments],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=150,
+            env=self.environment, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
 
     def fleet(self, verb: str) -> None:
@@ -52,7 +52,7 @@ class Drained:
 
     def gaps(self) -> set[str]:
         """Return the feeds that have a gap because no producer collected."""
-        rows = self.servers.rows("SELECT DISTINCT feed FROM gaps WHERE cause = 'producer_down'")
+        rows = self.servers.rows("SELECT DISTINCT feed FROM gaps WHERE kind = 'producer_down'")
         return {feed for (feed,) in rows}
 
 

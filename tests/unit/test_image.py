@@ -69,7 +69,7 @@ def test_every_container_of_ours_has_a_read_only_root_and_this_release():
 
 @pytest.mark.parametrize("needed", ["bash", "wget", "git", "tini"])
 def test_programs_that_the_operators_and_probes_call_are_installed(needed):
-    installed = re.search(r"apt-get install.*?&& \\\n\s+rm", DOCKERFILE, re.DOTALL)
+    installed = re.search(r"apt-get install.*?&& \\\n", DOCKERFILE, re.DOTALL)
 
     assert installed is not None
     assert re.search(rf"\b{needed}\b", installed.group())
@@ -80,7 +80,7 @@ def test_parts_that_no_pod_loads_are_removed_before_the_image_is_assembled():
     build, _, final = DOCKERFILE.rpartition("\nFROM ")
 
     for part in ("ray/jars", "ray/rllib", "pyarrow/*flight*", "pyarrow/include", "-name tests"):
-        assert f"rm {part}" in build or f"rm -r {part}" in build or part in build, part
+        assert part in build
     assert "compileall" in build
     assert "compileall" not in final
     assert "pip" not in final.replace("ray-pipeline", "")
