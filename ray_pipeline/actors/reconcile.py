@@ -84,10 +84,11 @@ class StallClock:
         del self._since_s[name]
         return "is stopped" if up else "is unresponsive"
 
-    def redundant(self, name: str, others: Sequence[str], *, now_s: float) -> Sequence[str]:
+    def redundant(self, name: str, instances: Sequence[str], *, now_s: float) -> Sequence[str]:
         """Return those of the actor's other instances whose move should have ended by now."""
         key = f"{name} moves"
-        if not others:
+        if not instances:
             self._since_s.pop(key, None)
             return ()
-        return others if now_s - self._since_s.setdefault(key, now_s) >= MOVING_S else ()
+        since_s = self._since_s.setdefault(key, now_s)
+        return instances if now_s - since_s >= MOVING_S else ()
