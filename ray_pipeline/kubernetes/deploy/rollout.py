@@ -20,6 +20,7 @@ from ray_pipeline.kubernetes.deploy.order import KEPT, NAMESPACES, OPERATORS, Wa
 from ray_pipeline.kubernetes.deploy.plan import missing_kinds, must_replace, unserved_kinds
 from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 from ray_pipeline.kubernetes.deploy.readiness import Readiness, readiness
+from ray_pipeline.kubernetes.deploy.reminder import Reminder
 
 POLL_S = 2.0
 KINDS_S = 120.0  # an operator's chart contains its definitions: they are served within seconds
@@ -191,6 +192,7 @@ class Rollout:
         reported: dict[Ref, str] = {}
         explained: set[Diagnosis] = set()
         explain_at_s = self.clock() + self.explain_after_s
+        reminder = Reminder(since_s=self.clock())
         while True:
             states = {ref: probe(ref) for ref, probe in probes.items()}
             late = {ref: state for ref, state in states.items() if state.state != goal}
@@ -204,6 +206,8 @@ class Rollout:
             if self.clock() >= explain_at_s:
                 explain_at_s = self.clock() + self.explain_after_s
                 self._explain(list(late), explained)
+            if line := reminder.line(late, now_s=self.clock()):
+                self.say(line)
             self.pause(self.poll_s)
 
     def _report(
