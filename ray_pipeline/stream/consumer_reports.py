@@ -83,7 +83,14 @@ class ConsumerReports:
     async def write_missing_ranges(self) -> None:
         """Write the ranges that outlived their grace as gaps, until cancelled."""
         while True:
+            slept_from_s = self._monotonic_s()
             await self._sleep(MISSING_EVERY_S)
+            if self._monotonic_s() - slept_from_s > 2 * MISSING_EVERY_S:
+                # The process was suspended. What it knows of the broker is from before: records
+                # that arrived meanwhile are unread, and no lag shows them.
+                self._backlog.clear()
+                self._watch.restart()
+                continue
             try:
                 checked = await self._write_expired()
             except DatabaseUnavailable as error:
@@ -96,7 +103,7 @@ class ConsumerReports:
     async def _write_expired(self) -> bool:
         """Write the expired ranges; return False if it is not known what the broker holds."""
         now_s = self._monotonic_s()
-        if self._situation()[0] != STORING:
+        if self._situation()[0] != STORING or not self._lag_is_known():
             self._backlog.clear()
             return False
         # A number is missing only if everything that the broker held is stored without it.
@@ -117,6 +124,11 @@ class ConsumerReports:
             cause = "numbered by the producer, but not in the broker's log"
             await self._records.write_missing(expired, cause=cause)
         return True
+
+    def _lag_is_known(self) -> bool:
+        """Return whether the broker has reported its end of every assigned partition lately."""
+        present = self._partitions if self.present is None else self.present
+        return all(number in self._status.lag for number in self._partitions if number in present)
 
 
 class Backlog:
