@@ -13,7 +13,8 @@ consumer knows is written with its rows, in the same transaction, and read again
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from operator import attrgetter, itemgetter
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -81,6 +82,19 @@ class _Noted:
     snapshot: RecordIdentity | None
 
 
+@dataclass(slots=True)
+class _SymbolTrades:
+    """
+    The noted trades of one symbol.
+
+    Attributes:
+        by_age: A heap of them by time. The number decides between trades of the same time.
+    """
+
+    noted: dict[Identity, _Noted]
+    by_age: list[tuple[int, int, Identity]]
+
+
 def is_snapshot(record: Record) -> bool:
     """Return whether a record is a snapshot, and not a message of the stream."""
     return getattr(record, "stream_type", None) == SNAPSHOT
@@ -92,7 +106,8 @@ class SeenTrades(Generic[T]):
     def __init__(self, layout: Layout[T], trades: Iterable[TickerTrade] = ()) -> None:
         """Begin with trades that are stored already, oldest first."""
         self._fields = attrgetter(layout.symbol_column, *layout.trade_columns)
-        self._symbols: dict[str, dict[Identity, _Noted]] = {}
+        self._symbols: dict[str, _SymbolTrades] = {}
+        self._count = 0
         self._added: set[RecordIdentity] = set()
         self._settled: list[RecordIdentity] = []
         for trade in trades:
@@ -109,7 +124,8 @@ class SeenTrades(Generic[T]):
         if (identity := _identity(trade)) is None:
             return False
         streamed = not is_snapshot(record)
-        noted = self._symbols.get(trade.symbol, {}).get(identity)
+        symbol = self._symbols.get(trade.symbol)
+        noted = None if symbol is None else symbol.noted.get(identity)
         if (
             noted is None
             or _has_grown(noted.total, trade.total)
@@ -137,13 +153,20 @@ class SeenTrades(Generic[T]):
     def _note(
         self, trade: TickerTrade, identity: Identity, *, snapshot: RecordIdentity | None
     ) -> None:
-        trades = self._symbols.setdefault(trade.symbol, {})
-        if (replaced := trades.get(identity)) is not None:
+        symbol = self._symbols.get(trade.symbol)
+        if symbol is None:
+            symbol = self._symbols[trade.symbol] = _SymbolTrades({}, [])
+        replaced = symbol.noted.get(identity)
+        symbol.noted[identity] = _Noted(trade.total, snapshot)
+        if replaced is not None:
             self._settle(replaced)
-        trades[identity] = _Noted(trade.total, snapshot)
-        if len(trades) > KEPT_TRADES:
-            # The oldest trade, not the one noted first: a replay must not displace new trades.
-            self._settle(trades.pop(min(trades, key=itemgetter(0))))
+            return
+        self._count += 1
+        heappush(symbol.by_age, (identity[0], self._count, identity))
+        if len(symbol.by_age) > KEPT_TRADES:
+            # The oldest trade, not the one noted first: a replay must not displace new trades. A
+            # search for it among all trades would take ten times as long as the rest of `repeats`.
+            self._settle(symbol.noted.pop(heappop(symbol.by_age)[2]))
 
     def _settle(self, noted: _Noted) -> None:
         """Note that the row of a snapshot needs no mark any more."""
