@@ -16,11 +16,12 @@ from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.foreign_text import foreign_text
 from ray_pipeline.lease import Ownership
 from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.connection_ports import Clock
 from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat, clock_trouble
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
 from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
 from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.venue_connection import NO_SYMBOLS, Clock, Collector
+from ray_pipeline.stream.venue_connection import NO_SYMBOLS, Collector
 from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)

@@ -6,17 +6,16 @@ import json
 import pytest
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
-from ray_pipeline.stream.liveness import ALWAYS_OPEN, MarketHours
-from ray_pipeline.stream.venue_connection import (
+from ray_pipeline.stream.connection_ports import Clock, Pauses
+from ray_pipeline.stream.frame_reader import (
     FLOOD_FRAMES,
     FLOOD_S,
     MOST_COMPLAINTS,
-    REST_EVERY,
     SUSTAINED_S,
     YIELD_RECORDS,
-    Clock,
-    Pauses,
 )
+from ray_pipeline.stream.liveness import ALWAYS_OPEN, MarketHours
+from ray_pipeline.stream.subscriber import REST_EVERY
 from tests.fake_feed import (
     LIVENESS_S,
     FakeOutbox,
