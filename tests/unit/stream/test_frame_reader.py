@@ -16,7 +16,7 @@ from ray_pipeline.stream.frame_reader import (
 )
 from ray_pipeline.stream.liveness import ALWAYS_OPEN
 from tests.connection_bench import NEVER_OPEN, PING, Bench
-from tests.fake_feed import LIVENESS_S
+from tests.fake_feed import LIVENESS_S, running
 from tests.virtual_time import at, now_s, until_s, virtual_time
 
 

@@ -2,7 +2,7 @@
 
 from ray_pipeline.stream.connection_ports import Clock
 from tests.connection_bench import NEVER_OPEN, PING, Bench, trade_every_10_s
-from tests.fake_feed import LIVENESS_S
+from tests.fake_feed import LIVENESS_S, running
 from tests.virtual_time import at, now_s, until_s, virtual_time
 
 

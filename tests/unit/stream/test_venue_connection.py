@@ -4,6 +4,7 @@ import asyncio
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
 from tests.connection_bench import Bench, symbols, trade_every_10_s
+from tests.fake_feed import running
 from tests.virtual_time import at, until_s, virtual_time
 
 
