@@ -32,7 +32,8 @@ from ray_pipeline.stream.ingest import Intake, NoticeWriter
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox import Publisher
 from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, RunnableOutbox
+from ray_pipeline.stream.producer_ports import Identity, Line, Parts, RunnableOutbox
+from ray_pipeline.stream.shard_producer import Producer
 from ray_pipeline.stream.venue_connection import Collector
 
 CLOCK = Clock()

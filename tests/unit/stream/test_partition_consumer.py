@@ -23,13 +23,10 @@ from ray_pipeline.lease import Lease
 from ray_pipeline.stream import consumer_reports
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
 from ray_pipeline.stream.cache import CacheUsage, LatestValue
-from ray_pipeline.stream.consumer_ports import ConsumerBeat, LatestStore, ResumePoint
+from ray_pipeline.stream.consumer_assignment import ConsumerAssignment
+from ray_pipeline.stream.consumer_ports import ConsumerBeat, ConsumerPorts, LatestStore, ResumePoint
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
-from ray_pipeline.stream.partition_consumer import (
-    ConsumerAssignment,
-    ConsumerPorts,
-    PartitionConsumer,
-)
+from ray_pipeline.stream.partition_consumer import PartitionConsumer
 from ray_pipeline.stream.sequence import RangeSet
 from ray_pipeline.tasks import first_cause
 from tests.support import eventually

@@ -15,7 +15,8 @@ from ray_pipeline.retry import Backoff
 from ray_pipeline.storage.postgres.symbols import PolledSymbols
 from ray_pipeline.stream.heartbeat import Beat
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
-from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer
+from ray_pipeline.stream.producer_ports import Identity, Line, Parts
+from ray_pipeline.stream.shard_producer import Producer
 from tests.fake_feed import FakeOutbox, FakeVenue, LongestPause, make_collector
 from tests.virtual_time import at, now_s, until_s, virtual_clock, virtual_time
 
