@@ -17,7 +17,7 @@ class ReceiptProof:
         complete_until: Everything that the venue sent before this moment was received, or is in a
             gap. None before the first connection.
         last_frame_at: When the last frame of the connection arrived; at its begin, the begin.
-        behind: Whether frames may wait that the reader of the connection has not taken.
+        behind: Whether the reader of the connection may have left frames in the queue.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,7 +33,7 @@ class ReceiptProof:
 
     def received_until(self) -> datetime:
         """
-        Return up to when the connection that ends was received; now if there is none.
+        Return up to when the connection that ends was received; without a connection, now.
 
         That is the time of the last frame. A frame that is much newer than the last proof shows
         that the process was suspended or cannot keep up: newer frames may wait in the socket, and

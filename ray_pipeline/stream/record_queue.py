@@ -1,5 +1,5 @@
 """
-The records that the broker has not acknowledged: a round in flight, the spool, and memory.
+The records without an acknowledgement: a round in flight, the spool, and memory.
 
 Records in the spool are always older than those in memory and are sent first. While the broker
 takes records faster than they arrive, the spool empties, and new records bypass it again.

@@ -37,7 +37,7 @@ class TickerTrade(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         time_ms: Time of the trade; None if the ticker has none, so that nothing identifies it.
         total: Volume of a day up to and including this trade.
-        snapshot: Its row, if a snapshot put it and the stream has not delivered the trade yet.
+        snapshot: Its row, if only snapshots have shown the trade so far.
     """
 
     symbol: str
@@ -57,8 +57,8 @@ class SnapshotChanges:
     What became known about the rows that snapshots put.
 
     Attributes:
-        added: New rows of which the stream has not delivered the trade.
-        settled: Rows of which it has by now, or that are too old to be recognised.
+        added: New rows of trades that only snapshots have shown.
+        settled: Rows of trades that the stream has delivered since, or that are too old.
     """
 
     added: Collection[RecordIdentity] = ()

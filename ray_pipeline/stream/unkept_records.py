@@ -12,7 +12,7 @@ class UnkeptRecords:
     Records that were dropped one after the other.
 
     Attributes:
-        cause: Why there was no room for the first of them.
+        cause: Why the first of them did not fit.
     """
 
     from_at: datetime

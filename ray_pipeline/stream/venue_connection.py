@@ -133,7 +133,7 @@ class Collector:
         await self._paused.wait()
 
     async def until_resumed(self) -> None:
-        """Wait for the end of a pause; return at once if there is none."""
+        """Wait for the end of a pause; without a pause, return at once."""
         await self._running.wait()
 
     def close_gaps(self, *, to_at: datetime) -> None:

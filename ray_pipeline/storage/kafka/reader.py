@@ -179,7 +179,7 @@ class KafkaLog:
         return lags
 
     def _silence_s(self, assigned: TopicPartition) -> float:
-        """Return how long the broker has not answered a fetch of a partition."""
+        """Return the time since the broker's newest answer to a fetch of a partition."""
         answered_ms = self._consumer.last_poll_timestamp(assigned)
         now_s = time.monotonic()
         newest_ms, since_s = self._answers.get(assigned.partition, (None, now_s))
