@@ -103,7 +103,7 @@ class ConsumerReports:
     async def _write_expired(self) -> bool:
         """Write the expired ranges; return False if it is not known what the broker holds."""
         now_s = self._monotonic_s()
-        if self._situation()[0] != STORING or not self._lag_is_known():
+        if self._situation()[0] != STORING:
             self._backlog.clear()
             return False
         # A number is missing only if everything that the broker held is stored without it.
@@ -124,11 +124,6 @@ class ConsumerReports:
             cause = "numbered by the producer, but not in the broker's log"
             await self._records.write_missing(expired, cause=cause)
         return True
-
-    def _lag_is_known(self) -> bool:
-        """Return whether the broker has reported its end of every assigned partition lately."""
-        present = self._partitions if self.present is None else self.present
-        return all(number in self._status.lag for number in self._partitions if number in present)
 
 
 class Backlog:

@@ -24,7 +24,12 @@ from ray_pipeline.feeds.records import Record
 from ray_pipeline.lease import LeaseStore, Ownership
 from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
 from ray_pipeline.stream.cache_writer import CacheWriter
-from ray_pipeline.stream.consume import STORING, WAITING_FOR_POSTGRES, Consumer
+from ray_pipeline.stream.consume import (
+    STORING,
+    WAITING_FOR_BROKER,
+    WAITING_FOR_POSTGRES,
+    Consumer,
+)
 from ray_pipeline.stream.consumer_assignment import ConsumerAssignment
 from ray_pipeline.stream.consumer_ports import (
     ConsumerPorts,
@@ -128,13 +133,19 @@ class PartitionConsumer(Generic[T]):
         Return the state and its cause.
 
         A consumer stores only while it holds its leases. If they are not renewed, it waits for
-        Postgres, also while its topic is quiet and no batch fails.
+        Postgres, also while its topic is quiet and no batch fails. If the broker does not answer,
+        the client reports no error and the end of a partition is unknown.
         """
-        status, owned = self.status, self._owned.values()
-        lease_cause = next((ownership.cause for ownership in owned if ownership.cause), "")
-        if status.state == STORING and not all(ownership.valid() for ownership in owned):
+        status, owned = self.status, self._owned
+        lease_cause = next((item.cause for item in owned.values() if item.cause), "")
+        if status.state != STORING:
+            return status.state, status.cause or lease_cause
+        if not all(ownership.valid() for ownership in owned.values()):
             return WAITING_FOR_POSTGRES, lease_cause or "its leases are not renewed"
-        return status.state, status.cause or lease_cause
+        if silent := [number for number in owned if number not in status.lag]:
+            numbers = ", ".join(map(str, silent))
+            return WAITING_FOR_BROKER, f"Kafka does not answer for partition {numbers}"
+        return STORING, status.cause or lease_cause
 
     def written(self) -> bool:
         """Return whether the cache has everything that was read."""

@@ -215,36 +215,6 @@ async def test_an_outage_begins_the_grace_again(kind, outage_s):
 
 
 @virtual_time
-async def test_nothing_is_missing_while_the_end_of_a_partition_is_unknown():
-    """A frozen broker may hold the numbers, although everything that it has sent is stored."""
-    bench = Bench()
-    bench.lack(3, 5, 9)
-    async with running(bench.reports.write_missing_ranges()):
-        await until_s(FIRST_CHECK_S + 0.5)
-        bench.status.lag = {0: 0}
-        await until_s(LATER_S + 0.5)
-        bench.status.lag = {0: 0, 2: 0}
-        await until_s(LATER_S + MISSING_GRACE_S - 0.5)
-        assert bench.records.written == []
-        await until_s(LATER_S + 2 * MISSING_GRACE_S)
-
-    assert bench.records.ranges == [MissingRange(3, 1, 5, 9)]
-
-
-@virtual_time
-async def test_a_partition_that_the_topic_lacks_holds_nothing_up():
-    """Its absence is reported by another state."""
-    bench = Bench()
-    bench.lack(3, 5, 9)
-    bench.reports.present = (0, 1)
-    bench.status.lag = {0: 0}
-    async with running(bench.reports.write_missing_ranges()):
-        await until_s(LATER_S)
-
-    assert bench.records.ranges == [MissingRange(3, 1, 5, 9)]
-
-
-@virtual_time
 async def test_a_suspended_process_begins_the_grace_again():
     """It wakes up with the knowledge of the time before."""
     bench = Bench()

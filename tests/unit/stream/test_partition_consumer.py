@@ -215,6 +215,18 @@ async def test_a_lease_that_is_not_renewed_is_shown_also_while_the_topic_is_quie
         await bench.until(lambda: bench.consumer.situation() == ("storing", ""))
 
 
+async def test_a_broker_that_does_not_answer_is_shown_although_the_client_reports_no_error(bench):
+    """A frozen broker looks like a quiet topic; what it holds is unknown."""
+    async with bench.running():
+        await bench.until(lambda: bench.consumer.situation() == ("storing", ""))
+        bench.broker.silent.add(0)
+        await bench.until(lambda: bench.consumer.situation()[0] == "waiting for kafka")
+        await bench.until(lambda: bench.database.beats[-1].state == "waiting for kafka")
+        assert "partition 0" in bench.database.beats[-1].cause
+        bench.broker.silent.clear()
+        await bench.until(lambda: bench.consumer.situation() == ("storing", ""))
+
+
 async def test_partitions_beyond_the_settings_are_stored_too(bench):
     """An operator grew the topic, or another program writes with Kafka's own partitioner."""
     bench.broker.values = {0: [value(1)], 1: [value(2)], 2: [value(3)]}
