@@ -171,7 +171,10 @@ class Producer:
             halt.set()
             await asyncio.wait([sending], timeout=HALT_S)
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            (failure,) = await asyncio.gather(sending, return_exceptions=True)
+            if isinstance(failure, Exception):
+                # After a lost lease no caller receives it, and records may not be on disk.
+                log.error("%s: the outbox failed: %s", self._identity.name, _named(failure))
 
     async def _collect(
         self, outbox: RunnableOutbox, make_line: Callable[[NoticeWriter], Line]

@@ -254,6 +254,19 @@ async def test_a_lost_lease_ends_the_epoch_without_a_drain():
 
 
 @virtual_time
+async def test_an_outbox_that_cannot_spool_after_a_lost_lease_is_named(caplog):
+    """Its records are in the gap of the next epoch; the log says why."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.outbox.failure = OSError("no space on the disk")
+        bench.leases.other_holder = True
+        await until_s(12)
+
+    assert "the outbox failed: OSError: no space on the disk" in caplog.text
+
+
+@virtual_time
 async def test_the_time_between_two_holders_becomes_a_gap():
     """It begins when the previous epoch was last complete and ends with the first data."""
     bench = Bench()
