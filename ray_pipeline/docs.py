@@ -81,10 +81,10 @@ The first answer of an item has nothing to compare with: its required columns, a
 own count where it sends one (FRED, `news_sentiment`, the number of members), are its checks.
 
 An answer is refused if it names another item than the requested one. These answers name none, and
-another answer of the same form cannot be recognised: `etf_profile`, `company_ownership`,
-`market_news` by theme or category, `market_news_finnhub`, and `news_sentiment` by topic. FRED does
-not name the series either: it is recognised by its frequency and, from the second answer on, by the
-values that are stored. A series with a new base looks like another series: delete its rows.
+another answer of the same form cannot be recognised: the profile of a fund, the ownership of a
+company, and every list of news by theme, topic or category. FRED does not name the series either:
+it is recognised by its frequency and, from the second answer on, by the values that are stored. A
+series with a new base looks like another series: delete its rows.
 
 | job | source | an answer without rows | least |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""Check whose news an answer of Finnhub holds: each article names the related symbols."""
+"""Check which company the news of Finnhub are about: each article names the related symbols."""
 
 from ray_pipeline.jobs.spec import Json, check_one_of
 from ray_pipeline.jobs.values import at
