@@ -44,18 +44,29 @@ async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> d
 
     Raises:
         Unavailable: If this node, or the cluster's head, does not answer.
+        Exception: If an actor failed; the others have stopped then.
     """
     try:
         names = await _join(settings, node)
         draining = Draining(settings, drain_s=drain_s, deadline_s=time.monotonic() + MOVE_S)
         # Producers first: the consumers of this node store what they still publish.
         producers = [name for name in names if name.startswith("producer-")]
-        finished = await draining.move(producers)
-        finished |= await draining.stop([name for name in names if name not in producers])
+        results = await draining.move(producers)
+        results |= await draining.stop([name for name in names if name not in producers])
     finally:
         # Also after a failed listing: an open connection would keep the process alive.
         ray.shutdown()
-    return finished
+    return {name: _finished(result) for name, result in results.items()}
+
+
+Result = bool | BaseException
+"""Whether an actor finished in time, or why it failed. The others must stop all the same."""
+
+
+def _finished(result: Result) -> bool:
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,7 @@ class Draining:
     drain_s: float
     deadline_s: float
 
-    async def move(self, names: Sequence[str]) -> dict[str, bool]:
+    async def move(self, names: Sequence[str]) -> dict[str, Result]:
         """Replace each producer by a successor on another node; see `drain_node`."""
         places = asyncio.Semaphore(STARTED_TOGETHER)
         specs = {actor.name: actor for actor in desired(self.settings)}
@@ -82,12 +93,14 @@ class Draining:
             async with places:
                 return await self._move(name, specs.get(name))
 
-        return dict(zip(names, await asyncio.gather(*map(move, names)), strict=True))
+        results = await asyncio.gather(*map(move, names), return_exceptions=True)
+        return dict(zip(names, results, strict=True))
 
-    async def stop(self, names: Sequence[str]) -> dict[str, bool]:
+    async def stop(self, names: Sequence[str]) -> dict[str, Result]:
         """Stop the actors at once and let Ray restart each on another node."""
         stops = (self._stop(name, restart=True) for name in names)
-        return dict(zip(names, await asyncio.gather(*stops), strict=True))
+        results = await asyncio.gather(*stops, return_exceptions=True)
+        return dict(zip(names, results, strict=True))
 
     async def _move(self, name: str, spec: Desired | None) -> bool:
         handle = self._find(name)
@@ -95,7 +108,11 @@ class Draining:
             return True
         if spec is None or not at_work(spec.kind, await _status(handle)):
             return await self._stop(name, restart=True)
-        await self._start_successor(replace(spec, name=twin(name)))
+        try:
+            await self._start_successor(replace(spec, name=twin(name)))
+        except Exception:
+            log.exception("no successor of %s", name)
+            return await self._stop(name, restart=True)
         return await self._stop(name, restart=False)
 
     async def _start_successor(self, spec: Desired) -> None:

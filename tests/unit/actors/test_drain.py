@@ -158,6 +158,20 @@ async def test_a_producer_stops_at_the_deadline_even_if_no_node_has_room(cluster
     assert did(cluster, "end", "restart") == [("end", "producer-bithumb-g2")]
 
 
+async def test_a_producer_stops_although_its_successor_cannot_be_created(cluster, monkeypatch):
+    """It releases its lease, and Ray restarts it on another node."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("Ray refuses it")
+
+    monkeypatch.setattr(ray_runtime, "start", fail)
+    cluster.add("producer-bithumb-g2", state="streaming")
+
+    assert await drain_node(configured(), drain_s=20.0) == {"producer-bithumb-g2": True}
+
+    assert did(cluster, "restart") == [("restart", "producer-bithumb-g2")]
+
+
 async def test_actors_without_a_successor_restart_on_another_node(cluster):
     """Consumers lose no data; an idle producer, and one of another generation, has no work."""
     cluster.add("consumer-sp500-0-g2", state="storing")
@@ -211,6 +225,19 @@ async def test_it_leaves_the_cluster_after_a_failure(cluster):
     with pytest.raises(RuntimeError):
         await drain_node(configured(), drain_s=20.0)
 
+    assert cluster.events[-1] == ("leave",)
+
+
+async def test_an_actor_that_fails_leaves_no_other_actor_running(cluster):
+    """The others still hold leases that their successors wait for."""
+    cluster.add(*PRODUCERS, *OTHERS)
+    cluster.actors[PRODUCERS[0]].failure = RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError):
+        await drain_node(configured(), drain_s=20.0)
+
+    stopped = {event[1] for event in cluster.events if event[0] == "stopped"}
+    assert stopped == {PRODUCERS[1], *OTHERS}
     assert cluster.events[-1] == ("leave",)
 
 
