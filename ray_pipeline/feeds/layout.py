@@ -33,7 +33,8 @@ class Layout(Generic[T]):
         kind: Type of the records.
         columns: Columns of the table in the order of `line`.
         line: Return the COPY text of a record, given the time of receipt in UTC. It ends in a
-            newline.
+            newline. It writes a Decimal with `!s`: an empty format gives the same text, but takes
+            four times as long.
         value: Return the JSON text for Redis; None if there is nothing to show.
         symbol_column, event_column, price_column, volume_column: Names of these fields.
         trade_columns: Names of the fields that identify the trade of a snapshot: its time, price

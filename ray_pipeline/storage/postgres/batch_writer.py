@@ -298,8 +298,9 @@ class BatchWriter(Generic[T]):
         lines: list[str] = []
         for interval_s, bars in roll_up(seconds):
             lines += [
-                f"{feed}\t{escape(symbol)}\t{interval_s}\t{_second(start_s)}\t{bar.open}\t"
-                f"{bar.high}\t{bar.low}\t{bar.close}\t{bar.volume}\t{bar.trades}\t{bar.open_ms}\t{bar.close_ms}\n"
+                f"{feed}\t{escape(symbol)}\t{interval_s}\t{_second(start_s)}\t{bar.open!s}\t"
+                f"{bar.high!s}\t{bar.low!s}\t{bar.close!s}\t{bar.volume!s}\t{bar.trades}\t"
+                f"{bar.open_ms}\t{bar.close_ms}\n"
                 for (symbol, start_s), bar in bars.items()
             ]
         # Every writer takes the rows' locks in one order.
