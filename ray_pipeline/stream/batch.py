@@ -19,7 +19,7 @@ import msgspec
 from ray_pipeline.dead_letter_reasons import Reason
 from ray_pipeline.errors import BadRecord
 from ray_pipeline.feeds.codec import Decoder
-from ray_pipeline.feeds.layout import Layout
+from ray_pipeline.feeds.layout import Layout, TradeValues
 from ray_pipeline.feeds.records import Gap, Record, Reject, from_ms
 from ray_pipeline.stream.bars import Bar, BarKey
 from ray_pipeline.stream.rows import (
@@ -85,6 +85,7 @@ class RecordRow(msgspec.Struct, Generic[T], gc=False):
     record: T
     line: str
     received: str
+    trade: TradeValues
 
 
 @dataclass(slots=True)
@@ -189,13 +190,12 @@ class BatchBuilder(Generic[T]):
         """Put messages into a batch; return the records that are now the newest of their second."""
         before = len(batch.rows)
         self._read(batch, messages, now_ms=now_ms)
-        return summarise(self._layout, batch.rows[before:], bars=batch.bars, newest=batch.newest)
+        return summarise(batch.rows[before:], bars=batch.bars, newest=batch.newest)
 
     def _read(self, batch: RecordBatch[T], messages: Iterable[Message], *, now_ms: int) -> None:
         decode, take = self._decoder.decode, self._take
         layout = self._layout
-        event_ms_of, price_of, line_of = layout.event_ms, layout.price, layout.line
-        volume_of, kind = layout.volume, layout.kind
+        trade_of, line_of, kind = layout.trade, layout.line, layout.kind
         rows, seen = batch.rows, self._seen
         received_at: datetime | None = None
         received = ""
@@ -223,7 +223,9 @@ class BatchBuilder(Generic[T]):
                 if type(record) is not kind and isinstance(record, Gap | Reject):
                     self._add_notice(message, record, counts, batch, latest=latest_gap)
                     continue
-                if not OLDEST_MS <= (event_ms := event_ms_of(record)) <= latest_ms:
+                trade = trade_of(record)
+                _, event_ms, price, volume = trade
+                if not OLDEST_MS <= event_ms <= latest_ms:
                     raise bad_event_time(event_ms, now_ms=now_ms)
                 # The records of a frame share their time of receipt, so its text is made once.
                 if (created_at := record.created_at) is None or created_at != received_at:
@@ -231,9 +233,9 @@ class BatchBuilder(Generic[T]):
                     received_at = created_at
                 if not "2000" <= received[:4] <= last_year:
                     raise BadRecord(f"received at {received}", reason=Reason.BAD_TIME)
-                if (price := price_of(record)) is not None:
+                if price is not None:
                     check_number(price, "price")
-                if (volume := volume_of(record)) is not None:
+                if volume is not None:
                     check_number(volume, "volume")
                 line = line_of(record, received)
             except Exception as error:
@@ -246,7 +248,7 @@ class BatchBuilder(Generic[T]):
                 continue
             counts.stored += 1
             counts.last_received = received
-            rows.append(RecordRow(message, record, line, received))
+            rows.append(RecordRow(message, record, line, received, trade))
         self._mark_end(batch, last)
 
     @staticmethod
@@ -346,11 +348,7 @@ def mark_symbols(layout: Layout[T], batch: RecordBatch[T]) -> None:
 
 
 def summarise(
-    layout: Layout[T],
-    rows: Iterable[RecordRow[T]],
-    *,
-    bars: dict[BarKey, Bar],
-    newest: dict[BarKey, T],
+    rows: Iterable[RecordRow[T]], *, bars: dict[BarKey, Bar], newest: dict[BarKey, T]
 ) -> dict[BarKey, T]:
     """
     Add rows to the bars of one second, and to the newest record of each symbol and second.
@@ -359,23 +357,19 @@ def summarise(
         The records that became the newest by that.
     """
     fresh: dict[BarKey, T] = {}
-    symbol_of, time_of = layout.symbol, layout.event_ms
-    price_of, volume_of = layout.price, layout.volume
     for row in rows:
-        record = row.record
-        price = price_of(record)
+        symbol, event_ms, price, volume = row.trade
         if price is None:
             continue
-        symbol, event_ms = symbol_of(record), time_of(record)
         key = (symbol, event_ms // 1000)
         bar = bars.get(key)
         if bar is None:
-            bars[key] = Bar(price, volume_of(record) or ZERO, event_ms)
-            fresh[key] = record
+            bars[key] = Bar(price, volume or ZERO, event_ms)
+            fresh[key] = row.record
         else:
             if event_ms >= bar.close_ms:
-                fresh[key] = record
-            bar.add(price, volume_of(record) or ZERO, event_ms)
+                fresh[key] = row.record
+            bar.add(price, volume or ZERO, event_ms)
     newest |= fresh
     return fresh
 

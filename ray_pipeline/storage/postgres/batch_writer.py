@@ -208,7 +208,7 @@ class BatchWriter(Generic[T]):
     async def _write_rows(self, connection: Connection, rows: Sequence[RecordRow[T]]) -> None:
         """Write rows with all that follows from them, so that a savepoint covers both."""
         bars: dict[BarKey, Bar] = {}
-        summarise(self._layout, rows, bars=bars, newest={})
+        summarise(rows, bars=bars, newest={})
         await _make_months(connection, self._months_of(rows, bars))
         await self._copy_rows(connection, rows)
         await self._write_bars(connection, bars)
@@ -231,7 +231,9 @@ class BatchWriter(Generic[T]):
             fields = msgspec.to_builtins(self._stored, builtin_types=(Decimal, datetime))
             records.append(msgspec.convert({**fields, **times}, layout.kind))
         return [
-            RecordRow(NO_MESSAGE, record, layout.line(record, received), received)
+            RecordRow(
+                NO_MESSAGE, record, layout.line(record, received), received, layout.trade(record)
+            )
             for record in records
         ]
 
@@ -272,7 +274,7 @@ class BatchWriter(Generic[T]):
             bars={},
             newest={},
         )
-        summarise(self._layout, written.rows, bars=written.bars, newest=written.newest)
+        summarise(written.rows, bars=written.bars, newest=written.newest)
         mark_symbols(self._layout, written)
         return written
 
