@@ -12,7 +12,8 @@ from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.feeds.records import Gap, Reject, Ticker, Trade
 from ray_pipeline.feeds.sp500 import FEED as SP500
-from ray_pipeline.stream.batch import BatchBuilder, Message
+from ray_pipeline.stream.batch import Message
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from ray_pipeline.stream.seen_trades import SeenTrades
 
 NOW_MS = 1_795_000_000_000
