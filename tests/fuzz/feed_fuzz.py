@@ -18,7 +18,7 @@ from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.feeds.records import Record, to_ms
-from ray_pipeline.simulators.base import Options
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.venue_registry import venue_simulators
 from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.stream.batch import Message
