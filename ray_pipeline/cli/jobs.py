@@ -1,4 +1,4 @@
-"""Commands that inspect batch jobs: jobs, plan, why, runs, findings, quotas; and new."""
+"""Commands that inspect batch jobs: jobs, plan, runs, findings, quotas; and new."""
 
 import re
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ray_pipeline.batch.timetable import breaches, now, plan_year, usual_keys
-from ray_pipeline.catalog import all_jobs, job, jobs_of_table
+from ray_pipeline.catalog import all_jobs, job
 from ray_pipeline.cli import skeleton
 from ray_pipeline.cli.common import AsJson, command, print_json, show
 from ray_pipeline.cli.tables import (
@@ -22,14 +22,13 @@ from ray_pipeline.cli.tables import (
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.local.announced import keys_in_use
 from ray_pipeline.observe.job_list import job_facts, meaning_of_empty
-from ray_pipeline.observe.why import explain
 from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.settings import load
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.job_inputs import read_inputs
 from ray_pipeline.storage.postgres.quality_facts import recent_findings
 from ray_pipeline.storage.postgres.quota_rows import read_quotas
-from ray_pipeline.storage.postgres.runs import last_runs, recent_runs
+from ray_pipeline.storage.postgres.runs import recent_runs
 
 KEY_COUNT = re.compile(r"(\w+)=(\d+)")
 
@@ -102,39 +101,6 @@ async def plan(
         show(render_plans(plans, counts))
         show(render_breaches(broken))
     return 1 if broken else 0
-
-
-@command
-async def why(
-    name: Annotated[str, typer.Argument(help="A job or a table.")], *, as_json: AsJson = False
-) -> int:
-    """Explain in one sentence why a dataset is not fresh, and what would change that."""
-    settings = load()
-    specs = jobs_of_table(name) or (job(name),)
-    keys = keys_in_use(settings).counts()
-    async with session(settings.postgres_dsn(), name="why") as connection:
-        last = await last_runs(connection)
-    answers = [
-        explain(
-            spec,
-            last.get(spec.name),
-            now=datetime.now(UTC),
-            keys=keys,
-            scheduled=settings.jobs.enabled,
-        )
-        for spec in specs
-    ]
-    if as_json:
-        print_json(
-            [
-                {"job": answer.name, "fresh": answer.fresh, "why": answer.sentence}
-                for answer in answers
-            ]
-        )
-    else:
-        for answer in answers:
-            typer.echo(answer.sentence)
-    return 0
 
 
 @command
