@@ -19,7 +19,7 @@ COMMANDS = {
     "run": "ray_pipeline.cli.collect:run",
     "backfill": "ray_pipeline.cli.collect:backfill",
     "plan": "ray_pipeline.cli.jobs:plan",
-    "why": "ray_pipeline.cli.why:why",
+    "why": "ray_pipeline.cli.reasons:why",
     "runs": "ray_pipeline.cli.jobs:runs",
     "findings": "ray_pipeline.cli.jobs:findings",
     "quotas": "ray_pipeline.cli.jobs:quotas",

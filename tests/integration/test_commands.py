@@ -7,13 +7,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ray_pipeline.cli import dlq, observe, why
+from ray_pipeline.cli import dlq, observe, reasons
 from ray_pipeline.feeds.feed_registry import FEEDS
 
 app = typer.Typer()
 for name in ("audit", "status", "gaps", "migrate", "doctor"):
     app.command(name)(getattr(observe, name))
-app.command("why")(why.why)
+app.command("why")(reasons.why)
 app.add_typer(dlq.dlq_app, name="dlq")
 
 
