@@ -14,6 +14,7 @@ import msgspec
 from ray_pipeline.feeds.layout import Layout, TradeValues
 from ray_pipeline.feeds.records import Gap, Record
 from ray_pipeline.stream.bars import Bar, BarKey
+from ray_pipeline.stream.seen_trades import NO_CHANGES, SnapshotChanges
 from ray_pipeline.stream.sequence import Range
 
 T = TypeVar("T", bound=Record)
@@ -86,6 +87,7 @@ class RecordBatch(Generic[T]):
     first_offsets: dict[int, int]
     tails: dict[int, bytes]
     redelivered: dict[int, int]
+    snapshots: SnapshotChanges = NO_CHANGES
 
     def become(self, written: "RecordBatch[T]") -> None:
         """Take over what was written of this batch, after some records were refused."""

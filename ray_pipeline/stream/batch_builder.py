@@ -102,6 +102,8 @@ class BatchBuilder(Generic[T]):
         """Return the batch with the numbers that arrived in it."""
         for shard_epoch, counts in batch.counts.items():
             counts.ranges = self._arrivals[shard_epoch].cut()
+        if self._seen is not None:
+            batch.snapshots = self._seen.cut()
         mark_symbols(self._layout, batch)
         return batch
 

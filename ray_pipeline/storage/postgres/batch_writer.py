@@ -24,6 +24,7 @@ from ray_pipeline.storage.postgres.bar_rows import NEW_BARS, write_bars
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.database_errors import UNIQUE_VIOLATION, first_line
 from ray_pipeline.storage.postgres.row_isolation import Refused, isolate_refused
+from ray_pipeline.storage.postgres.snapshot_rows import write_snapshots
 from ray_pipeline.stream.bars import Bar, BarKey
 from ray_pipeline.stream.batch import (
     EpochCounts,
@@ -152,6 +153,7 @@ class BatchWriter(Generic[T]):
         await self._write_gaps(connection, batch.gaps)
         await self._write_counts(connection, batch.counts)
         await self._write_parked(connection, batch.parked)
+        await write_snapshots(connection, self._spec.name, batch.snapshots)
 
     def committed(self, batch: RecordBatch[T]) -> None:
         """Note that a batch is stored: its last record tests the table after a refusal."""
@@ -187,6 +189,7 @@ class BatchWriter(Generic[T]):
         written = self._without(batch, refused_rows, refused_gaps)
         await self._write_counts(connection, written.counts)
         await self._park_all(connection, written.parked)
+        await write_snapshots(connection, self._spec.name, written.snapshots)
         return written
 
     async def _write_rows(self, connection: Connection, rows: Sequence[RecordRow[T]]) -> None:
