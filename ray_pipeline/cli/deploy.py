@@ -25,6 +25,7 @@ from ray_pipeline.kubernetes.deploy.failures import MissingKinds
 from ray_pipeline.kubernetes.deploy.installation import (
     HOLDS_DATA,
     current,
+    removal_command,
     revisions,
     statuses,
     undeploy,
@@ -237,6 +238,9 @@ def delete(
 ) -> int:
     """
     Delete the installation in reverse order. Without --data, volumes and collected data stay.
+
+    Ray and the jobs end first, then the stores, at last the operators; each wait is for the pods
+    too. An interrupted delete can be repeated. At the end, the command prints what is left.
     """
     with _cluster(kubeconfig, context) as kube:
         last, _ = current(kube, namespace)
@@ -245,8 +249,10 @@ def delete(
         _confirm(f"Delete the installation in {namespace} on {kube.host}?", yes=yes)
         rollout = _rollout(kube, timeout_s=timeout)
         with _interruptible(rollout.progress, "run the same delete again to continue"):
-            left = undeploy(rollout, namespace=namespace, data=data)
-    typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in left))
+            remaining = undeploy(rollout, namespace=namespace, data=data)
+    typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in remaining))
+    if command := removal_command(remaining, namespace):
+        typer.echo(f"`{command}` deletes what is left, with the collected data and the secrets")
     return 0
 
 
@@ -371,8 +377,9 @@ def _interruptible(progress: Progress, advice: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         typer.echo(
-            f"\ninterrupted at {progress.wave}: {len(progress.applied)} of {progress.total} "
-            "objects were applied; they stay, and the cluster continues with them",
+            f"\ninterrupted at {progress.wave}: {len(progress.done)} of {progress.total} objects "
+            f"were {progress.verb}; they stay {progress.verb}, and the cluster continues with the "
+            "present objects",
             err=True,
         )
         for line in progress.waiting:
