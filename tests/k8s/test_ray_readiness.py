@@ -152,7 +152,7 @@ def test_a_service_whose_cluster_has_the_earlier_image_is_not_ready(
     newer = ray_service(namespace, image="app:2", generation=2)
     objects = [a_namespace(namespace), newer]
 
-    with pytest.raises(NotReady, match="did not become ready in time"):
+    with pytest.raises(NotReady, match="pipeline-aaaaa serves an earlier spec"):
         deploy(a_rollout(later), objects, namespace=namespace, source="test")
     last, _ = current(later, namespace)
     (status,) = [row for row in statuses(later, last) if row.ref.kind == "RayService"]
@@ -214,9 +214,7 @@ def test_pods_of_an_earlier_spec_are_waited_for(
             [objects[0], newer], namespace=namespace, source="test",
         )  # fmt: skip
 
-    assert any(
-        "pipeline-head, pipeline-worker of an earlier spec still run" in line for line in said
-    )
+    assert any("earlier spec still run: pipeline-head pipeline-worker" in line for line in said)
     assert [world.kube.get(ref_of(pod)) is None for pod in pods] == [False, False]
 
 

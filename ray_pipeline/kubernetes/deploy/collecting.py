@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from ray_pipeline.kubernetes.deploy.failures import ClusterUnavailable, Forbidden, ObjectRefused
-from ray_pipeline.kubernetes.deploy.gather import CLUSTER_LABEL, list_readable
+from ray_pipeline.kubernetes.deploy.gather import CLUSTER_LABEL
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.live_state import live_state
 from ray_pipeline.kubernetes.deploy.objects import (
@@ -36,6 +36,8 @@ APPLICATION = "ray_pipeline.serve.application"
 GENERATION = "PIPELINE_RAY__GENERATION"
 SERVE_PORT = 8000
 MOST_REASONS = 3
+HEAD_FIX = "`kubectl get pods -l ray.io/node-type=head` in its namespace shows its head"
+SERVE_FIX = "the page `Serve` of Ray's dashboard shows the application `supervisor` and its log"
 # It needs nothing but Python, so it also works in the image of an earlier release. The address is
 # the pod's own: a proxy of the environment must not be used.
 SCRIPT = """
@@ -100,26 +102,28 @@ def _collecting(kube: Kube, live: Json, url: str) -> Readiness:
     ref = ref_of(live)
     cluster = text(live, "status", "activeServiceStatus", "rayClusterName") or ref.name
     labels = f"{CLUSTER_LABEL}={cluster},ray.io/node-type=head"
-    pods = list_readable(kube, "Pod", ref.namespace, labels=labels)
-    head = next((pod for pod in pods if not is_ending(pod)), None)
-    if head is None:
-        return Readiness("waiting", f"cluster {cluster} has no head")
     try:
+        pods = kube.list("v1", "Pod", namespace=ref.namespace, labels=labels)
+        head = next((pod for pod in pods if not is_ending(pod)), None)
+        if head is None:
+            return _waiting(ref.short, f"cluster {cluster} has no head", HEAD_FIX)
         answer = _ask(kube, head, url)
     except Forbidden as error:
         return Readiness("ready", f"not known whether it collects: {error.args[0]}")
     except (ClusterUnavailable, ObjectRefused) as error:
-        return Readiness("waiting", f"the head of cluster {cluster} cannot be asked: {error}")
+        return _waiting(ref.short, f"the head of cluster {cluster}: {error.args[0]}", HEAD_FIX)
     return judge(answer, subject=ref.short, generation=generation_of(live))
 
 
 def judge(answer: Json, *, subject: str, generation: int | None) -> Readiness:
     """Judge the supervisor's answer; an empty one means that it does not answer."""
     if not answer:
-        return Readiness("waiting", "its supervisor does not answer yet")
+        return _waiting(subject, "its supervisor does not answer yet", SERVE_FIX)
     answered = dig(answer, "generation")
     if generation is not None and answered != generation:
-        return Readiness("waiting", f"generation {answered} answers instead of {generation}")
+        return _waiting(
+            subject, f"generation {answered} answers instead of {generation}", SERVE_FIX
+        )
     reasons = list(map(str, elements(answer, "reasons"))) if not answer.get("ready") else []
     waiting = list(map(str, elements(answer, "waiting")))
     # Releases without the field `collecting` report only whether data progresses.
@@ -127,6 +131,10 @@ def judge(answer: Json, *, subject: str, generation: int | None) -> Readiness:
         return Readiness("ready", f"generation {answered} collects")
     findings = tuple(_findings(subject, [*reasons, *waiting]))
     return Readiness("waiting", f"generation {answered} does not collect yet", findings)
+
+
+def _waiting(subject: str, detail: str, fix: str) -> Readiness:
+    return Readiness("waiting", detail, (Diagnosis(subject, detail, fix),))
 
 
 def _findings(subject: str, reasons: Sequence[str]) -> Iterator[Diagnosis]:

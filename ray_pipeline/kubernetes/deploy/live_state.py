@@ -10,6 +10,7 @@ from ray_pipeline.kubernetes.deploy.gather import CLUSTER_LABEL, kuberay, list_r
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.objects import Json, Ref, dig, kind_of, name_of, ref_of, text
 from ray_pipeline.kubernetes.deploy.operator_state import outdated_pods, same_containers
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 from ray_pipeline.kubernetes.deploy.readiness import Readiness, readiness, seen
 
 KEPT_BY_STRATEGY = "an earlier spec, because of its upgradeStrategy None"
@@ -81,7 +82,8 @@ def _service(kube: Kube, live: Json, state: Readiness) -> Readiness:
         return state
     if text(live, "spec", "upgradeStrategy", "type") == "None":
         return Readiness("ready", f"cluster {name} serves {KEPT_BY_STRATEGY}")
-    return Readiness("waiting", f"cluster {name} serves an earlier spec; no other one has begun")
+    detail = f"cluster {name} serves an earlier spec; KubeRay has not begun another one"
+    return _waiting(live, detail, "the log of the KubeRay operator names the reason")
 
 
 def _cluster(kube: Kube, live: Json, state: Readiness) -> Readiness:
@@ -90,5 +92,10 @@ def _cluster(kube: Kube, live: Json, state: Readiness) -> Readiness:
         return state
     if text(live, "spec", "upgradeStrategy", "type") == "None":
         return Readiness("ready", f"{state.detail}, of {KEPT_BY_STRATEGY}")
-    names = ", ".join(map(name_of, outdated))
-    return Readiness("waiting", f"{names} of an earlier spec still run")
+    names = " ".join(map(name_of, outdated))
+    command = f"`kubectl delete pod -n {ref_of(live).namespace} {names}` replaces them at once"
+    return _waiting(live, f"pods of an earlier spec still run: {names}", command)
+
+
+def _waiting(live: Json, detail: str, fix: str) -> Readiness:
+    return Readiness("waiting", detail, (Diagnosis(ref_of(live).short, detail, fix),))
