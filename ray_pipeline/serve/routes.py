@@ -129,7 +129,7 @@ def _waiting(view: View) -> Iterator[str]:
         return
     for name in view.supervisor.names:
         status, kind = view.supervisor.statuses.get(name), name.partition("-")[0]
-        # Without a key there is no lease to wait for.
+        # A producer without a key never requests its lease.
         has_work = not isinstance(status, Mapping) or status.get("state") != "no_key"
         if kind in {"producer", "consumer"} and has_work and not at_work(kind, status):
             yield str(_actor(name, status)["why"])

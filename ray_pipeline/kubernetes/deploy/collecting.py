@@ -55,7 +55,7 @@ print(answer.read().decode())
 
 def supervised(objects: Sequence[Json]) -> dict[Ref, str]:
     """
-    Return the Ray objects whose clusters run the supervisor, each with the URL of its `/ready`.
+    Return the Ray objects with the supervisor in their clusters, and the URL of its `/ready`.
 
     A RayService names its applications itself. Those of a RayCluster are in a ConfigMap, from which
     a Deployment sends them to the head's Service.

@@ -43,7 +43,7 @@ def gather(kube: Kube, ref: Ref, live: Json | None) -> Evidence:
 
 
 def kuberay(kube: Kube) -> Operator:
-    """Return the KubeRay operator, in whichever namespace it runs."""
+    """Return the KubeRay operator of any namespace."""
     now = kube.now()
     try:
         pods = kube.list("v1", "Pod", namespace="", labels=OPERATOR_PODS)

@@ -61,7 +61,7 @@ def is_ending(pod: Json) -> bool:
 
 
 def changed_at(live: Json) -> datetime:
-    """Return when the object's spec was changed last, by whichever program."""
+    """Return when the object's spec was changed last."""
     times = [
         moment(entry, "time")
         for entry in items(live, "metadata", "managedFields")

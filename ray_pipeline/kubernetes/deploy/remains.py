@@ -47,11 +47,11 @@ def remains(kube: Kube, obj: Json) -> Readiness:
     pods = []
     if kind_of(obj) in POD_LABELS or kind_of(obj) in SELECTING:
         pods = [pod for pod in list_readable(kube, "Pod", namespace) if has_pod(obj, pod)]
-    found = [*_clusters(kube, obj), *pods]
-    if not found:
+    remaining = [*_clusters(kube, obj), *pods]
+    if not remaining:
         return GONE
-    names = ", ".join(f"{kind_of(item)} {name_of(item)}" for item in found)
-    return Readiness("waiting", f"waits for {names}", tuple(_findings(found)))
+    names = ", ".join(f"{kind_of(item)} {name_of(item)}" for item in remaining)
+    return Readiness("waiting", f"waits for {names}", tuple(_findings(remaining)))
 
 
 def has_pod(obj: Json, pod: Json) -> bool:
@@ -74,8 +74,8 @@ def _clusters(kube: Kube, obj: Json) -> list[Json]:
     )
 
 
-def _findings(found: Sequence[Json]) -> Iterator[Diagnosis]:
-    for item in found:
+def _findings(remaining: Sequence[Json]) -> Iterator[Diagnosis]:
+    for item in remaining:
         yield _pod(item) if kind_of(item) == "Pod" else being_deleted(ref_of(item), item)
 
 
