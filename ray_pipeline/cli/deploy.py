@@ -35,7 +35,12 @@ from ray_pipeline.kubernetes.deploy.kube import Kube, connect
 from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, read, without_components
 from ray_pipeline.kubernetes.deploy.needs import home_of
 from ray_pipeline.kubernetes.deploy.objects import Json
-from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
+from ray_pipeline.kubernetes.deploy.plan import (
+    api_server_cut_off,
+    missing_kinds,
+    missing_secrets,
+    settings_without_effect,
+)
 from ray_pipeline.kubernetes.deploy.plan import plan as compare
 from ray_pipeline.kubernetes.deploy.revisions import dropped, latest, target
 from ray_pipeline.kubernetes.deploy.rollout import Progress, Rollout
@@ -315,7 +320,11 @@ def _plan(kube: Kube, objects: Sequence[Json], *, force: bool) -> list[Change]:
 def _show_plan(kube: Kube, objects: Sequence[Json], changes: Sequence[Change]) -> None:
     for line in plan_lines(changes):
         typer.echo(line)
-    for finding in [*missing_secrets(kube, objects), *api_server_cut_off(kube, objects)]:
+    for finding in [
+        *missing_secrets(kube, objects),
+        *api_server_cut_off(kube, objects),
+        *settings_without_effect(objects, changes),
+    ]:
         typer.echo(f"warning: {finding}")
     typer.echo(summary(changes, kube.host))
 
