@@ -25,6 +25,7 @@ from ray_pipeline.kubernetes.deploy.failures import MissingKinds
 from ray_pipeline.kubernetes.deploy.installation import (
     HOLDS_DATA,
     current,
+    removal_command,
     revisions,
     statuses,
     undeploy,
@@ -39,6 +40,7 @@ from ray_pipeline.kubernetes.deploy.plan import (
     missing_kinds,
     missing_secrets,
     served,
+    settings_without_effect,
 )
 from ray_pipeline.kubernetes.deploy.plan import plan as compare
 from ray_pipeline.kubernetes.deploy.revisions import dropped, latest, target
@@ -243,6 +245,9 @@ def delete(
 ) -> int:
     """
     Delete the installation in reverse order. Without --data, volumes and collected data stay.
+
+    Ray and the jobs end first, then the stores, at last the operators; each wait is for the pods
+    too. An interrupted delete can be repeated. At the end, the command prints what is left.
     """
     with _cluster(kubeconfig, context) as kube:
         last, _ = current(kube, namespace)
@@ -251,8 +256,10 @@ def delete(
         _confirm(f"Delete the installation in {namespace} on {kube.host}?", yes=yes)
         rollout = _rollout(kube, timeout_s=timeout)
         with _interruptible(rollout.progress, "run the same delete again to continue"):
-            left = undeploy(rollout, namespace=namespace, data=data)
-    typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in left))
+            remaining = undeploy(rollout, namespace=namespace, data=data)
+    typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in remaining))
+    if command := removal_command(remaining, namespace):
+        typer.echo(f"`{command}` deletes what is left, with the collected data and the secrets")
     return 0
 
 
@@ -325,7 +332,11 @@ def _plan(kube: Kube, objects: Sequence[Json], *, force: bool) -> list[Change]:
 def _show_plan(kube: Kube, objects: Sequence[Json], changes: Sequence[Change]) -> None:
     for line in plan_lines(changes):
         typer.echo(line)
-    for finding in [*missing_secrets(kube, objects), *api_server_cut_off(kube, objects)]:
+    for finding in [
+        *missing_secrets(kube, objects),
+        *api_server_cut_off(kube, objects),
+        *settings_without_effect(objects, changes),
+    ]:
         typer.echo(f"warning: {finding}")
     typer.echo(summary(changes, kube.host))
 
@@ -390,8 +401,9 @@ def _interruptible(progress: Progress, advice: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         typer.echo(
-            f"\ninterrupted at {progress.wave}: {len(progress.applied)} of {progress.total} "
-            "objects were applied; they stay, and the cluster continues with them",
+            f"\ninterrupted at {progress.wave}: {len(progress.done)} of {progress.total} objects "
+            f"were {progress.verb}; they stay {progress.verb}, and the cluster continues with the "
+            "present objects",
             err=True,
         )
         for line in progress.waiting:
