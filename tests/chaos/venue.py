@@ -27,8 +27,9 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from ray_pipeline.simulators.base import Connection, Options
+from ray_pipeline.simulators.base import Connection
 from ray_pipeline.simulators.finnhub import FinnhubSimulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.prices import chunks
 from ray_pipeline.simulators.recording import Frame
 
