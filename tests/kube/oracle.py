@@ -33,7 +33,7 @@ def control(action: str, **arguments: object) -> None:
 
 def compare(since_s: float, until_s: float) -> Verdict:
     """
-    Compare all trades of the S&P 500 since the installation began.
+    Compare the trades of the S&P 500: losses since a time, doubled ones since the installation.
 
     The venue pauses meanwhile, so that everything that was sent can arrive. A gap between the two
     times is not judged: a fault of the test was active then.
@@ -59,7 +59,7 @@ def _judge(log: SentLog, fault: FaultWindow) -> Verdict:
     with forwarded("pod/postgres-0", 5432) as port:
         dsn = f"postgresql://pipeline:{_password()}@127.0.0.1:{port}/pipeline"
         facts = read_facts(dsn, _same_time)
-        missing = missing_trades(log, facts)
+        missing = [item for item in missing_trades(log, facts) if item.trade.at_s >= fault.from_s]
         keys = {item.before.key for item in missing if item.before}
         return judge(log, facts, missing, receipts(dsn, keys, _same_time), [fault])
 
