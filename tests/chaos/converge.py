@@ -53,6 +53,8 @@ async def recovered(stack: Stack, watch: Watch) -> None:
     Raises:
         NotConverged: If that takes too long.
     """
+    # As the supervisor does. A fault that lost them may have failed before it made them again.
+    await stack.make_topics()
     begun_s = time.time()
 
     def problem() -> str:

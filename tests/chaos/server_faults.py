@@ -106,9 +106,11 @@ async def kafka_lose_data(stack: Stack, _: str, lasts_s: float) -> None:
         shutil.rmtree(stack.kafka.directory / "data")
         stack.kafka.start()
 
-    async with _restarted(stack.kafka.kill, start_empty):
-        await asyncio.sleep(lasts_s)
-    await stack.make_topics()
+    try:
+        async with _restarted(stack.kafka.kill, start_empty):
+            await asyncio.sleep(lasts_s)
+    finally:
+        await stack.make_topics()
 
 
 async def redis_kill(stack: Stack, _: str, lasts_s: float) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.chaos.processes import environment
+from tests.support import next_line
 
 END_S = 10.0
 ANSWER = aiohttp.ClientTimeout(total=60)  # a fault may suspend the simulator for 14 s
@@ -67,7 +68,7 @@ class SimulatorProcess:
             self.process.wait(END_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(END_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -87,8 +88,8 @@ def start_simulator(module: str, directory: Path, *arguments: str) -> SimulatorP
             stderr=output, text=True, start_new_session=True,
         )  # fmt: skip
     assert process.stdout is not None
-    addresses = json.loads(process.stdout.readline() or "{}")
+    addresses = json.loads(next_line(process, f"the addresses of tests.chaos.{module}") or "{}")
     if not addresses:
-        process.wait()
+        process.wait(END_S)
         raise RuntimeError(f"tests.chaos.{module} did not start; read {log}")
     return SimulatorProcess(process, addresses["ports"], addresses["control_urls"])

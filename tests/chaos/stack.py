@@ -3,12 +3,14 @@
 import contextlib
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 
+from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.local.ports import HOST, Reservation, reserve
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
 from ray_pipeline.providers.provider import Provider
@@ -74,6 +76,7 @@ LINKS = {
     "runs-postgres": "postgres",
 }
 LEASE_TTL_S = 5.0
+TOPICS_S = 120.0  # from the start of a broker until it makes topics
 LIVENESS_S = 10.0
 KEYS_PER_PROVIDER = 2
 SETTINGS = {
@@ -173,13 +176,19 @@ class Stack:
         }
 
     async def make_topics(self) -> None:
-        """Make the topics that are missing, as the supervisor does."""
+        """Make the topics that are missing, as the supervisor does: until the broker answers."""
         configured = load(
             postgres={"dsn": self.postgres.dsn},
             redis={"url": self.redis.url},
             kafka={"bootstrap_servers": self.kafka.bootstrap_servers},
         )
-        await ensure_topics(configured)
+        deadline_s = time.monotonic() + TOPICS_S
+        while True:
+            try:
+                return await ensure_topics(configured)
+            except BrokerUnavailable:
+                if time.monotonic() > deadline_s:
+                    raise
 
     def add(self, name: str, role: str, argument: str, *, group: str) -> None:
         """Describe a process of the pipeline; nothing is started."""

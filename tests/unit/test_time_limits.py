@@ -1,5 +1,6 @@
 """A test that hangs fails with the place at which it hangs; the run goes on."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -53,6 +54,20 @@ async def test_setup(never_starts):
 def test_afterwards():
     pass
 """
+
+
+def test_every_command_that_a_test_runs_has_a_deadline():
+    """A command that hangs fails with its name, before the test's own limit."""
+    endless = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "subprocess.run"
+        and "timeout" not in {keyword.arg for keyword in call.keywords}
+    ]
+
+    assert endless == []
 
 
 def test_a_hanging_test_fails_with_its_stacks(tmp_path):

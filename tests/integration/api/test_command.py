@@ -34,7 +34,7 @@ async def running(tmp_path, *options: str, before: tuple[str, ...] = (), **envir
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await asyncio.wait_for(process.communicate(), 60)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.storage.audit_facts import run_audit
 from tests.integration.test_recorded_input import add_companies, collecting, pointed
 from tests.streams import make_settings, rows, stored
-from tests.support import eventually
+from tests.support import eventually, next_line
 
 SYMBOLS = ["AAPL", "MSFT", "NVDA"]
 
@@ -50,10 +50,10 @@ def venue_process():
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        yield process, json.loads(process.stdout.readline())["url"]
+        yield process, json.loads(next_line(process, "the address of the simulator"))["url"]
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 async def more(dsn, count=50):
