@@ -130,7 +130,8 @@ def unfinished(runs: Sequence[SlotRun], *, until: datetime, now: datetime) -> li
     texts += [
         f"{run} has not ended"
         for run in runs
-        if not _has_ended(run, is_newest=run.slot == newest[run.job], now=now)
+        # Later slots become due while these are waited for, or a clock that is ahead claims them.
+        if run.slot <= until and not _has_ended(run, is_newest=run.slot == newest[run.job], now=now)
     ]
     return texts
 

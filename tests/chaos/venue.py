@@ -202,6 +202,15 @@ class LoggedFinnhub(LoggedVenue, FinnhubSimulator):
             yield f"{trade['s']} {price_of(serial_of(trade['p']))} {trade['v']} {trade['t']}"
 
 
+class _Markets(tuple[str, ...]):
+    """The listed markets. Others exist, too: a job collects a list with more of them."""
+
+    __slots__ = ()
+
+    def __contains__(self, code: object) -> bool:
+        return str(code).startswith("KRW-")
+
+
 class LoggedBithumb(LoggedVenue, BithumbSimulator):
     """Sends one numbered ticker a frame, some of them twice, and answers over REST."""
 
@@ -209,6 +218,7 @@ class LoggedBithumb(LoggedVenue, BithumbSimulator):
 
     def __init__(self, options: Options, *, directory: Path) -> None:
         super().__init__(options, directory=directory)
+        self._markets = _Markets(self._markets)
         self._shown: set[int] = set()
         self._answered: set[int] = set()
 

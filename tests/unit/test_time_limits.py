@@ -1,10 +1,15 @@
 """A test that hangs fails with the place at which it hangs; the run goes on."""
 
 import ast
+import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.support import end, eventually, next_line
 
 ROOT = Path(__file__).parents[2]
 HANGING = """
@@ -70,6 +75,25 @@ def test_every_command_that_a_test_runs_has_a_deadline():
     assert endless == []
 
 
+async def test_a_probe_that_hangs_fails():
+    """A condition that is never answered is not waited for without end."""
+    with pytest.raises(AssertionError, match="the probe of an event hangs"):
+        await eventually(asyncio.Event().wait, timeout_s=0.05, what="an event")
+
+
+def test_a_process_that_prints_nothing_fails_with_what_was_missing():
+    """The process is alive, so reading a line would not return."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        with pytest.raises(AssertionError, match="its address"):
+            next_line(process, "its address", timeout_s=0.05)
+        end(process)
+
+    assert process.returncode is not None
+
+
 def test_a_hanging_test_fails_with_its_stacks(tmp_path):
     """In a coroutine, a thread, the start of a fixture, and the end of one after a failure."""
     (tmp_path / "test_hanging.py").write_text(HANGING)
@@ -77,7 +101,7 @@ def test_a_hanging_test_fails_with_its_stacks(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.time_limits", "--timeout", "1", "-n", "1",
          "-o", "asyncio_mode=auto", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
 
     assert re.search("3 failed, 1 passed, 2 errors", ended.stdout), ended.stdout + ended.stderr

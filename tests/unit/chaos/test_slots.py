@@ -79,6 +79,13 @@ def test_a_refusal_with_a_reason_has_ended():
         assert unfinished(runs, until=UNTIL, now=NOW) == [], state
 
 
+def test_a_later_slot_is_not_waited_for():
+    """Every minute another one becomes due."""
+    later = SlotRun(EVERY_MINUTE[0], NOON + 3 * MINUTE, "running", 1, "", None)
+
+    assert unfinished([*all_runs(), later], until=UNTIL, now=NOW) == []
+
+
 def test_a_slot_that_ran_twice_is_found(tmp_path: Path):
     """Started twice as the same attempt, or stored as successful twice."""
     log = tmp_path / "slots.log"

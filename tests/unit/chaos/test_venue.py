@@ -28,6 +28,15 @@ def test_a_snapshot_is_a_trade_only_if_nothing_has_shown_it(kind, tmp_path: Path
     assert lines(venue, venue._frame("KRW-BTC", "SNAPSHOT")) == []
 
 
+def test_every_market_of_the_won_can_be_subscribed(tmp_path: Path):
+    """A job may add markets that the venue does not list."""
+    venue = LoggedBithumb(Options(), directory=tmp_path)
+
+    assert "KRW-NEW" in venue._markets
+    assert "USDT-NEW" not in venue._markets
+    assert "KRW-BTC" in list(venue._markets)
+
+
 def test_a_ticker_that_is_sent_twice_is_two_trades(tmp_path: Path):
     """Two equal messages of the stream are two trades."""
     venue = LoggedBithumb(Options(), directory=tmp_path)
