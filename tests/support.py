@@ -17,7 +17,7 @@ PAYLOADS = Path(__file__).resolve().parents[2] / "shared" / "payloads"
 
 
 async def eventually(
-    probe: Callable[[], T | Awaitable[T]], *, timeout_s: float = 20.0, what: str = "the condition"
+    probe: Callable[[], T | Awaitable[T]], *, timeout_s: float = 60.0, what: str = "the condition"
 ) -> T:
     """Return the first true result of the probe; after `timeout_s`, fail with the text `what`."""
     deadline_s = time.monotonic() + timeout_s
@@ -37,7 +37,7 @@ async def eventually(
 
 
 def eventually_sync(
-    probe: Callable[[], T], *, timeout_s: float = 20.0, what: str = "the condition"
+    probe: Callable[[], T], *, timeout_s: float = 60.0, what: str = "the condition"
 ) -> T:
     """The same as `eventually`, outside an event loop."""
     deadline_s = time.monotonic() + timeout_s
