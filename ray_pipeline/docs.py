@@ -64,7 +64,7 @@ place in the topic and a reason. See [operations](operations.md#dead-letters) fo
 DEAD_LETTERS_TAIL = """| `refused_<code>` | Postgres refused the row with this error code |
 
 A batch job parks the parts of an answer that it cannot read or store. Its reasons are the name of
-the error, such as `ValueError`, the error code of Postgres, `unreadable` if reading the answer
+the error, such as `BadValue`, the error code of Postgres, `unreadable` if reading the answer
 stopped early, `broken` if it was not JSON however often it was requested, `unstorable` if it could
 be read but not stored, or `incomplete` if the answer is much smaller than the last one and was not
 stored. The answer is kept as well.
@@ -76,6 +76,15 @@ Generated from `ray_pipeline/jobs` by `make docs`; do not edit.
 
 [Incomplete answers](jobs.md#incomplete-answers) explains the declarations. "Least" is the share of
 the values of an item's last complete answer that an answer must have.
+
+The first answer of an item has nothing to compare with: its required columns, and the provider's
+own count where it sends one (FRED, `news_sentiment`, the number of members), are its checks.
+
+An answer is refused if it names another item than the requested one. These answers name none, and
+another answer of the same form cannot be recognised: the profile of a fund, the ownership of a
+company, and every list of news by theme, topic or category. FRED does not name the series either:
+it is recognised by its frequency and, from the second answer on, by the values that are stored. A
+series with a new base looks like another series: delete its rows.
 
 | job | source | an answer without rows | least |
 |---|---|---|---|

@@ -109,6 +109,12 @@ class BadRecord(PipelineError):
         self.reason = reason
 
 
+class BadValue(PipelineError, ValueError):
+    """A value of a provider that has another notation or another type than the column requires."""
+
+    disposition = Disposition.PARK
+
+
 class RecordTooLarge(PipelineError):
     """
     The broker will never accept a record.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from ray_pipeline.batch.call_count import CallCount
-from ray_pipeline.batch.permits import NotBefore, Permit
+from ray_pipeline.batch.permits import NotBefore, Pause, Permit
 from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.results import Collected, RowCounts, Saved
 from ray_pipeline.batch.run_ports import Dependencies
@@ -121,7 +121,7 @@ class FakeLimiter:
     permitted: int = 0
     requests: list[tuple[str, bool]] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
-    cooldowns: list[tuple[str, datetime | None, str]] = field(default_factory=list)
+    cooldowns: list[tuple[str, Pause, str]] = field(default_factory=list)
 
     async def acquire(
         self, provider: str, *, job: str, sweep: bool, calls: int = 1, key: str | None = None
@@ -137,9 +137,10 @@ class FakeLimiter:
         self.answered += ids
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
-        self.cooldowns.append((provider, until, reason))
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
+        self.cooldowns.append((provider, pause, reason))
+        return NOW + pause if isinstance(pause, timedelta) else None
 
 
 @dataclass

@@ -11,11 +11,12 @@ from ray_pipeline.errors import FeedUnavailable
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.feeds.records import Gap
 from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.connection_ports import Clock, Pauses
 from ray_pipeline.stream.gaps import GapBook
 from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox_port import OutboxStatus
-from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
+from ray_pipeline.stream.venue_connection import Collector
 from ray_pipeline.tasks import first_of
 from tests.virtual_time import START, now_s, virtual_clock
 

@@ -11,7 +11,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 
-from ray_pipeline.stream.venue_connection import Clock
+from ray_pipeline.stream.connection_ports import Clock
 
 START = datetime(2026, 9, 23, 14, tzinfo=UTC)
 # Tasks that run without end must fail the test, which no real time would interrupt.

@@ -24,20 +24,29 @@ async def drain_node(settings: Settings, *, drain_s: float, node: str = "") -> d
 
     Raises:
         Unavailable: If this node, or the cluster's head, does not answer.
+        Exception: If an actor failed; the others have stopped then.
     """
     try:
         names = await _join(settings, node)
         # Producers first: the consumers of this node store what they still publish.
         producers = [name for name in names if name.startswith("producer-")]
-        finished: dict[str, bool] = {}
-        # All actors of a group at once: each may take the whole time to drain.
+        results: dict[str, bool | BaseException] = {}
+        # All actors of a group at once: each may take the whole time to drain. One that fails must
+        # not leave the others with their leases.
         for group in (producers, [name for name in names if name not in producers]):
             stops = (_stop(name, settings, drain_s) for name in group)
-            finished |= zip(group, await asyncio.gather(*stops), strict=True)
+            stopped = await asyncio.gather(*stops, return_exceptions=True)
+            results |= zip(group, stopped, strict=True)
     finally:
         # Also after a failed listing: an open connection would keep the process alive.
         ray.shutdown()
-    return finished
+    return {name: _finished(result) for name, result in results.items()}
+
+
+def _finished(result: bool | BaseException) -> bool:
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 async def _join(settings: Settings, node: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ray_pipeline.actors.producer import exit_on_failure
-from ray_pipeline.batch.permits import NotBefore, Permit
+from ray_pipeline.batch.permits import NotBefore, Pause, Permit
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.shared_ledger import SharedLedger
@@ -55,15 +55,15 @@ class LimiterActor:
         await self._ledger.finished(ids)
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
         """
-        Do not permit calls of a key until a moment; None: until the keys change.
+        Do not permit calls of a key during a pause; see `Limiter.cooldown`.
 
         Raises:
             DatabaseUnavailable: If the ledger cannot be reached.
         """
-        await self._ledger.cooldown(provider, key, until=until, reason=reason)
+        return await self._ledger.cooldown(provider, key, pause=pause, reason=reason)
 
     async def status(self) -> dict[str, object]:
         """Return the process and the number of permitted calls."""

@@ -30,20 +30,12 @@ class ProducerActor:
         self._stopping = asyncio.Event()
         reporting = report(self._metrics, generation=settings.ray.generation)
         self._task = asyncio.get_running_loop().create_task(
-            run_with(self._run(settings, feed, shard), reporting)
+            run_with(self._collect(settings, feed, shard), reporting)
         )
         self._task.add_done_callback(exit_on_failure)
 
     def __repr__(self) -> str:
         return f"Producer({self._name})"
-
-    async def _run(self, settings: Settings, feed: str, shard: int) -> None:
-        """Run every task of the actor; if one fails, the others end and the process does too."""
-        async with asyncio.TaskGroup() as tasks:
-            generation = settings.ray.generation
-            reporting = tasks.create_task(report(self._metrics, generation=generation))
-            await self._collect(settings, feed, shard)
-            reporting.cancel()
 
     async def _collect(self, settings: Settings, feed: str, shard: int) -> None:
         producer = await build_producer(settings, feed, shard)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import ray
 
 from ray_pipeline.actors.limiter import NAME
-from ray_pipeline.batch.permits import Limiter, NotBefore, Permit
+from ray_pipeline.batch.permits import Limiter, NotBefore, Pause, Permit
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.settings import load
 
@@ -34,10 +34,11 @@ class RemoteLimiter:
         await _answer(self._actor.finished.remote(ids))
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
-        """Do not permit calls of a key until a moment; None: until the keys change."""
-        await _answer(self._actor.cooldown.remote(provider, key, until=until, reason=reason))
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
+        """Do not permit calls of a key during a pause; see `Limiter.cooldown`."""
+        reference = self._actor.cooldown.remote(provider, key, pause=pause, reason=reason)
+        return cast(datetime | None, await _answer(reference))
 
 
 async def _answer(reference: Any) -> object:

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from ray_pipeline.batch.permits import CallPermits, NotBefore, Permit, PermitBatcher, report, timed
+from ray_pipeline.batch.permits import (
+    CallPermits,
+    NotBefore,
+    Pause,
+    Permit,
+    PermitBatcher,
+    report,
+    timed,
+)
 from ray_pipeline.batch.responses import ParsedAnswer, broken, collected, read, refused
 from ray_pipeline.batch.results import Collected
 from ray_pipeline.batch.run_ports import Dependencies
@@ -31,8 +39,6 @@ RATE_PAUSE_S = 60.0  # after HTTP 429 without Retry-After
 BLOCKED_PAUSE = timedelta(hours=1)
 # A sliding window does not say when the provider's own count ends: probe the key after this.
 QUOTA_PAUSE = timedelta(hours=6)
-
-LONGEST_PAUSE = timedelta(days=31)  # no quota is longer; a pause of years is a mistake
 
 # Another attempt would be refused in the same way.
 FINAL = frozenset({Refusal.REQUEST, Refusal.PLAN, Refusal.NOT_FOUND, Refusal.OTHER_ITEM})
@@ -66,22 +72,18 @@ class Retry:
     answer: Answer | None = None
 
 
-def cooldown_end(verdict: Verdict, quota: Quota, *, now: datetime, speed: float) -> datetime | None:
-    """Return until when the refused key must not be used; None: until the keys change."""
+def cooldown_pause(verdict: Verdict, quota: Quota, *, speed: float) -> Pause:
+    """Return how long the refused key must not be used."""
     if verdict.refusal is Refusal.KEY:
         return None
     if verdict.refusal is Refusal.BLOCKED:
-        return now + BLOCKED_PAUSE
-    if verdict.retry_after_s is not None:
-        return now + _pause(verdict.retry_after_s)
+        return BLOCKED_PAUSE
+    if verdict.pause is not None:
+        return timedelta(seconds=verdict.pause.wait_s)
     if verdict.refusal is Refusal.RATE:
-        return now + timedelta(seconds=RATE_PAUSE_S / speed)
+        return timedelta(seconds=RATE_PAUSE_S / speed)
     window = quota.longest()
-    return window.end(now) if window and window.reset != "sliding" else now + QUOTA_PAUSE
-
-
-def _pause(seconds: float) -> timedelta:
-    return timedelta(seconds=min(max(0.0, seconds), LONGEST_PAUSE.total_seconds()))
+    return window if window and window.reset != "sliding" else QUOTA_PAUSE
 
 
 class SourceCaller:
@@ -168,19 +170,19 @@ class SourceCaller:
     async def _refused(
         self, request: Request, verdict: Verdict, permit: Permit
     ) -> Collected | Retry:
-        now, kind = self._dependencies.clock(), verdict.refusal
+        kind = verdict.refusal
         if kind in FINAL:
-            return refused(self._source, verdict, request, now=now)
+            return refused(self._source, verdict, request, now=self._dependencies.clock())
         if kind in KEY_FAULTS | {Refusal.RATE, Refusal.BLOCKED}:
             quota, speed = self._provider.quota, self._dependencies.speed
-            until = cooldown_end(verdict, quota, now=now, speed=speed)
-            await self._dependencies.limiter.cooldown(
-                self._provider.name, permit.key, until=until, reason=verdict.message
+            pause = cooldown_pause(verdict, quota, speed=speed)
+            until = await self._dependencies.limiter.cooldown(
+                self._provider.name, permit.key, pause=pause, reason=verdict.reason
             )
             if kind is Refusal.BLOCKED:
                 # A guard in front of the provider blocks the address, whatever the key.
-                raise Deferred(until, verdict.message)
-        return Retry(verdict.message, counts=kind not in KEY_FAULTS)
+                raise Deferred(until, verdict.reason)
+        return Retry(verdict.reason, counts=kind not in KEY_FAULTS)
 
     async def _another(self, key: str) -> Permit:
         """Wait for a permit of the same key: a redirect carries the key of the first call."""

@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.providers.quota import Window
 
 VALID_S = 30.0  # a call starts at most this long after its permit was requested
 # CLOCK_BOOTTIME includes the time during which the machine is suspended; it is Linux's.
@@ -49,6 +50,10 @@ class Permit:
         """Return one permit for each call."""
         single = Permit(self.key, expires_s=self.expires_s)
         return [replace(single, ids=self.ids[at : at + 1]) for at in range(self.calls)]
+
+
+# How long a key is not used: a time, until the end of a calendar window, or until the keys change.
+Pause = timedelta | Window | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,12 @@ class Limiter(Protocol):
         """Record that these calls have been answered, so that they leave sliding windows sooner."""
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
-        """Do not permit calls of a key until a moment; None: until the keys change."""
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
+        """
+        Do not permit calls of a key during a pause that begins now; return its end by the clock of
+        the ledger, None if only a change of the keys ends it.
+        """
 
 
 Acquire = Callable[[int], Awaitable[Permit | NotBefore]]

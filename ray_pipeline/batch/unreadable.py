@@ -5,6 +5,7 @@ import csv
 import decimal
 import json
 
+from ray_pipeline import errors
 from ray_pipeline.jobs.spec import Unparsed
 
 # The first class that fits an exception names it, so a subclass precedes its base class.
@@ -39,7 +40,8 @@ def plain_words(error: Exception) -> str:
 
 def part_problem(part: Unparsed) -> str:
     """Return what is wrong with a part of an answer; its reason may be the name of an exception."""
-    kind = getattr(builtins, part.reason, None) or getattr(decimal, part.reason, None)
+    modules = (builtins, decimal, errors)
+    kind = next(filter(None, (getattr(module, part.reason, None) for module in modules)), None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         return f"{_words(kind)} ({part.reason}: {part.detail})"
     return part.detail or part.reason

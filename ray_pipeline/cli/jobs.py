@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ray_pipeline.batch.outcome import Outcome
@@ -36,6 +36,7 @@ from ray_pipeline.observe.why import explain
 from ray_pipeline.providers.registry import provider_names
 from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import Settings, load
+from ray_pipeline.storage.postgres.clock_jumps import accept_clock, read_clock_jumps
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.job_store import read_inputs
 from ray_pipeline.storage.postgres.quality_facts import recent_findings
@@ -278,16 +279,34 @@ async def findings(
 
 
 @command
-async def quotas(*, as_json: AsJson = False) -> int:
-    """Show the used and remaining calls of every key, by fingerprint, and when windows restart."""
+async def quotas(
+    *,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept-clock", help="Take the clock of Postgres for right after a jump forward."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Show the used and remaining calls of every key, by fingerprint, and when windows restart.
+
+    If the clock of Postgres jumps forward by more than 30 s, calls count by the time before and
+    after the jump, so that no window opens early. The jump is shown until it is accepted, or until
+    the clock is set back.
+    """
     settings = load()
     keys = keys_in_use(settings)
     async with session(settings.postgres_dsn(), name="quotas") as connection:
+        if accept:
+            await accept_clock(connection)
         rows = await read_quotas(connection, keys.by_provider, speed=keys.speed)
+        jumps = await read_clock_jumps(connection)
     if as_json:
         print_json([row.as_json() for row in rows])
     else:
-        show(render_quotas(rows))
+        show(Group(render_quotas(rows), *map(str, jumps)))
     return 0
 
 

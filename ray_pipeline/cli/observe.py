@@ -27,6 +27,7 @@ from ray_pipeline.storage.audit_facts import WAIT_S, run_audit
 from ray_pipeline.storage.doctor_facts import examine
 from ray_pipeline.storage.migrations import migrate as apply_migrations
 from ray_pipeline.storage.migrations import unapplied
+from ray_pipeline.storage.postgres.clock_jumps import read_clock_jumps
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.gap_rows import list_gaps
 from ray_pipeline.storage.postgres.quota_rows import read_quotas
@@ -84,12 +85,14 @@ async def status(*, as_json: AsJson = False) -> int:
         page = replace(page, feeds=tuple(with_rates(before, page.feeds)))
         last = await last_runs(connection)
         quotas = await read_quotas(connection, keys.by_provider, speed=keys.speed)
+        jumps = await read_clock_jumps(connection)
     if as_json:
         batch = {"jobs": last, "quotas": [row.as_json() for row in quotas]}
-        print_json(page.as_json() | batch)
+        print_json(page.as_json() | batch | {"clock_jumps": [jump.as_json() for jump in jumps]})
     else:
         names = [spec.name for spec in all_jobs() if not spec.manual]
-        show(Group(render_status(page), render_job_summary(names, last), render_quotas(quotas)))
+        tables = render_status(page), render_job_summary(names, last), render_quotas(quotas)
+        show(Group(*tables, *map(str, jumps)))
     return 0
 
 

@@ -238,7 +238,7 @@ def render_jobs(specs: Iterable[JobSpec], now: datetime) -> Table:
         rows=((
             spec.name, spec.title,
             ", ".join(source.provider.name for source in spec.sources) or "own tables",
-            ", ".join(each.name for each in spec.tables),
+            ", ".join(spec.table_names),
             "on request" if spec.manual else f"{spec.schedule.expression} {spec.schedule.zone}",
             "-" if spec.manual else f"{spec.schedule.next(now):%m-%d %H:%M}",
         ) for spec in specs),

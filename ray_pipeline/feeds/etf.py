@@ -112,7 +112,7 @@ FEED = Feed(
     protocol=replace(finnhub.protocol(SOURCE), record=trade),
     symbols=SymbolSource(
         query="SELECT symbol FROM etf_basic_info ORDER BY popularity_rank NULLS LAST, symbol",
-        poll_s=300.0,
+        poll_s=60.0,
         spelling=finnhub.spelling,
         # A job maintains the table, but a demo may run before the job does.
         simulated=Fill(

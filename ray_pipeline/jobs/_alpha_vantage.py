@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ray_pipeline.jobs.spec import Json, Plan, Request, Run
+from ray_pipeline.errors import BadValue
+from ray_pipeline.jobs.spec import Plan, Request, Run, each
 
 
 def plan_symbols(function: str, input_name: str) -> Plan:
@@ -17,14 +18,27 @@ def plan_symbols(function: str, input_name: str) -> Plan:
     return plan
 
 
-def csv_rows(body: Json, columns: set[str]) -> "csv.DictReader[str]":
+def each_csv_row(
+    body: str, columns: set[str], parse_one: Callable[[Mapping[str, str]], object]
+) -> Iterator[object]:
     """
-    Return the rows of a CSV answer.
+    Yield the rows of a CSV answer, as `each` does. A line with more or fewer cells than the header
+    cannot be read: it is not known which of its values is missing.
 
     Raises:
-        ValueError: If the header lacks one of `columns`.
+        BadValue: If the header lacks one of `columns`, or repeats a name.
+        csv.Error: If a quote is not closed, which would make the rest of the answer one cell.
     """
-    reader = csv.DictReader(io.StringIO(body))
-    if missing := columns - set(reader.fieldnames or ()):
-        raise ValueError(f"the header lacks {', '.join(sorted(missing))}")
-    return reader
+    lines = csv.reader(io.StringIO(body), strict=True)
+    header = next(lines, [])
+    if missing := columns - set(header):
+        raise BadValue(f"the header lacks {', '.join(sorted(missing))}")
+    if len(set(header)) < len(header):
+        raise BadValue("the header repeats a name")
+
+    def parse_line(cells: Sequence[str]) -> object:
+        if len(cells) != len(header):
+            raise BadValue(f"{len(cells)} cells in place of {len(header)}")
+        return parse_one(dict(zip(header, cells, strict=True)))
+
+    yield from each(filter(None, lines), parse_line)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from ray_pipeline.jobs.spec import Json, Request, check_item
+from ray_pipeline.jobs.spec import Json, Request, check_one_of
 
 # The coins with the largest volume against the Korean won; the Korean premium is measured on them.
 MAJORS: dict[str, str] = {
@@ -52,11 +52,14 @@ def check_coin(body: Json, coin: str) -> None:
     Raises:
         OtherItemAnswered: If the tickers name coins, and the requested coin is not among them.
     """
-    coins = {str(ticker.get(key) or "") for ticker in tickers(body) for key in COIN_KEYS} - {""}
-    if coins and coin not in coins:
-        check_item(min(coins), coin)
+    # A ticker with another form is not a reason to refuse the page: `each` sets it aside.
+    pages = [ticker for ticker in tickers(body) if isinstance(ticker, Mapping)]
+    names = (ticker.get(key) for ticker in pages for key in COIN_KEYS)
+    check_one_of((name for name in names if isinstance(name, str)), coin)
 
 
 def exchange_of(ticker: Json) -> str:
     """Return the identifier of a ticker's exchange, empty if it is missing."""
-    return str((ticker.get("market") or {}).get("identifier") or "")
+    market = ticker.get("market") if isinstance(ticker, Mapping) else None
+    name = market.get("identifier") if isinstance(market, Mapping) else None
+    return name if isinstance(name, str) else ""

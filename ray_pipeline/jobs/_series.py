@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from ray_pipeline.errors import BadValue
+from ray_pipeline.jobs._fred import PATH, STORED, observations
 from ray_pipeline.jobs.spec import (
     WHOLE,
     Empty,
@@ -13,13 +15,19 @@ from ray_pipeline.jobs.spec import (
     each,
     one_call,
 )
-from ray_pipeline.jobs.values import day, decimal
+from ray_pipeline.jobs.values import day, decimal, text
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.providers.fred import PROVIDER as FRED
 
-FRED_PATH = "/series/observations"
+MONTHS = {"monthly": 1, "annual": 12}  # of an interval
 # An annual series of Alpha Vantage has one interval, which is not requested.
 INTERVALS = {"monthly": {"interval": "monthly"}}
+
+
+def stored(table: str, value: str) -> dict[str, str]:
+    """Return the input of a series: the points of FRED that are stored."""
+    columns = f"'' AS item, date, {value} AS value"
+    return {STORED: f"SELECT {columns} FROM {table} WHERE source = 'fred'"}  # noqa: S608 - constants
 
 
 def series(
@@ -53,7 +61,7 @@ def series(
         # A period without a value gives no row: readers expect a number in each.
         moment, number = day(point["date"]), decimal(point["value"])
         if moment is None:
-            raise ValueError("no date")
+            raise BadValue("no date")
         if number is None:
             return None
         point_row: object = row(
@@ -61,15 +69,16 @@ def series(
             date=moment,
             interval_type=interval,
             # FRED's `units` is the code of a transformation: Alpha Vantage alone names the unit.
-            unit=str(body.get("unit") or unit),
-            name=str(body.get("name") or name),
+            unit=text(body.get("unit")) or unit,
+            name=text(body.get("name")) or name,
             source=source,
         )
         return point_row
 
-    def parse_fred(body: Json, _request: Request, _run: Run) -> Iterator[object]:
+    def parse_fred(body: Json, _request: Request, run: Run) -> Iterator[object]:
         """{"observations": [{"date": "2025-06-01", "value": "3.89"}, ...]}"""
-        yield from each(body["observations"], lambda point: point_of(point, body, "fred"))
+        points = observations(body, run, months=MONTHS[interval])
+        yield from each(points, lambda point: point_of(point, body, "fred"))
 
     def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[object]:
         """{"name": ..., "unit": ..., "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}"""
@@ -77,7 +86,7 @@ def series(
         check_item(body.get("interval"), interval)
         yield from each(body["data"], lambda point: point_of(point, body, "alpha_vantage"))
 
-    fred = one_call(FRED_PATH, {"series_id": fred_id, "file_type": "json"})
+    fred = one_call(PATH, {"series_id": fred_id, "file_type": "json"})
     params = {"function": function, "datatype": "json"}
     alpha_vantage = one_call("/query", params | INTERVALS.get(interval, {}))
     return (

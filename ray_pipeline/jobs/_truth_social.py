@@ -3,9 +3,10 @@
 from datetime import datetime
 from html.parser import HTMLParser
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs.columns import column, table_row
 from ray_pipeline.jobs.spec import Json
-from ray_pipeline.jobs.values import count
+from ray_pipeline.jobs.values import count, elements
 
 BREAKS = frozenset({"br", "p", "div", "li"})
 
@@ -38,7 +39,11 @@ def clean(content: str) -> str:
 
 
 def _content(value: Json) -> str:
-    return str(value or "")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadValue(f"{str(value)[:40]!r} is not a text")
+    return value
 
 
 def _clean_content(value: Json) -> str:
@@ -47,7 +52,7 @@ def _clean_content(value: Json) -> str:
 
 def _length(value: Json) -> int | None:
     # A status without media has an empty list, null, or no such key.
-    return None if value is None else len(value)
+    return None if value is None else len(elements(value))
 
 
 @table_row

@@ -101,7 +101,10 @@ def plan(accounts: Iterable[Account], origin: str) -> Callable[[Run], Iterator[R
 
 
 def meaning_of_empty(request: Request) -> Empty:
-    """Return NORMAL if only newer posts, or older pages, are requested: an account may be quiet."""
+    """
+    Return NORMAL if only newer posts, or older pages, are requested, because an account may be
+    quiet; otherwise SOMETIMES.
+    """
     is_first = "since_id" not in request.params and request.page == 0
     return Empty.SOMETIMES if is_first else Empty.NORMAL
 

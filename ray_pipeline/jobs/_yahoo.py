@@ -14,7 +14,9 @@ def yahoo_symbol(symbol: str) -> str:
 
 def raw(value: Json) -> Json:
     """Return a value that Yahoo writes plainly or, formatted, as {"raw": 5, "fmt": "5.00"}."""
-    return value.get("raw") if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    return value["raw"] if value else None  # Yahoo writes {} in place of a missing value
 
 
 def figure(value: Json) -> Decimal | None:

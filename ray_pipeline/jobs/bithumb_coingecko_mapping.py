@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from ray_pipeline.jobs._bithumb_coins import COINS
 from ray_pipeline.jobs.spec import JobSpec, Record, Run
-from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.table import Table
 from ray_pipeline.schedules.cron import Cron
 
 WON = "KRW-"
 LISTED = Decimal(100)
 UNSEEN = Decimal(50)  # the coin is not among CoinGecko's first 5,000: a person should check it
-UNKNOWN = Decimal(0)
+UNKNOWN = Decimal(0)  # no coin is listed; `v_bithumb_coingecko_issues` shows the market
 
 
 COIN_COLUMNS = (
@@ -86,7 +86,6 @@ SPEC = JobSpec(
             key=("market_code",),
             touched="updated_at",
             clears=COIN_COLUMNS,  # the market's mapping may be removed
-            ranges=(Range("match_score", 1, 100),),
         ),
     ),
     schedule=Cron("20 0 * * *"),

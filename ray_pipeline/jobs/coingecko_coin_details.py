@@ -17,7 +17,7 @@ from ray_pipeline.jobs.spec import (
     each,
 )
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, integer, text, upper
+from ray_pipeline.jobs.values import at, elements, integer, text, upper
 from ray_pipeline.providers.coingecko import PROVIDER as COINGECKO
 from ray_pipeline.schedules.cron import Cron
 
@@ -29,7 +29,8 @@ def _description(value: Json) -> str | None:
 
 
 def _categories(value: Json) -> list[str] | None:
-    return None if value is None else [str(category) for category in value if category]
+    names = [text(category) for category in elements(value)]
+    return [name for name in names if name] or None
 
 
 @table_row

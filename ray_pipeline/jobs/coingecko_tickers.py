@@ -82,7 +82,10 @@ def follow(body: Json, request: Request, _run: Run) -> Request | None:
 
 
 def meaning_of_empty(request: Request) -> Empty:
-    """Return FAILURE for the first page of a major; Korean exchanges may not trade each of them."""
+    """
+    Return FAILURE for the first page of a major, NORMAL for later pages and for Korean exchanges,
+    which may not trade each of them.
+    """
     is_first = request.page == 0 and not request.item.endswith(KOREA)
     return Empty.FAILURE if is_first else Empty.NORMAL
 

@@ -27,7 +27,18 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, dataclass_transform
 
-from ray_pipeline.jobs.values import at, boolean, day, decimal, instant, integer, required, text
+from ray_pipeline.errors import BadValue
+from ray_pipeline.jobs.values import (
+    at,
+    boolean,
+    day,
+    decimal,
+    elements,
+    instant,
+    integer,
+    required,
+    text,
+)
 
 T = TypeVar("T")
 Json = Any
@@ -38,9 +49,7 @@ METADATA_KEY = "column"
 
 
 def _list(value: Json) -> list[Json] | None:
-    if value is not None and not isinstance(value, list):
-        raise TypeError(f"{str(value)[:40]!r} is not a list")
-    return value or None
+    return elements(value) or None
 
 
 # How a value of a type is read, unless the column names a reader of its own.
@@ -141,7 +150,7 @@ def read_row(row: type[T], body: Json, **given: object) -> T:
 
     Raises:
         LookupError: If the object lacks the key of a required column.
-        ValueError, TypeError: If a value has another form, or a required one is empty.
+        BadValue, TypeError: If a value has another form, or a required one is empty.
     """
     row_type: type = row
     plan = _plan(row_type, tuple(given))
@@ -282,7 +291,7 @@ def _reader(hint: object, declared: Column, key: Step) -> Reader:
     def read_required(value: Json) -> object:
         converted = read(value)
         if converted is None:
-            raise ValueError(f"no {key}")
+            raise BadValue(f"no {key}")
         return converted
 
     return read_required
@@ -290,7 +299,7 @@ def _reader(hint: object, declared: Column, key: Step) -> Reader:
 
 def _required_list(read: Reader, value: Json, key: Step) -> object:
     if value is None:
-        raise ValueError(f"no {key}")
+        raise BadValue(f"no {key}")
     return read(value) or []
 
 

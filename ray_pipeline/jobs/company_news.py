@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from ray_pipeline.jobs._finnhub import check_related
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
@@ -43,6 +44,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
     [{"category": "company", "datetime": 1569550360, "headline": ..., "url": ..., ...}, ...]
     """
+    check_related(body, request.item)
     yield from each(body, lambda article: read_row(CompanyNews, article, symbol=request.item))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs._series import series
+from ray_pipeline.jobs._series import series, stored
 from ray_pipeline.jobs.spec import JobSpec
 from ray_pipeline.jobs.table import Range, Table
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
@@ -45,5 +45,6 @@ SPEC = JobSpec(
             ranges=(Range("cpi_value", 0, 1000),),
         ),
     ),
+    inputs=stored("cpi", "cpi_value"),
     schedule=Cron("10 9 * * 1", NEW_YORK),
 )

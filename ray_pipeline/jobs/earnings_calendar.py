@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
-from ray_pipeline.jobs._alpha_vantage import csv_rows
+from ray_pipeline.jobs._alpha_vantage import each_csv_row
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import (
     MOSTLY_WHOLE,
@@ -19,6 +19,7 @@ from ray_pipeline.jobs.spec import (
     one_call,
 )
 from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import text
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.providers.fmp import PROVIDER as FMP
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
@@ -53,7 +54,7 @@ class FmpReport(AnnouncedReport):
     estimate: Decimal | None = column("epsEstimated")
     currency: str | None = None
     source: str = "fmp"
-    time_of_day: str | None = column("time", read=lambda value: FMP_SESSIONS.get(str(value)))
+    time_of_day: str | None = column("time", read=lambda value: FMP_SESSIONS.get(text(value) or ""))
 
 
 def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[object]:
@@ -63,9 +64,9 @@ def parse_alpha_vantage(body: Json, _request: Request, _run: Run) -> Iterator[ob
     symbol,name,reportDate,fiscalDateEnding,estimate,currency,timeOfTheDay
 
     Raises:
-        ValueError: If the header lacks a column.
+        BadValue: If the header lacks a column.
     """
-    yield from each(csv_rows(body, COLUMNS), lambda row: read_row(AnnouncedReport, row))
+    yield from each_csv_row(body, COLUMNS, lambda row: read_row(AnnouncedReport, row))
 
 
 def plan_fmp(run: Run) -> Iterator[Request]:

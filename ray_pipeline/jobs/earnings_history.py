@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs._yahoo import yahoo_symbol
 from ray_pipeline.jobs.spec import (
@@ -24,7 +25,7 @@ from ray_pipeline.jobs.spec import (
     each,
 )
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import at, decimal, from_unix, grouped_decimal, required
+from ray_pipeline.jobs.values import at, decimal, elements, from_unix, grouped_decimal, required
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
@@ -154,11 +155,11 @@ def _moment(written: str) -> datetime:
     Return the moment of "October 30, 2025 at 4 PM EDT".
 
     Raises:
-        ValueError: If it has another form.
+        BadValue: If it has another form.
     """
     match = WRITTEN.fullmatch(written)
     if match is None or match[5] not in ZONES:
-        raise ValueError(f"{written!r} is no moment")
+        raise BadValue(f"{written!r} is no moment")
     local = datetime.strptime(  # noqa: DTZ007 - the zone is a name
         f"{match[1]} {match[2]}:{match[3] or '00'} {match[4]}", "%B %d, %Y %I:%M %p"
     )
@@ -167,9 +168,9 @@ def _moment(written: str) -> datetime:
 
 def _sessions(chart: Mapping[str, Json] | None) -> list[Session]:
     """Return the days with a price, the oldest first."""
-    stamps = at(chart, "timestamp") or []
-    opens = at(chart, "indicators", "quote", 0, "open") or []
-    closes = at(chart, "indicators", "quote", 0, "close") or []
+    stamps = elements(at(chart, "timestamp"))
+    opens = elements(at(chart, "indicators", "quote", 0, "open"))
+    closes = elements(at(chart, "indicators", "quote", 0, "close"))
     sessions = {}
     for stamp, first, last in zip(stamps, opens, closes, strict=True):
         moment, first_price, last_price = from_unix(stamp), decimal(first), decimal(last)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from ray_pipeline.jobs._finnhub import check_related
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
@@ -70,7 +71,10 @@ def plan(run: Run) -> Iterator[Request]:
 
 
 def meaning_of_empty(request: Request) -> Empty:
-    """Return NORMAL for a report so far ahead that its two weeks of news have just begun."""
+    """
+    Return NORMAL for a report so far ahead that its two weeks of news have just begun; for another
+    report SOMETIMES.
+    """
     return Empty.NORMAL if request.facts.get("begun") == "no" else Empty.SOMETIMES
 
 
@@ -80,6 +84,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
 
     [{"category": "company", "datetime": 1569550360, "headline": ..., "id": 25286, ...}, ...]
     """
+    check_related(body, request.facts["symbol"])
     yield from each(body, lambda article: _rows(article, request.facts))
 
 

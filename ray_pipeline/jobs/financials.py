@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from functools import partial
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs._members import MEMBERS
 from ray_pipeline.jobs._yahoo import figure, yahoo_symbol
 from ray_pipeline.jobs.columns import column, declared_columns, read_row, table_row
@@ -23,7 +24,7 @@ from ray_pipeline.jobs.spec import (
     each,
 )
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import at, day, required
+from ray_pipeline.jobs.values import at, day, elements, required
 from ray_pipeline.providers.yahoo import PROVIDER as YAHOO
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
@@ -120,7 +121,7 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
         check_item(at(series, "meta", "symbol", 0), request.item)
         kind = required(at(series, "meta", "type", 0))
         name = kind.removeprefix(request.facts["period"])
-        for point in series.get(kind) or ():
+        for point in elements(series.get(kind)):
             try:
                 _add(amounts, name, point)
             except UNREADABLE as bad:
@@ -145,7 +146,7 @@ def _add(amounts: dict[date, dict[str, Decimal]], name: str, point: Json) -> Non
         return  # Yahoo sends null for a quarter without a value
     quarter, value = day(point["asOfDate"]), figure(point["reportedValue"])
     if quarter is None:
-        raise ValueError("no date")
+        raise BadValue("no date")
     if value is not None:
         amounts[quarter][name] = value
 

@@ -1,10 +1,10 @@
 """Initial public offerings of the next three months."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 
-from ray_pipeline.jobs._alpha_vantage import csv_rows
+from ray_pipeline.jobs._alpha_vantage import each_csv_row
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import (
     VARIES,
@@ -14,21 +14,14 @@ from ray_pipeline.jobs.spec import (
     Request,
     Run,
     Source,
-    each,
     one_call,
 )
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import day, text, upper
+from ray_pipeline.jobs.values import text, upper, us_day
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
 COLUMNS = {"symbol", "name", "ipoDate", "priceRangeLow", "priceRangeHigh", "currency", "exchange"}
-
-
-def _day(value: str) -> date | None:
-    if "/" in value:
-        return datetime.strptime(value.strip(), "%m/%d/%y").date()  # noqa: DTZ007 - a day only
-    return day(value)
 
 
 @table_row
@@ -37,7 +30,7 @@ class Ipo:
 
     symbol: str = column(read=upper)
     company_name: str
-    ipo_date: date = column("ipoDate", read=_day)
+    ipo_date: date = column("ipoDate", read=us_day)
     price_range_low: Decimal | None = column("priceRangeLow")
     price_range_high: Decimal | None = column("priceRangeHigh")
     currency: str = column(otherwise="USD")
@@ -52,9 +45,9 @@ def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
     symbol,name,ipoDate,priceRangeLow,priceRangeHigh,currency,exchange
 
     Raises:
-        ValueError: If the header lacks a column.
+        BadValue: If the header lacks a column.
     """
-    yield from each(csv_rows(body, COLUMNS), _row)
+    yield from each_csv_row(body, COLUMNS, _row)
 
 
 def _row(row: Json) -> Ipo:

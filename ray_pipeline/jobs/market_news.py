@@ -3,10 +3,21 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_one_of,
+    each,
+)
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import text
+from ray_pipeline.jobs.values import at, elements, text
 from ray_pipeline.providers.newsapi import PROVIDER as NEWSAPI
 from ray_pipeline.schedules.cron import Cron
 
@@ -24,7 +35,7 @@ REMOVED = "[Removed]"  # the title of a withdrawn article
 
 
 def _publisher(source: Json) -> str | None:
-    return text((source or {}).get("name"))
+    return text(at(source, "name"))
 
 
 @table_row
@@ -62,14 +73,20 @@ def plan(run: Run) -> Iterator[Request]:
         yield Request(f"publisher {publisher}", "/top-headlines", params)
 
 
-def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
+def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
     Read articles.
 
     {"status": "ok", "articles": [{"source": {"id": null, "name": "Example"}, "title": ...,
      "url": ..., "publishedAt": "2026-05-15T16:16:00Z", ...}, ...]}
     """
-    yield from each(body["articles"], _row)
+    articles = elements(body["articles"])
+    if not articles and at(body, "totalResults"):
+        raise BadValue(f"none of {body['totalResults']} articles")
+    if publisher := request.params.get("sources"):
+        sources = (at(article, "source", "id") for article in articles if isinstance(article, dict))
+        check_one_of((name for name in sources if isinstance(name, str)), publisher)
+    yield from each(articles, _row)
 
 
 def _row(article: Json) -> MarketNews | None:

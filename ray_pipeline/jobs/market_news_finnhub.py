@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
 from ray_pipeline.jobs.table import Table
@@ -41,7 +42,7 @@ def plan(run: Run) -> Iterator[Request]:
 
 
 def meaning_of_empty(request: Request) -> Empty:
-    """Return NORMAL if only newer articles are requested; a category has older ones in any case."""
+    """Return NORMAL if only newer articles are requested, else FAILURE: there are older ones."""
     return Empty.NORMAL if "minId" in request.params else Empty.FAILURE
 
 
@@ -58,7 +59,7 @@ def _row(article: Json, category: str) -> FinnhubNews:
     # The field's name hides the type `datetime` in the class, so `column` cannot declare it.
     published = from_unix(article["datetime"])
     if published is None:
-        raise ValueError("no datetime")
+        raise BadValue("no datetime")
     return read_row(FinnhubNews, article, category=category, datetime=published)
 
 

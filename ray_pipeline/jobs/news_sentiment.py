@@ -7,12 +7,28 @@ from decimal import Decimal
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs._news_queries import QUERIES
 from ray_pipeline.jobs.columns import column, read_row, table_row
-from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_one_of,
+    each,
+)
 from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import at, elements, required, whole
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
+
+
+def _names(value: Json) -> str | None:
+    return ", ".join(required(name) for name in elements(value)) or None
 
 
 @table_row
@@ -23,7 +39,7 @@ class SentimentArticle:
     url: str
     title: str
     time_published: datetime
-    authors: str | None = column(read=lambda names: ", ".join(names or ()) or None)
+    authors: str | None = column(read=_names)
     summary: str | None
     source: str | None
     overall_sentiment_score: Decimal | None  # -1 bearish to 1 bullish
@@ -59,7 +75,21 @@ def parse(body: Json, request: Request, run: Run) -> Iterator[object]:
     {"items": "50", "feed": [{"title": ..., "url": ..., "time_published": "20260515T161600",
      "authors": [...], "overall_sentiment_score": 0.1, "ticker_sentiment": [...], ...}, ...]}
     """
-    yield from each(body["feed"], lambda item: _rows(item, request, run.batch))
+    feed, items = elements(body["feed"]), body.get("items")
+    if items is not None and whole(items) != len(feed):
+        raise BadValue(f"{len(feed)} of {items} articles")
+    if tickers := request.params.get("tickers"):
+        _check_tickers(feed, tickers)
+    yield from each(feed, lambda item: _rows(item, request, run.batch))
+
+
+def _check_tickers(feed: list[Json], requested: str) -> None:
+    """Check that an article is about one of the requested tickers; each article names its own."""
+    listed = [at(item, "ticker_sentiment") for item in feed if isinstance(item, dict)]
+    entries = [entry for entries in listed if isinstance(entries, list) for entry in entries]
+    names = {entry["ticker"] for entry in entries if isinstance(at(entry, "ticker"), str)}
+    if names.isdisjoint(requested.split(",")):
+        check_one_of(names, requested)
 
 
 def _rows(item: Json, request: Request, batch: int) -> tuple[SentimentArticle, ArticleQuery]:

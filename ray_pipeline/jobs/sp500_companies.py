@@ -1,8 +1,10 @@
 """The members of the S&P 500, and former members."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs._listing import LISTINGS, listing
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import (
@@ -25,6 +27,7 @@ from ray_pipeline.schedules.cron import Cron
 from ray_pipeline.transport.html_table import table
 
 FEWEST, MOST = 480, 520  # there are 500 companies, some with two classes of shares
+CIK = re.compile(r"\d{1,10}", re.ASCII)
 COLUMNS = ("Symbol", "Security", "GICS Sector")
 # FMP names sectors in its own way now; its older answers have the names of GICS.
 GICS = {
@@ -47,11 +50,11 @@ def _cik(value: Json) -> str | None:
     Return the number of a company at the SEC, with its leading zeros.
 
     Raises:
-        ValueError: If it is not a number.
+        BadValue: If it is not a number.
     """
     number = text(value)
-    if number is not None and not number.isdigit():
-        raise ValueError(f"{number[:20]!r} is no CIK")
+    if number is not None and not CIK.fullmatch(number):
+        raise BadValue(f"{number[:20]!r} is not a CIK")
     return number.zfill(10) if number else None
 
 
@@ -90,7 +93,7 @@ def parse_wikipedia(body: Json, _request: Request, run: Run) -> Iterator[object]
     """
     rows = table(body, COLUMNS)
     if rows is None:
-        raise ValueError(f"no table with the columns {', '.join(COLUMNS)}")
+        raise BadValue(f"no table with the columns {', '.join(COLUMNS)}")
     yield from _members(rows, _of_wikipedia, run)
 
 
@@ -116,10 +119,10 @@ def _members(
     Yield the members, and their list if every member could be read.
 
     Raises:
-        ValueError: If the number of members is implausible; then no row is stored.
+        BadValue: If the number of members is implausible; then no row is stored.
     """
     if not FEWEST <= len(rows) <= MOST:
-        raise ValueError(f"{len(rows)} members, not {FEWEST} to {MOST}: this is not the whole list")
+        raise BadValue(f"{len(rows)} members, not {FEWEST} to {MOST}: this is not the whole list")
     members = list(each(rows, read))
     yield from members
     if not any(isinstance(member, Unparsed) for member in members):

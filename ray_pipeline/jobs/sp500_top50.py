@@ -26,16 +26,16 @@ class Company:
 
 
 def derive(run: Run) -> Iterator[Company]:
-    """Return the fifty companies, with the names and sectors of the table of members."""
+    """
+    Return the fifty companies, with the names and sectors of the table of members.
+
+    A company that is not in that table is left out, because its name is not known: a symbol in its
+    place would look like a name. Before the table is filled, the run fails and names it.
+    """
     members = {row["symbol"]: row for row in run.rows("companies")}
     for symbol in SYMBOLS:
-        row = members.get(symbol, {})
-        yield Company(
-            symbol,
-            row.get("company_name") or symbol,
-            row.get("gics_sector"),
-            row.get("gics_sub_industry"),
-        )
+        if row := members.get(symbol):
+            yield Company(symbol, row["company_name"], row["gics_sector"], row["gics_sub_industry"])
 
 
 SPEC = JobSpec(

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from ray_pipeline.jobs.table import Table
+from ray_pipeline.jobs.values import text
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.schedules.cron import Cron
 
@@ -190,6 +191,11 @@ class JobSpec:
         """Whether the job is a sweep: progress continues from run to run."""
         return self.refresh is not None
 
+    @property
+    def table_names(self) -> list[str]:
+        """The names of the tables; two sources may write the same table with other row types."""
+        return list(dict.fromkeys(table.name for table in self.tables))
+
     def usable_sources(self, keys: Mapping[str, Sequence[str] | int]) -> list[Source]:
         """Return the sources that have a key or need none; `keys` may hold keys or their number."""
         return [
@@ -241,11 +247,24 @@ def check_item(answered: Json, requested: str) -> None:
 
     Raises:
         OtherItemAnswered: If the answer names another item.
+        BadValue: If the name is not a text.
     """
-    answered_name, requested_name = _bare(str(answered or "")), _bare(requested)
+    answered_name, requested_name = _bare(text(answered) or ""), _bare(requested)
     if answered_name and requested_name and answered_name != requested_name:
         raise OtherItemAnswered(f"{requested} was requested, and the answer is about {answered}")
 
 
-def _bare(text: str) -> str:
-    return re.sub(r"[\W_]", "", text).upper()
+def check_one_of(answered: Iterable[str], requested: str) -> None:
+    """
+    Compare the items that an answer names with the requested one; see `check_item`.
+
+    Raises:
+        OtherItemAnswered: If the answer names items, and the requested one is not among them.
+    """
+    names = {bare: name for name in answered if (bare := _bare(name))}
+    if names and _bare(requested) not in names:
+        raise OtherItemAnswered(f"{requested} was requested, and the answer is about {min(names)}")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).upper()

@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import WHOLE, Empty, JobSpec, Json, Request, Run, Source, each, one_call
 from ray_pipeline.jobs.table import Range, Table
+from ray_pipeline.jobs.values import elements, zoned_instant
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.schedules.cron import NEW_YORK, Cron
 
@@ -40,10 +40,10 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
      "top_gainers": [{"ticker": "A", "price": "1.8", "change_amount": "1.79",
                       "change_percentage": "17900.0%", "volume": "166004"}, ...], ...}
     """
-    updated = _updated(body["last_updated"])
+    updated = zoned_instant(body["last_updated"])
     for category in CATEGORIES:
         given = {"batch_id": run.batch, "last_updated": updated, "category": category}
-        yield from each(body.get(category) or (), _reader(given))
+        yield from each(elements(body.get(category)), _reader(given))
 
 
 def _reader(given: dict[str, object]) -> Callable[[Json], TopGainer]:
@@ -56,13 +56,6 @@ def _row(stock: Json, given: dict[str, object]) -> TopGainer:
     if missing := NUMBERS - stock.keys():
         raise KeyError(min(missing))
     return read_row(TopGainer, stock, **given)
-
-
-def _updated(value: str) -> datetime:
-    """Read '2026-05-15 16:16:00 US/Eastern'."""
-    moment, _, zone = value.rpartition(" ")
-    local = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone))
-    return local.astimezone(UTC)
 
 
 SPEC = JobSpec(

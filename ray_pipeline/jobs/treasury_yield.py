@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from ray_pipeline.errors import BadValue
+from ray_pipeline.jobs._fred import PATH, STORED, observations
 from ray_pipeline.jobs.spec import (
     WHOLE,
     Empty,
@@ -18,7 +20,7 @@ from ray_pipeline.jobs.spec import (
     each,
 )
 from ray_pipeline.jobs.table import Range, Table
-from ray_pipeline.jobs.values import day, decimal
+from ray_pipeline.jobs.values import day, decimal, text
 from ray_pipeline.providers.alpha_vantage import PROVIDER as ALPHA_VANTAGE
 from ray_pipeline.providers.fred import PROVIDER as FRED
 from ray_pipeline.schedules.cron import Cron
@@ -44,18 +46,19 @@ def plan_fred(_run: Run) -> Iterator[Request]:
     for maturity, series in SERIES.items():
         yield Request(
             item=maturity,
-            path="/series/observations",
+            path=PATH,
             params={"series_id": series, "file_type": "json"},
         )
 
 
-def parse_fred(body: Json, request: Request, _run: Run) -> Iterator[object]:
+def parse_fred(body: Json, request: Request, run: Run) -> Iterator[object]:
     """
     Read observations; '.' is a month without a value.
 
     {"observations": [{"date": "2025-06-01", "value": "3.89"}, ...]}
     """
-    yield from each(body["observations"], lambda point: _row(point, request.item, "fred"))
+    points = observations(body, run, months=1, item=request.item)
+    yield from each(points, lambda point: _row(point, request.item, "fred"))
 
 
 def plan_alpha_vantage(_run: Run) -> Iterator[Request]:
@@ -81,7 +84,7 @@ def parse_alpha_vantage(body: Json, request: Request, _run: Run) -> Iterator[obj
      "unit": "percent", "data": [{"date": "2025-06-01", "value": "3.89"}, ...]}
     """
     # The name begins with the maturity: "10-Year Treasury Constant Maturity Rate".
-    name = str(body.get("name") or "Treasury")
+    name = text(body.get("name")) or "Treasury"
     if "Treasury" not in name:
         check_item(name, f"the Treasury's {request.item}")
     if named := MATURITY.match(name):
@@ -93,7 +96,7 @@ def _row(point: Json, maturity: str, source: str) -> TreasuryYield | None:
     """Return a row, None for a month without a value: readers expect a number in each row."""
     month = day(point["date"])
     if month is None:
-        raise ValueError("no date")
+        raise BadValue("no date")
     rate = decimal(point["value"])
     return None if rate is None else TreasuryYield(month, maturity, INTERVAL, rate, source)
 
@@ -122,5 +125,9 @@ SPEC = JobSpec(
         ),
     ),
     schedule=Cron("0 6 1 * *"),
+    inputs={
+        STORED: "SELECT maturity AS item, date, yield_rate AS value FROM treasury_yield "
+        "WHERE source = 'fred'"
+    },
     typical_items=3,
 )

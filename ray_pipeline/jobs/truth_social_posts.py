@@ -17,7 +17,7 @@ from ray_pipeline.jobs.spec import (
     each,
 )
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import at, instant, required
+from ray_pipeline.jobs.values import at, instant, required, whole
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -75,7 +75,7 @@ def follow(body: Json, request: Request, run: Run) -> Request | None:
         return None
     oldest = body[-1]
     stored = request.facts["newest"]
-    enough = not stored or int(oldest["id"]) <= int(stored)
+    enough = not stored or whole(oldest["id"]) <= int(stored)
     created = instant(oldest["created_at"])
     if enough and (created is None or created < run.slot - COUNTERS_FOR or not stored):
         return None
@@ -84,7 +84,10 @@ def follow(body: Json, request: Request, run: Run) -> Request | None:
 
 
 def meaning_of_empty(request: Request) -> Empty:
-    """Return FAILURE for the account and for its newest posts: all three accounts have posts."""
+    """
+    Return FAILURE for the account and for its newest posts, because all three accounts have posts,
+    and NORMAL for older pages.
+    """
     return Empty.FAILURE if request.page <= 1 else Empty.NORMAL
 
 
@@ -95,8 +98,8 @@ def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     [{"id": "114433942825461076", "created_at": "2025-05-01T...", "content": "<p>...</p>",
       "account": {"id": ..., "username": ...}, ...}, ...]
     """
-    if request.page == 0 and isinstance(body, dict):
-        required(body.get("id"))
+    if request.page == 0:
+        required(at(body, "id"))
         check_item(body.get("username"), request.item)
         return
     check_item(at(body, 0, "account", "id"), account_of(request))

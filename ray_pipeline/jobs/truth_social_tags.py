@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs.columns import column, read_row, table_row
 from ray_pipeline.jobs.spec import (
     VARIES,
@@ -17,7 +18,7 @@ from ray_pipeline.jobs.spec import (
     one_call,
 )
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import count, integer
+from ray_pipeline.jobs.values import count, elements, whole
 from ray_pipeline.providers.truth_social import PROVIDER as TRUTH_SOCIAL
 from ray_pipeline.schedules.cron import Cron
 
@@ -59,18 +60,11 @@ def parse(body: Json, _request: Request, run: Run) -> Iterator[object]:
     yield from each(body, lambda tag: _row(tag, run.slot.date()))
 
 
-def _required_count(value: Json) -> int:
-    number = integer(value)
-    if number is None:
-        raise ValueError("no count")
-    return number
-
-
 def _row(tag: Json, today: date) -> TrendingTag:
-    history = list(tag["history"])
+    history = elements(tag["history"])
     if not history:
-        raise ValueError("no history")
-    uses = [_required_count(entry["uses"]) for entry in history[:DAYS]]
+        raise BadValue("no history")
+    uses = [whole(entry["uses"]) for entry in history[:DAYS]]
     uses += [0] * (DAYS - len(uses))
     before = Decimal(sum(uses[1:])) / (DAYS - 1)
     growth = ((uses[0] - before) / before * 100).quantize(CENT) if before else None
@@ -79,7 +73,7 @@ def _row(tag: Json, today: date) -> TrendingTag:
         tag,
         collected_date=today,
         total_uses=uses[0],
-        total_accounts=_required_count(history[0]["accounts"]),
+        total_accounts=whole(history[0]["accounts"]),
         history_data=history,
         **{f"day_{day}_uses": uses[day] for day in range(DAYS)},
         trend_score=Decimal(uses[0]),

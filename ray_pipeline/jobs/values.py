@@ -1,7 +1,7 @@
 """
 Convert values from the notations of providers; every function is for use in `parse`.
 
-A reader never guesses. It returns the exact value, or raises ValueError with the beginning of the
+A reader never guesses. It returns the exact value, or raises BadValue with the beginning of the
 text: "1,5" is 1.5 in one country and a misprint of 15 in another, so it is neither.
 """
 
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ray_pipeline.errors import BadValue
 
 # What providers write instead of a missing value.
 MISSING = frozenset(
@@ -31,6 +34,8 @@ _DAY = r"\d{4}-\d\d-\d\d"
 _CLOCK = r"\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?Z|[+-]\d\d:?\d\d)?"
 _DAY_OR_MOMENT = re.compile(rf"({_DAY})(?:[T ]{_CLOCK})?", re.ASCII)
 _MOMENT = re.compile(rf"{_DAY}[T ]{_CLOCK}|\d{{8}}T\d{{4}}(?:\d\d)?Z?", re.ASCII)
+_ZONED = re.compile(rf"({_DAY} \d\d:\d\d:\d\d) ([A-Za-z_]+(?:/[A-Za-z_]+)*)", re.ASCII)
+_US_DAY = re.compile(r"(\d\d?)/(\d\d?)/(\d\d)", re.ASCII)
 _NO_DAY = "0000-00-00"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND = 253_402_300_799  # of the year 9999
@@ -41,7 +46,7 @@ def decimal(value: Any) -> Decimal | None:
     Return an exact number, None for a missing value.
 
     Raises:
-        ValueError: If the value is not a number in plain or scientific notation, or with commas
+        BadValue: If the value is not a number in plain or scientific notation, or with commas
             that can only separate thousands; or if it has more than MOST_DIGITS digits before or
             after the point when it is written out.
     """
@@ -76,7 +81,7 @@ def grouped_decimal(value: Any) -> Decimal | None:
     Return an exact number of a provider that separates thousands by commas: "1,234" is a number.
 
     Raises:
-        ValueError: If the value is not a number.
+        BadValue: If the value is not a number.
     """
     if isinstance(value, str) and _GROUPED.fullmatch(written := value.strip(SPACES)):
         return decimal(written.replace(",", ""))
@@ -88,7 +93,7 @@ def integer(value: Any) -> int | None:
     Return a whole number, rounded half to even; None for a missing value.
 
     Raises:
-        ValueError: If the value is not a number, or does not fit into a bigint.
+        BadValue: If the value is not a number, or does not fit into a bigint.
     """
     number = decimal(value)
     if number is None:
@@ -104,14 +109,24 @@ def count(value: Any) -> int | None:
     Return a counter, None if the provider sends none.
 
     Raises:
-        ValueError: If it is not a whole number. A placeholder such as "-" must not become 0,
+        BadValue: If it is not a whole number. A placeholder such as "-" must not become 0,
             because the row would replace a counter that is stored.
     """
     if value is None or value == "" or (value == 0 and not isinstance(value, bool)):
         return None
+    return whole(value)
+
+
+def whole(value: Any) -> int:
+    """
+    Return a whole number that is not rounded.
+
+    Raises:
+        BadValue: If the value is missing, or is not a whole number.
+    """
     number = integer(value)
     if number is None or number != decimal(value):
-        raise _not("a counter", value)
+        raise _not("a whole number", value)
     return number
 
 
@@ -120,7 +135,7 @@ def boolean(value: Any) -> bool:
     Return whether a flag is set, or whether a list has elements; False for a missing value.
 
     Raises:
-        ValueError: If the value has another type. The text "false" is not a flag: it is true in
+        BadValue: If the value has another type. The text "false" is not a flag: it is true in
             Python, and providers send JSON.
     """
     if value is None or isinstance(value, bool | list):
@@ -129,9 +144,17 @@ def boolean(value: Any) -> bool:
 
 
 def text(value: Any, limit: int | None = None) -> str | None:
-    """Return trimmed text, cut to `limit` characters; None for an empty text and for 'None'."""
+    """
+    Return trimmed text, cut to `limit` characters; None for an empty text and for 'None'. A number,
+    such as an id, is a text too.
+
+    Raises:
+        BadValue: If the value is a list, an object or a flag.
+    """
     if value is None:
         return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise _not("a text", value)
     # Half of a character of two parts, where a provider has cut the text, cannot be stored.
     string = str(value).strip().replace("\x00", "").encode(errors="replace").decode()
     if string in {"", "None", "null"}:
@@ -144,11 +167,11 @@ def required(value: Any, limit: int | None = None) -> str:
     Return trimmed text.
 
     Raises:
-        ValueError: If it is empty or missing.
+        BadValue: If it is empty or missing.
     """
     string = text(value, limit)
     if string is None:
-        raise ValueError("a required text is missing")
+        raise BadValue("a required text is missing")
     return string
 
 
@@ -162,9 +185,9 @@ def day(value: Any) -> date | None:
     Return the date of YYYY-MM-DD, with or without a time; None for a missing value and 0000-00-00.
 
     Raises:
-        ValueError: If the value is not a date.
+        BadValue: If the value is not a date.
     """
-    string = text(value)
+    string = _written(value)
     if string is None or string in MISSING or string.split("T")[0].split(" ")[0] == _NO_DAY:
         return None
     match = _DAY_OR_MOMENT.fullmatch(string)
@@ -172,7 +195,15 @@ def day(value: Any) -> date | None:
         raise _not("a date", value)
     if string != match[1]:
         instant(string)  # refuse a date with an impossible time
-    return date.fromisoformat(match[1])
+    try:
+        return date.fromisoformat(match[1])
+    except ValueError:
+        raise _not("a date", value) from None
+
+
+def _written(value: Any) -> str | None:
+    """Return a text; a date of the database becomes one."""
+    return value.isoformat() if isinstance(value, date) else text(value)
 
 
 def instant(value: Any) -> datetime | None:
@@ -181,18 +212,52 @@ def instant(value: Any) -> datetime | None:
     for a missing value.
 
     Raises:
-        ValueError: If the value is not a moment.
+        BadValue: If the value is not a moment.
     """
-    string = text(value)
+    string = _written(value)
     if string is None or string in MISSING:
         return None
     if not _MOMENT.fullmatch(string):
         raise _not("a time", value)
-    moment = datetime.fromisoformat(string)
     try:
+        moment = datetime.fromisoformat(string)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
+    except (ValueError, OverflowError):
         raise _not("a time", value) from None
+
+
+def zoned_instant(value: Any) -> datetime:
+    """
+    Return the moment of a local time with the name of its zone: 2026-05-15 16:16:00 US/Eastern.
+
+    Raises:
+        BadValue: If the value has another form, or the zone does not exist.
+    """
+    match = _ZONED.fullmatch(required(value))
+    if match is None:
+        raise _not("a time with a zone", value)
+    try:
+        local = datetime.fromisoformat(match[1]).replace(tzinfo=ZoneInfo(match[2]))
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError, ZoneInfoNotFoundError):
+        raise _not("a time with a zone", value) from None
+
+
+def us_day(value: Any) -> date | None:
+    """
+    Return the date of MM/DD/YY in this century, or of YYYY-MM-DD; None for a missing value.
+
+    Raises:
+        BadValue: If the value is not a date.
+    """
+    match = _US_DAY.fullmatch(text(value) or "")
+    if match is None:
+        return day(value)
+    month, of_month, year = map(int, match.groups())
+    try:
+        return date(2000 + year, month, of_month)
+    except ValueError:
+        raise _not("a date", value) from None
 
 
 def from_unix(value: Any) -> datetime | None:
@@ -200,7 +265,7 @@ def from_unix(value: Any) -> datetime | None:
     Return the moment of seconds since the epoch, in UTC; None for a missing value and 0.
 
     Raises:
-        ValueError: If the value is not a number, or lies outside the calendar, as milliseconds do.
+        BadValue: If the value is not a number, or lies outside the calendar, as milliseconds do.
     """
     number = decimal(value)
     if not number:
@@ -214,21 +279,45 @@ def from_unix(value: Any) -> datetime | None:
         raise _not("a time in seconds", value) from None
 
 
-def _not(kind: str, value: object) -> ValueError:
+def _not(kind: str, value: object) -> BadValue:
     """Return the error for a value that is not of a kind. It quotes the beginning of the value."""
     if isinstance(value, int) and value.bit_length() > 4 * SHOWN:
-        return ValueError(f"a number of {value.bit_length()} bits is not {kind}")
+        return BadValue(f"a number of {value.bit_length()} bits is not {kind}")
     written = value if isinstance(value, str) else str(value)
-    return ValueError(f"{written[:SHOWN]!r} is not {kind}")
+    return BadValue(f"{written[:SHOWN]!r} is not {kind}")
+
+
+def elements(value: Any) -> list[Any]:
+    """
+    Return a list; an empty one for a missing value.
+
+    Raises:
+        BadValue: If the value is not a list. A text or an object has elements too, which are not
+            those of a list.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _not("a list", value)
+    return value
 
 
 def at(body: Any, *path: str | int) -> Any:
-    """Return the value at a path of keys and positions, None if a step is missing."""
+    """
+    Return the value at a path of keys and positions, None if a step is missing.
+
+    Raises:
+        BadValue: If a step leads into a value that is neither missing nor a list or an object.
+    """
     for step in path:
         if isinstance(step, int):
-            body = body[step] if isinstance(body, list) and len(body) > step else None
-        else:
-            body = body.get(step) if isinstance(body, Mapping) else None
+            body = body[step] if len(elements(body)) > step else None
+        elif isinstance(body, Mapping):
+            body = body.get(step)
+        elif body:
+            raise _not("an object", body)
+        else:  # providers write an empty list, or false, in place of an empty object
+            body = None
         if body is None:
             return None
     return body

@@ -4,9 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ray_pipeline.jobs._x_accounts import handles
-from ray_pipeline.jobs.spec import VARIES, Empty, JobSpec, Json, Request, Run, Source, each
+from ray_pipeline.jobs.spec import (
+    VARIES,
+    Empty,
+    JobSpec,
+    Json,
+    Request,
+    Run,
+    Source,
+    check_item,
+    each,
+)
 from ray_pipeline.jobs.table import Table
-from ray_pipeline.jobs.values import required, text
+from ray_pipeline.jobs.values import at, elements, required, text
 from ray_pipeline.providers.x import PROVIDER as X
 from ray_pipeline.schedules.cron import Cron
 
@@ -38,14 +48,19 @@ def plan(run: Run) -> Iterator[Request]:
         yield Request(f"names {begin // MOST + 1}", "/users/by", params)
 
 
-def parse(body: Json, _request: Request, _run: Run) -> Iterator[object]:
+def parse(body: Json, request: Request, _run: Run) -> Iterator[object]:
     """
     Read accounts; those that do not exist are under `errors`.
 
     {"data": [{"id": "44196397", "name": "Elon Musk", "username": "elonmusk"}, ...]}
     """
     spelt = {handle.lower(): (handle, category) for handle, category in handles().items()}
-    yield from each(body["data"], lambda user: _row(user, spelt))
+    requested = request.params["usernames"].lower().split(",")
+    users = elements(body["data"])
+    names = [name for user in users if isinstance(name := at(user, "username"), str)]
+    if names and not any(name.lower() in requested for name in names):
+        check_item(names[0], requested[0])
+    yield from each(users, lambda user: _row(user, spelt))
 
 
 def _row(user: Json, spelt: dict[str, tuple[str, str]]) -> XUserProfile:

@@ -15,7 +15,7 @@ def job_facts(spec: JobSpec, *, now: datetime) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "sources": [source.provider.name for source in spec.sources],
-        "tables": [table.name for table in spec.tables],
+        "tables": spec.table_names,
         "schedule": None if spec.manual else spec.schedule.expression,
         "zone": spec.schedule.zone,
         "next": None if spec.manual else spec.schedule.next(now),
@@ -26,7 +26,10 @@ def meaning_of_empty(source: Source) -> str:
     """Return what a source declares about answers without rows, in words."""
     if isinstance(source.empty, Empty):
         return source.empty.value
-    return (inspect.getdoc(source.empty) or "").removeprefix("Return ")
+    rule = " ".join((inspect.getdoc(source.empty) or "").split()).removeprefix("Return ")
+    for meaning in Empty:
+        rule = rule.replace(meaning.name, meaning.value)
+    return rule.removesuffix(".")
 
 
 def job_rows(last: Mapping[str, Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:

@@ -86,6 +86,9 @@ METRICS: Mapping[str, Metric] = {
     "pipeline_quota_left": Metric(
         "gauge", "Calls that a quota leaves.", ("provider", "key", "window")
     ),
+    "pipeline_quota_clock_jump_seconds": Metric(
+        "gauge", "By how much the clock of Postgres jumped forward, until it is accepted.", ()
+    ),
     "pipeline_runs": Metric("counter", "Runs that ended, by outcome.", ("job", "state")),
     "pipeline_actor_up": Metric("gauge", "1: the actor answers; 0: it does not.", ("actor",)),
 }  # fmt: skip

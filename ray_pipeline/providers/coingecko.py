@@ -8,7 +8,7 @@ from ray_pipeline.providers.refusals import (
     by_status_or_broken,
     error_message,
     json_or_none,
-    retry_after_s,
+    requested_pause,
 )
 from ray_pipeline.transport.answer import Answer
 
@@ -29,7 +29,7 @@ def classify(answer: Answer) -> Verdict | None:
     if code == PLAN_CODE:
         return Verdict(Refusal.PLAN, message)
     if code == 429:
-        return Verdict(Refusal.RATE, message, retry_after_s(answer))
+        return Verdict(Refusal.RATE, message, requested_pause(answer))
     return by_status_or_broken(answer)
 
 

@@ -8,7 +8,7 @@ from ray_pipeline.providers.refusals import (
     broken,
     by_status,
     error_message,
-    retry_after_s,
+    requested_pause,
     text_field,
 )
 from ray_pipeline.transport.answer import Answer
@@ -21,13 +21,13 @@ def classify(answer: Answer) -> Verdict | None:
     message = error_message(answer)
     text = message.lower()
     if "limit reach" in text:
-        return Verdict(Refusal.QUOTA, message, retry_after_s(answer))
+        return Verdict(Refusal.QUOTA, message, requested_pause(answer))
     if "exclusive endpoint" in text or "legacy endpoint" in text or "premium" in text:
         return Verdict(Refusal.PLAN, message)
     if "invalid api key" in text:
         return Verdict(Refusal.KEY, message)
     if answer.status in PLAIN_TEXT and not answer.text.lstrip().startswith(("{", "[", "<")):
-        return Verdict(PLAIN_TEXT[answer.status], message, retry_after_s(answer))
+        return Verdict(PLAIN_TEXT[answer.status], message, requested_pause(answer))
     if verdict := by_status(answer):
         return verdict
     if text_field(answer, "Error Message"):

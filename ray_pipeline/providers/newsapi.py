@@ -7,7 +7,7 @@ from ray_pipeline.providers.refusals import (
     Verdict,
     by_status_or_broken,
     error_message,
-    retry_after_s,
+    requested_pause,
     text_field,
 )
 from ray_pipeline.transport.answer import Answer
@@ -31,7 +31,7 @@ def classify(answer: Answer) -> Verdict | None:
     """Recognise NewsAPI's error codes."""
     kind = BY_CODE.get(text_field(answer, "code"))
     if kind is not None and text_field(answer, "status") == "error":
-        return Verdict(kind, error_message(answer), retry_after_s(answer))
+        return Verdict(kind, error_message(answer), requested_pause(answer))
     return by_status_or_broken(answer)
 
 

@@ -16,6 +16,9 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+# The margin of sliding windows.
+MARGIN = 1.01
+DELAY = timedelta(seconds=0.2)
 
 Reset = Literal["sliding", "day", "month"]
 
@@ -85,7 +88,12 @@ def sliding(limit: int, period: timedelta) -> Window:
     The ledger counts a call when it grants the permit, the provider when the call arrives. A slow
     call followed by a fast one arrive closer together than they were granted.
     """
-    return Window(limit, period * 1.01 + timedelta(seconds=0.2))
+    return Window(limit, period * MARGIN + DELAY)
+
+
+def without_margin(period: timedelta) -> timedelta:
+    """Return the period of which `sliding` made this one."""
+    return (period - DELAY) / MARGIN
 
 
 def _short(period_s: float) -> str:

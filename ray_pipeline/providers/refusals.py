@@ -6,7 +6,6 @@ is parsed, because a refusal that is taken for data, or for "nothing new", goes 
 months. Each provider's module has its own `classify`, which falls back to the functions here.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +14,8 @@ from typing import Any
 from ray_pipeline.transport.answer import Answer
 from ray_pipeline.transport.retry_after import (
     LONGEST_BATCH_PAUSE_S,
-    bounded_s,
+    RetryAfter,
+    parse_reset,
     parse_retry_after,
 )
 
@@ -43,12 +43,17 @@ class Verdict:
     Attributes:
         refusal: The reason.
         message: The provider's text, on one line.
-        retry_after_s: The pause that the provider requests, in seconds; None without a request.
+        pause: The pause that the provider requests; None without a request.
     """
 
     refusal: Refusal
     message: str
-    retry_after_s: float | None = None
+    pause: RetryAfter | None = None
+
+    @property
+    def reason(self) -> str:
+        """The message, and the pause that the provider requests."""
+        return f"{self.message}; {self.pause}" if self.pause else self.message
 
 
 Classify = Callable[[Answer], Verdict | None]
@@ -73,12 +78,12 @@ def by_status(answer: Answer) -> Verdict | None:
     """Classify an answer by its HTTP status, and by the pages of guards in front of a provider."""
     if "cf-mitigated" in answer.headers or _is_cloudflare(answer):
         message = "Cloudflare stands before the provider"
-        return Verdict(Refusal.BLOCKED, message, retry_after_s(answer))
+        return Verdict(Refusal.BLOCKED, message, requested_pause(answer))
     if answer.status < 400:
         return None
     other = Refusal.SERVER if answer.status >= 500 else Refusal.REQUEST
     message = f"HTTP {answer.status}: {one_line(answer.text)}"
-    return Verdict(BY_STATUS.get(answer.status, other), message, retry_after_s(answer))
+    return Verdict(BY_STATUS.get(answer.status, other), message, requested_pause(answer))
 
 
 def by_status_or_broken(answer: Answer) -> Verdict | None:
@@ -95,19 +100,15 @@ def broken(answer: Answer) -> Verdict | None:
     return None
 
 
-def retry_after_s(answer: Answer) -> float | None:
+def requested_pause(answer: Answer) -> RetryAfter | None:
     """Return the pause that a provider requests: Retry-After, or the time until a reset."""
-    header = answer.headers.get("retry-after")
+    header = answer.headers.get("retry-after", "")
     now, longest_s = answer.received_at, LONGEST_BATCH_PAUSE_S
-    if header and (pause := parse_retry_after([header], now=now, longest_s=longest_s)):
-        return pause.wait_s
-    if answer.status == 429 and (reset := answer.headers.get("x-rate-limit-reset")):
-        try:
-            seconds = float(reset) - now.timestamp()
-        except ValueError:
-            return None
-        return None if math.isnan(seconds) else bounded_s(seconds, longest_s=longest_s)
-    return None
+    pause = parse_retry_after([header], now=now, longest_s=longest_s)
+    if pause is None and answer.status == 429:
+        reset = answer.headers.get("x-rate-limit-reset", "")
+        pause = parse_reset(reset, now=now, longest_s=longest_s)
+    return pause
 
 
 def json_or_none(answer: Answer) -> Any:

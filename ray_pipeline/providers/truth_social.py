@@ -27,7 +27,7 @@ from ray_pipeline.transport.counted import (
     curl_timeouts,
     uncounted,
 )
-from ray_pipeline.transport.http import TIMEOUT_S, lower_case, now, unavailable
+from ray_pipeline.transport.http import TIMEOUT_S, headers_of, now, unavailable
 from ray_pipeline.transport.redirects import (
     MOST_REDIRECTS,
     moved,
@@ -189,7 +189,7 @@ def _client_identity() -> tuple[str, str]:
 
 def _answer(response: Response) -> Answer:
     text = decoded(response.content, response.charset_encoding)
-    return Answer(response.status_code, lower_case(response.headers), text, now())
+    return Answer(response.status_code, headers_of(response.headers.items()), text, now())
 
 
 PROVIDER = Provider(

@@ -37,7 +37,7 @@ from ray_pipeline.transport.counted import (
     uncounted,
 )
 from ray_pipeline.transport.html_table import table
-from ray_pipeline.transport.http import TIMEOUT_S, lower_case, now, open_http, unavailable
+from ray_pipeline.transport.http import TIMEOUT_S, headers_of, now, open_http, unavailable
 from ray_pipeline.transport.redirects import MOST_REDIRECTS, REDIRECTS, moved, too_many_redirects
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ class SiteClient:
             return Answer(429, {}, str(error), now())
         except (RequestException, YFException, OSError) as error:
             raise unavailable(self._server, error) from None
-        headers = lower_case(response.headers)
+        headers = headers_of(response.headers.items())
         text = decoded(response.content, response.charset_encoding)
         return Answer(int(response.status_code), headers, text, now())
 

@@ -20,11 +20,9 @@ from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import CacheLimits, LatestCache
 from ray_pipeline.storage.redis.rebuild import rebuilder
 from ray_pipeline.stream.cache_memory import MEGABYTE
-from ray_pipeline.stream.partition_consumer import (
-    ConsumerAssignment,
-    ConsumerPorts,
-    PartitionConsumer,
-)
+from ray_pipeline.stream.consumer_assignment import ConsumerAssignment
+from ray_pipeline.stream.consumer_ports import ConsumerPorts
+from ray_pipeline.stream.partition_consumer import PartitionConsumer
 
 # By default, the collector examines its first generation every 700 objects. Most objects of a
 # consumer are outside the collector, and the others make no cycles.

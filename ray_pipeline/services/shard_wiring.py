@@ -25,14 +25,16 @@ from ray_pipeline.storage.spool import Spool, open_spool
 from ray_pipeline.storage.venue_permits import VenuePermits
 from ray_pipeline.storage.venue_rest import VenueRest
 from ray_pipeline.storage.websocket import WebSocket, open_websocket
+from ray_pipeline.stream.connection_ports import Clock, Pauses
 from ray_pipeline.stream.feed_shards import key_of, no_key, shards_of
 from ray_pipeline.stream.gaps import GapBook
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness, MarketHours
 from ray_pipeline.stream.outbox import Publisher
 from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer, RunnableOutbox
-from ray_pipeline.stream.venue_connection import Clock, Collector, Pauses
+from ray_pipeline.stream.producer_ports import Identity, Line, Parts, RunnableOutbox
+from ray_pipeline.stream.shard_producer import Producer
+from ray_pipeline.stream.venue_connection import Collector
 
 CLOCK = Clock()
 LONGEST_POLL_PAUSE_S = 60.0  # after failed rounds; the venue recovers sooner if it is left alone

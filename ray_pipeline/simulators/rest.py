@@ -19,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from ray_pipeline.providers.provider import Provider
+from ray_pipeline.providers.quota import DAY, Window, without_margin
 from ray_pipeline.providers.registry import all_providers, provider_names
 from ray_pipeline.redact import fingerprint
 from ray_pipeline.simulators.base import serve_routes
@@ -184,10 +185,7 @@ class RestSimulator:
         arrivals = self._arrivals.setdefault((provider.name, key), [])
         over = False
         for window in provider.quota.windows:
-            period_s = window.period.total_seconds() if window.reset == "sliding" else 86_400.0
-            # Undo the margin of `quota.sliding`: the provider itself counts without one.
-            period_s = period_s / 1.01 - 0.2 if window.reset == "sliding" else period_s
-            recent = len(arrivals) - bisect_right(arrivals, now_s - period_s)
+            recent = len(arrivals) - bisect_right(arrivals, now_s - counted_s(window))
             over = over or recent >= window.limit
         arrivals.append(now_s)
         del arrivals[:-ARRIVALS_KEPT]
@@ -258,6 +256,14 @@ class RestSimulator:
         except (ValueError, KeyError, TypeError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
         return web.json_response({"ok": True})
+
+
+def counted_s(window: Window) -> float:
+    """Return the seconds in which the simulator counts the calls of a window."""
+    if window.reset == "sliding":
+        # The provider counts without the margin of `quota.sliding`.
+        return without_margin(window.period).total_seconds()
+    return {"day": DAY, "month": 30 * DAY}[window.reset].total_seconds()
 
 
 def _key(provider: Provider, request: web.Request) -> str:

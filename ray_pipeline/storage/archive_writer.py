@@ -20,7 +20,7 @@ from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.reader import KafkaLog
 from ray_pipeline.storage.kafka.topics import topic_name
 from ray_pipeline.storage.parquet import Archive
-from ray_pipeline.stream.consumer_ports import same_log
+from ray_pipeline.stream.partition_resume import same_log
 from ray_pipeline.tasks import wait_for_event
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray_pipeline.errors import SpoolFull, Unavailable
-from ray_pipeline.stream.outbox import OutboxRecord
+from ray_pipeline.stream.publishing_ports import OutboxRecord
 
 log = logging.getLogger(__name__)
 

@@ -60,8 +60,8 @@ class VenuePermits:
 
     async def cool_down(self, wait_s: float, reason: str) -> None:
         """Permit no caller of the provider a call for a while; see `next_call` for the errors."""
-        until = datetime.now(UTC) + timedelta(seconds=wait_s)
+        pause = timedelta(seconds=wait_s)
         try:
-            await self._limiter.cooldown(self._provider, self._key, until=until, reason=reason)
+            await self._limiter.cooldown(self._provider, self._key, pause=pause, reason=reason)
         except DatabaseUnavailable as error:
             raise FeedUnavailable(f"the refusal was not noted: {error}") from error

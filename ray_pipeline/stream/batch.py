@@ -29,7 +29,7 @@ from ray_pipeline.stream.rows import (
     received_text,
     storable_gap,
 )
-from ray_pipeline.stream.seen_trades import SeenTrades
+from ray_pipeline.stream.seen_trades import NO_CHANGES, SeenTrades, SnapshotChanges
 from ray_pipeline.stream.sequence import LARGEST, Arrivals, Range
 
 T = TypeVar("T", bound=Record)
@@ -101,6 +101,7 @@ class RecordBatch(Generic[T]):
     first_offsets: dict[int, int]
     tails: dict[int, bytes]
     redelivered: dict[int, int]
+    snapshots: SnapshotChanges = NO_CHANGES
 
     def become(self, written: "RecordBatch[T]") -> None:
         """Take over what was written of this batch, after some records were refused."""
@@ -180,6 +181,8 @@ class BatchBuilder(Generic[T]):
         """Return the batch with the numbers that arrived in it."""
         for shard_epoch, counts in batch.counts.items():
             counts.ranges = self._arrivals[shard_epoch].cut()
+        if self._seen is not None:
+            batch.snapshots = self._seen.cut()
         mark_symbols(self._layout, batch)
         return batch
 

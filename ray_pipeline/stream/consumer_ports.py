@@ -1,11 +1,15 @@
 """The ports of a consumer: the topic, the history store, the cache, and its own records."""
 
+import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.records import Record
+from ray_pipeline.lease import LeaseStore
 from ray_pipeline.stream.batch import Message, RecordBatch, ShardEpoch
 from ray_pipeline.stream.cache import CacheUsage, LatestValue
 from ray_pipeline.stream.missing import MissingRange, SequenceNumbers
@@ -48,28 +52,6 @@ class TopicReader(Protocol):
 
     def lag(self) -> Mapping[int, int]:
         """Return how many unread records each partition holds."""
-
-
-async def same_log(
-    reader: TopicReader,
-    partition: int,
-    next_offset: int,
-    *,
-    crc: int | None,
-    bounds: tuple[int, int],
-) -> bool:
-    """
-    Return whether a partition's log is still the one that was read up to `next_offset`.
-
-    A broker that lost its log begins again at offset 0. The bounds show that only while the new log
-    is shorter than the old one; later, the checksum of the last record that was read does.
-    """
-    first, end = bounds
-    if next_offset > end:
-        return False
-    if crc is None or next_offset <= first:
-        return True  # the record before is unknown or deleted, so there is nothing to compare
-    return await reader.tail_matches(partition, next_offset, crc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +208,32 @@ class ConsumerStatus:
     def enter(self, state: str, cause: str = "") -> None:
         """Set the state and its cause."""
         self.state, self.cause = state, cause
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerPorts(Generic[T]):
+    """
+    What a consumer works with. The factories open nothing yet; each tenure calls them once.
+
+    Attributes:
+        reader: Makes the reader of the topic.
+        leases: Makes the connection for the leases.
+        store: Makes the store of the history.
+        cache: Makes the connection to the cache.
+        reporter: Makes the reporter of stored offsets.
+        rebuild: Rebuilds the cache from history.
+        records: Heartbeats, missing ranges and gaps.
+        layout: How the feed's records become rows.
+    """
+
+    reader: Callable[[], TopicReader]
+    leases: Callable[[], LeaseStore]
+    store: Callable[[], HistoryStore[T]]
+    cache: Callable[[], LatestStore]
+    reporter: Callable[[], OffsetReporter]
+    rebuild: Rebuild
+    records: ConsumerRecords
+    layout: Layout[T]
+    clock: Callable[[], float] = time.time
+    monotonic_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Coroutine[object, object, None]] = asyncio.sleep

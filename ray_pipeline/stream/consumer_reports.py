@@ -83,7 +83,14 @@ class ConsumerReports:
     async def write_missing_ranges(self) -> None:
         """Write the ranges that outlived their grace as gaps, until cancelled."""
         while True:
+            slept_from_s = self._monotonic_s()
             await self._sleep(MISSING_EVERY_S)
+            if self._monotonic_s() - slept_from_s > 2 * MISSING_EVERY_S:
+                # The process was suspended. What it knows of the broker is from before: records
+                # that arrived meanwhile are unread, and no lag shows them.
+                self._backlog.clear()
+                self._watch.restart()
+                continue
             try:
                 checked = await self._write_expired()
             except DatabaseUnavailable as error:

@@ -16,7 +16,7 @@ from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.protocol import Arrival, Complaint, RefusedPart
 from ray_pipeline.feeds.records import EPOCH, REJECT_LIMIT_BYTES, Gap, Reject, to_ms
 from ray_pipeline.stream.outbox_port import OutboxPort
-from ray_pipeline.stream.seen_trades import SeenTrades
+from ray_pipeline.stream.seen_trades import SeenTrades, is_snapshot
 
 DETAIL_LIMIT = 1_000  # characters
 NOTHING: Collection[str] = ()
@@ -140,7 +140,7 @@ class Intake:
         self._record = protocol.record
         self._symbol_of = feed.layout.symbol
         # Of this epoch only: it saves the traffic of reconnects and of REST rounds. The consumer
-        # knows the stored trades, and drops the snapshots that repeat those of earlier epochs.
+        # decides what is a repeat, because only it knows the trades of earlier epochs.
         self._seen = SeenTrades(feed.layout) if feed.layout.trade_columns else None
         self._future_tolerance_ms = future_tolerance_ms
         self._arrival = Arrival(
@@ -220,7 +220,9 @@ class Intake:
             # `next_seq` only looks at the number, so a refused or repeated record leaves it free.
             record = self._record(event, self._arrival, outbox.next_seq())
             symbol = self._symbol_of(record)
-            if self._seen is not None and self._seen.repeats(record):
+            # A message of the stream always goes on. The consumer must see it, even if a snapshot
+            # has shown its trade: the next equal message is then another trade.
+            if self._seen is not None and self._seen.repeats(record) and is_snapshot(record):
                 return symbol
             outbox.put(symbol, record, received_at=received_at)
         except BadRecord as error:

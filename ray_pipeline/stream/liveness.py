@@ -137,7 +137,7 @@ class Liveness:
         self._feed.since_s = now_s
 
     def resumed(self, *, now_s: float) -> None:
-        """Measure every silence from now on: the process was suspended. That is no interval."""
+        """Measure every silence from now on: the suspension of the process is no interval."""
         self._forget_last_data()
         self.connected(now_s=now_s)
 

@@ -9,9 +9,7 @@ cause, and the next tenure begins after a pause.
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Generic, TypeVar
 
@@ -22,23 +20,25 @@ from ray_pipeline.errors import (
     OwnershipLost,
 )
 from ray_pipeline.feeds.feed import partition_of
-from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.records import Record
 from ray_pipeline.lease import LeaseStore, Ownership
 from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
 from ray_pipeline.stream.cache_writer import CacheWriter
-from ray_pipeline.stream.consume import STORING, WAITING_FOR_POSTGRES, Consumer
+from ray_pipeline.stream.consume import (
+    STORING,
+    WAITING_FOR_BROKER,
+    WAITING_FOR_POSTGRES,
+    Consumer,
+)
+from ray_pipeline.stream.consumer_assignment import ConsumerAssignment
 from ray_pipeline.stream.consumer_ports import (
-    ConsumerRecords,
+    ConsumerPorts,
     ConsumerStatus,
     HistoryStore,
-    LatestStore,
-    OffsetReporter,
-    Rebuild,
     TopicReader,
-    same_log,
 )
 from ray_pipeline.stream.consumer_reports import ConsumerReports
+from ray_pipeline.stream.partition_resume import resume_offset
 from ray_pipeline.stream.seen_trades import SeenTrades
 from ray_pipeline.stream.sequence import Arrivals, RangeSet
 from ray_pipeline.tasks import background, first_cause, first_of
@@ -51,76 +51,6 @@ REPORT_EVERY_S = 5.0
 RETRY_S = 1.0
 HANDOVER_DRAIN_S = 1.0
 PARTITIONS_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerAssignment:
-    """
-    The partitions that a consumer stores, and its limits; `holder` names it in its leases.
-
-    Attributes:
-        partitions: The numbers below `configured` that this consumer stores. The consumer of
-            partition 0 stores every further partition of the topic, too.
-        configured: How many partitions the settings name.
-    """
-
-    topic: str
-    partitions: Sequence[int]
-    configured: int
-    holder: str
-    generation: int
-    lease_ttl_s: float
-    batch_rows: int
-    future_tolerance_ms: int
-    drain_s: float
-
-    def in_topic(self, present: Sequence[int]) -> list[int]:
-        """
-        Return the partitions to store out of those that the topic has.
-
-        Producers use the configured partitions only. The others hold the records of other programs,
-        and of this one under earlier settings: they are stored like the rest.
-        """
-        further = [number for number in present if number >= self.configured]
-        assigned = [number for number in self.partitions if number in present]
-        return assigned + (further if 0 in self.partitions else [])
-
-    def lack(self, present: Sequence[int]) -> str:
-        """Return that the topic has none of the partitions to store."""
-        numbers = ", ".join(map(str, self.partitions))
-        return (
-            f"topic {self.topic} has {len(present)} of {self.configured} partitions, and none of "
-            f"this consumer's: {numbers}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerPorts(Generic[T]):
-    """
-    What a consumer works with. The factories open nothing yet; each tenure calls them once.
-
-    Attributes:
-        reader: Makes the reader of the topic.
-        leases: Makes the connection for the leases.
-        store: Makes the store of the history.
-        cache: Makes the connection to the cache.
-        reporter: Makes the reporter of stored offsets.
-        rebuild: Rebuilds the cache from history.
-        records: Heartbeats, missing ranges and gaps.
-        layout: How the feed's records become rows.
-    """
-
-    reader: Callable[[], TopicReader]
-    leases: Callable[[], LeaseStore]
-    store: Callable[[], HistoryStore[T]]
-    cache: Callable[[], LatestStore]
-    reporter: Callable[[], OffsetReporter]
-    rebuild: Rebuild
-    records: ConsumerRecords
-    layout: Layout[T]
-    clock: Callable[[], float] = time.time
-    monotonic_s: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Coroutine[object, object, None]] = asyncio.sleep
 
 
 class PartitionConsumer(Generic[T]):
@@ -203,13 +133,19 @@ class PartitionConsumer(Generic[T]):
         Return the state and its cause.
 
         A consumer stores only while it holds its leases. If they are not renewed, it waits for
-        Postgres, also while its topic is quiet and no batch fails.
+        Postgres, also while its topic is quiet and no batch fails. If the broker does not answer,
+        the client reports no error and the end of a partition is unknown.
         """
-        status, owned = self.status, self._owned.values()
-        lease_cause = next((ownership.cause for ownership in owned if ownership.cause), "")
-        if status.state == STORING and not all(ownership.valid() for ownership in owned):
+        status, owned = self.status, self._owned
+        lease_cause = next((item.cause for item in owned.values() if item.cause), "")
+        if status.state != STORING:
+            return status.state, status.cause or lease_cause
+        if not all(ownership.valid() for ownership in owned.values()):
             return WAITING_FOR_POSTGRES, lease_cause or "its leases are not renewed"
-        return status.state, status.cause or lease_cause
+        if silent := [number for number in owned if number not in status.lag]:
+            numbers = ", ".join(map(str, silent))
+            return WAITING_FOR_BROKER, f"Kafka does not answer for partition {numbers}"
+        return STORING, status.cause or lease_cause
 
     def written(self) -> bool:
         """Return whether the cache has everything that was read."""
@@ -290,8 +226,14 @@ class PartitionConsumer(Generic[T]):
         try:
             bounds = await reader.bounds(list(epochs))
             offsets = {
-                partition: await self._resume_offset(
-                    store, reader, partition, epoch=epoch, bounds=bounds[partition]
+                partition: await resume_offset(
+                    store,
+                    reader,
+                    self._ports.records,
+                    name=f"{self._assignment.topic}/{partition}",
+                    partition=partition,
+                    epoch=epoch,
+                    bounds=bounds[partition],
                 )
                 for partition, epoch in epochs.items()
             }
@@ -299,38 +241,6 @@ class PartitionConsumer(Generic[T]):
             await self._consume(store, reader, epochs)
         finally:
             await store.close()
-
-    async def _resume_offset(
-        self,
-        store: HistoryStore[T],
-        reader: TopicReader,
-        partition: int,
-        *,
-        epoch: int,
-        bounds: tuple[int, int],
-    ) -> int:
-        """Claim a partition and return the offset at which it resumes in the present log."""
-        stored = await store.claim(partition, epoch)
-        if stored.next_offset is not None:
-            if stored.next_offset >= bounds[0] and await same_log(
-                reader, partition, stored.next_offset, crc=stored.tail_crc, bounds=bounds
-            ):
-                return stored.next_offset
-            # The gap is written before the rewind: a crash between them repeats the gap, the other
-            # order would lose it.
-            await self._write_reset(partition, stored.next_offset, bounds=bounds)
-        await store.rewind(partition, epoch, bounds[0])
-        return bounds[0]
-
-    async def _write_reset(
-        self, partition: int, next_offset: int, *, bounds: tuple[int, int]
-    ) -> None:
-        name = f"{self._assignment.topic}/{partition}"
-        cause = f"stored up to {next_offset}, log {bounds[0]}..{bounds[1]}"
-        log.warning("%s: the broker's log was replaced: %s", name, cause)
-        await self._ports.records.write_reset(
-            partition, cause=f"broker lost the log of {name}: {cause}"
-        )
 
     async def _consume(
         self, store: HistoryStore[T], reader: TopicReader, epochs: Mapping[int, int]

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from ray_pipeline.errors import FeedRefused, FeedUnavailable
 from ray_pipeline.retry import Backoff
+from ray_pipeline.stream.connection_ports import Clock
 from ray_pipeline.stream.exclusions import Exclusions
 from ray_pipeline.stream.ingest import Intake
-from ray_pipeline.stream.venue_connection import Clock, Collector
+from ray_pipeline.stream.venue_connection import Collector
 from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)

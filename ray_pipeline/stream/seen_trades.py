@@ -4,18 +4,23 @@ Recognise tickers that show a trade again.
 A ticker shows the latest trade of its market. The venue sends a snapshot of each market after each
 subscription, and REST answers are snapshots too, so the same trade arrives again and again. Stored
 each time, it would become several rows, and its volume would count in the bars several times.
+
+The order of the partition decides, so a crash of a producer changes nothing: what the broker has
+accepted of an epoch, acknowledged or not, comes before the records of the next epoch. What the
+consumer knows is written with its rows, in the same transaction, and read again by its successor.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from operator import attrgetter, itemgetter
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 import msgspec
 
 from ray_pipeline.feeds.layout import Layout
-from ray_pipeline.feeds.records import SNAPSHOT, Record
+from ray_pipeline.feeds.records import SNAPSHOT, Record, RecordIdentity
 
 T = TypeVar("T", bound=Record)
 
@@ -32,6 +37,7 @@ class TickerTrade(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         time_ms: Time of the trade; None if the ticker has none, so that nothing identifies it.
         total: Volume of a day up to and including this trade.
+        snapshot: Its row, if only snapshots have shown the trade so far.
     """
 
     symbol: str
@@ -39,9 +45,27 @@ class TickerTrade(msgspec.Struct, frozen=True, gc=False):
     price: Decimal | None
     volume: Decimal | None
     total: Decimal | None
+    snapshot: RecordIdentity | None = None
 
 
 Identity = tuple[int, Decimal | None, Decimal | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotChanges:
+    """
+    What became known about the rows that snapshots put.
+
+    Attributes:
+        added: New rows of trades that only snapshots have shown.
+        settled: Rows of trades that the stream has delivered since, or that are too old.
+    """
+
+    added: Collection[RecordIdentity] = ()
+    settled: Collection[RecordIdentity] = ()
+
+
+NO_CHANGES = SnapshotChanges()
 
 
 @dataclass(slots=True)
@@ -51,11 +75,29 @@ class _Noted:
 
     Attributes:
         total: The largest total that was seen with it.
-        streamed: Whether the stream itself has delivered it, and not only a snapshot.
+        snapshot: As in `TickerTrade`; None after the stream has delivered the trade.
     """
 
     total: Decimal | None
-    streamed: bool
+    snapshot: RecordIdentity | None
+
+
+@dataclass(slots=True)
+class _SymbolTrades:
+    """
+    The noted trades of one symbol.
+
+    Attributes:
+        by_age: A heap of them by time. The number decides between trades of the same time.
+    """
+
+    noted: dict[Identity, _Noted]
+    by_age: list[tuple[int, int, Identity]]
+
+
+def is_snapshot(record: Record) -> bool:
+    """Return whether a record is a snapshot, and not a message of the stream."""
+    return getattr(record, "stream_type", None) == SNAPSHOT
 
 
 class SeenTrades(Generic[T]):
@@ -64,10 +106,13 @@ class SeenTrades(Generic[T]):
     def __init__(self, layout: Layout[T], trades: Iterable[TickerTrade] = ()) -> None:
         """Begin with trades that are stored already, oldest first."""
         self._fields = attrgetter(layout.symbol_column, *layout.trade_columns)
-        self._symbols: dict[str, dict[Identity, _Noted]] = {}
+        self._symbols: dict[str, _SymbolTrades] = {}
+        self._count = 0
+        self._added: set[RecordIdentity] = set()
+        self._settled: list[RecordIdentity] = []
         for trade in trades:
             if (identity := _identity(trade)) is not None:
-                self._note(trade, identity, streamed=True)
+                self._note(trade, identity, snapshot=trade.snapshot)
 
     def repeats(self, record: T) -> bool:
         """
@@ -78,22 +123,60 @@ class SeenTrades(Generic[T]):
         trade = TickerTrade(*self._fields(record))
         if (identity := _identity(trade)) is None:
             return False
-        streamed = getattr(record, "stream_type", None) != SNAPSHOT
-        noted = self._symbols.get(trade.symbol, {}).get(identity)
-        if noted is None or _has_grown(noted.total, trade.total) or (streamed and noted.streamed):
-            self._note(trade, identity, streamed=streamed)
+        streamed = not is_snapshot(record)
+        symbol = self._symbols.get(trade.symbol)
+        noted = None if symbol is None else symbol.noted.get(identity)
+        if (
+            noted is None
+            or _has_grown(noted.total, trade.total)
+            or (streamed and noted.snapshot is None)
+        ):
+            row = None if streamed else RecordIdentity(record.pod_index, record.epoch, record.seq)
+            if row is not None:
+                self._added.add(row)
+            self._note(trade, identity, snapshot=row)
             return False
         # A snapshot repeats the trade, or the stream delivers a trade that a snapshot has shown: a
         # REST answer overtakes the stream now and then.
-        noted.streamed = noted.streamed or streamed
+        if streamed:
+            self._settle(noted)
         return True
 
-    def _note(self, trade: TickerTrade, identity: Identity, *, streamed: bool) -> None:
-        trades = self._symbols.setdefault(trade.symbol, {})
-        trades[identity] = _Noted(trade.total, streamed)
-        if len(trades) > KEPT_TRADES:
-            # The oldest trade, not the one noted first: a replay must not displace new trades.
-            del trades[min(trades, key=itemgetter(0))]
+    def cut(self) -> SnapshotChanges:
+        """Return the changes since the last cut, to be stored with the rows since then."""
+        if not (self._added or self._settled):
+            return NO_CHANGES
+        changes = SnapshotChanges(self._added, self._settled)
+        self._added, self._settled = set(), []
+        return changes
+
+    def _note(
+        self, trade: TickerTrade, identity: Identity, *, snapshot: RecordIdentity | None
+    ) -> None:
+        symbol = self._symbols.get(trade.symbol)
+        if symbol is None:
+            symbol = self._symbols[trade.symbol] = _SymbolTrades({}, [])
+        replaced = symbol.noted.get(identity)
+        symbol.noted[identity] = _Noted(trade.total, snapshot)
+        if replaced is not None:
+            self._settle(replaced)
+            return
+        self._count += 1
+        heappush(symbol.by_age, (identity[0], self._count, identity))
+        if len(symbol.by_age) > KEPT_TRADES:
+            # The oldest trade, not the one noted first: a replay must not displace new trades. A
+            # search for it among all trades would take ten times as long as the rest of `repeats`.
+            self._settle(symbol.noted.pop(heappop(symbol.by_age)[2]))
+
+    def _settle(self, noted: _Noted) -> None:
+        """Note that the row of a snapshot needs no mark any more."""
+        row, noted.snapshot = noted.snapshot, None
+        if row is None:
+            return
+        if row in self._added:
+            self._added.remove(row)
+        else:
+            self._settled.append(row)
 
 
 def _has_grown(noted: Decimal | None, total: Decimal | None) -> bool:

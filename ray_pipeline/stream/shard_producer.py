@@ -7,99 +7,23 @@ the lease, in this order. The next holder reports the time between as a gap.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Protocol
 
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.foreign_text import foreign_text
-from ray_pipeline.lease import Ownership
-from ray_pipeline.retry import Backoff
-from ray_pipeline.stream.heartbeat import BEAT_S, Beat, BeatStore, beat, clock_trouble
+from ray_pipeline.stream.heartbeat import BEAT_S, Beat, beat, clock_trouble
 from ray_pipeline.stream.ingest import NoticeWriter, Origin
-from ray_pipeline.stream.outbox_port import OutboxPort, OutboxStatus
-from ray_pipeline.stream.polling import Poller
-from ray_pipeline.stream.venue_connection import NO_SYMBOLS, Clock, Collector
+from ray_pipeline.stream.outbox_port import OutboxStatus
+from ray_pipeline.stream.producer_ports import Identity, Line, Parts, RunnableOutbox, Symbols
+from ray_pipeline.stream.venue_connection import NO_SYMBOLS, Collector
 from ray_pipeline.tasks import first_of
 
 log = logging.getLogger(__name__)
 
 HALT_S = 5.0  # for an outbox to end by itself
 EMPTY = OutboxStatus(published=0, pending=0, spooled=0, safe_at=None)
-
-Symbols = Mapping[str, str | None]
-"""Symbols in order, each with its category if the feed has categories."""
-
-
-class RunnableOutbox(OutboxPort, Protocol):
-    """An outbox with a task that publishes; see `stream.outbox.Publisher`."""
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Publish records until `stop` is set."""
-
-    async def drain(self, timeout_s: float) -> object:
-        """Wait until every record is acknowledged, or kept on disk."""
-
-
-class SymbolUpdates(Protocol):
-    """The source of the symbols."""
-
-    @property
-    def cause(self) -> str:
-        """Why they could not be read at the newest attempt; empty if they were."""
-
-    def updates(self) -> AsyncIterator[Symbols]:
-        """Yield the symbols, and again whenever they change. An outage is waited out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The identity of a producer."""
-
-    feed: str
-    shard: int
-    holder: str
-
-    @property
-    def name(self) -> str:
-        """The name in tables and logs."""
-        return f"{self.feed}-{self.shard:02d}"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A collector, and a poller if the venue has a REST API for records."""
-
-    collector: Collector
-    poller: Poller | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """
-    The parts of a producer.
-
-    Attributes:
-        outbox: Makes the outbox of an epoch. It publishes only while the gate returns true.
-        line: Makes the collector that fills the outbox; None if a setting is missing.
-        close: Closes the connections that the parts share.
-        let_go: Releases the files that only one process may hold. A successor on the same machine
-            waits for them.
-        missing: The missing setting, and how to add it.
-    """
-
-    ownership: Ownership
-    beats: BeatStore
-    symbols: SymbolUpdates
-    outbox: Callable[[int, Callable[[], bool]], RunnableOutbox]
-    line: Callable[[NoticeWriter], Line] | None
-    clock: Clock
-    backoff: Backoff
-    drain_s: float
-    close: Callable[[], Awaitable[None]]
-    let_go: Callable[[], None]
-    missing: str = ""
 
 
 class Producer:
@@ -247,7 +171,10 @@ class Producer:
             halt.set()
             await asyncio.wait([sending], timeout=HALT_S)
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            (failure,) = await asyncio.gather(sending, return_exceptions=True)
+            if isinstance(failure, Exception):
+                # After a lost lease no caller receives it, and records may not be on disk.
+                log.error("%s: the outbox failed: %s", self._identity.name, _named(failure))
 
     async def _collect(
         self, outbox: RunnableOutbox, make_line: Callable[[NoticeWriter], Line]

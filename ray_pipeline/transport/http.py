@@ -1,6 +1,6 @@
 """Plain HTTP calls: bounded in time and size, with the key removed from every answer."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -95,7 +95,7 @@ class HttpClient:
                 next_call=next_call,
             ) as response:
                 text = await _text(response, server, largest_bytes=largest_bytes)
-                return Answer(response.status, lower_case(response.headers), text, now())
+                return Answer(response.status, headers_of(response.headers.items()), text, now())
         except TimeoutError:
             raise ProviderUnavailable(
                 f"{server.title} did not answer within {self._session.timeout.total:g} s"
@@ -104,9 +104,18 @@ class HttpClient:
             raise unavailable(server, error) from None
 
 
-def lower_case(headers: Mapping[str, str | None]) -> dict[str, str]:
-    """Return headers by their names in lower case."""
-    return {name.lower(): value or "" for name, value in headers.items()}
+def headers_of(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """
+    Return headers by their names in lower case; the values of a repeated one are one list.
+
+    HTTP defines a repeated header as the list of its values, separated by commas. To keep the last
+    value only would ignore the longest pause of two Retry-After headers.
+    """
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key, text = name.lower(), value or ""
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
 def now() -> datetime:

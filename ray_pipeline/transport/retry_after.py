@@ -44,26 +44,44 @@ def parse_retry_after(
         now: The time, for dates.
         longest_s: A longer pause is shortened to this one.
     """
+    # A repeated header may arrive as one value, a list: "5, 10". The comma in a date separates
+    # the name of the day, which is not needed: "Wed, 21 Oct 2015 07:28:00 GMT".
+    parts = (part.strip() for value in values for part in value.split(","))
     pauses = [
-        RetryAfter(foreign_text(value)[:SHOWN_CHARACTERS], bounded_s(seconds, longest_s=longest_s))
-        for value in values
-        if (seconds := _seconds(value.strip(), now)) is not None
+        _pause(part, seconds, longest_s=longest_s)
+        for part in parts
+        if (seconds := _seconds(part, now)) is not None
     ]
     return max(pauses, key=lambda pause: pause.wait_s, default=None)
 
 
-def bounded_s(seconds: float, *, longest_s: float) -> float:
-    """Return a pause between 0 and `longest_s`; infinity is the longest."""
-    return min(max(seconds, 0.0), longest_s)
+def parse_reset(value: str, *, now: datetime, longest_s: float) -> RetryAfter | None:
+    """Return the pause until the latest of the Unix times in a header; None if it has none."""
+    pauses = [
+        _pause(f"a pause until {part.strip()}", moment - now.timestamp(), longest_s=longest_s)
+        for part in value.split(",")
+        if (moment := _number(part.strip())) is not None
+    ]
+    return max(pauses, key=lambda pause: pause.wait_s, default=None)
+
+
+def _pause(requested: str, seconds: float, *, longest_s: float) -> RetryAfter:
+    shown = foreign_text(requested)[:SHOWN_CHARACTERS]
+    return RetryAfter(shown, min(max(seconds, 0.0), longest_s))
 
 
 def _seconds(text: str, now: datetime) -> float | None:
     """Return the seconds in a number or until a date; None if the text is neither."""
+    number = _number(text)
+    return _until(text, now) if number is None else number
+
+
+def _number(text: str) -> float | None:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        return _until(text, now)
-    return None if math.isnan(seconds) else seconds
+        return None
+    return None if math.isnan(number) else number
 
 
 def _until(text: str, now: datetime) -> float | None:
@@ -73,7 +91,4 @@ def _until(text: str, now: datetime) -> float | None:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
         return (moment - now).total_seconds()
     except (ValueError, TypeError, OverflowError, IndexError):
-        # A repeated header may arrive as one value: "5, 10".
-        parts = text.split(",")
-        numbers = [_seconds(part.strip(), now) for part in parts] if len(parts) > 1 else []
-        return max((number for number in numbers if number is not None), default=None)
+        return None

@@ -10,7 +10,7 @@ import pickle
 import struct
 from datetime import datetime
 
-from ray_pipeline.batch.permits import NotBefore, Permit
+from ray_pipeline.batch.permits import NotBefore, Pause, Permit
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.local.ports import HOST
 from ray_pipeline.settings import Settings
@@ -66,10 +66,10 @@ class LimiterClient:
         await self._call("finished", ids)
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
-        """Do not permit calls of a key until a moment; None: until the keys change."""
-        await self._call("cooldown", provider, key, until=until, reason=reason)
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
+        """Do not permit calls of a key during a pause."""
+        return await self._call("cooldown", provider, key, pause=pause, reason=reason)
 
     async def _call(self, method: str, *arguments: object, **options: object):
         """Call a method; raise DatabaseUnavailable without an answer."""

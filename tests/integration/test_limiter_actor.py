@@ -114,7 +114,7 @@ async def test_a_lease_is_never_more_than_there_is_room_for(start):
 async def test_a_restart_forgets_nothing(start):
     """Neither what was granted nor which key rests."""
     first = await start()
-    await first.cooldown("alpha_vantage", fingerprint(KEYS[0]), until=None, reason="401")
+    await first.cooldown("alpha_vantage", fingerprint(KEYS[0]), pause=None, reason="401")
     assert granted([await ask(first, calls=10)]) == 10
     await first.stop(5)
 

@@ -10,7 +10,7 @@ from ray_pipeline.errors import BrokerUnavailable, ConfigurationError, RecordToo
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.kafka.client_options import client_options
 from ray_pipeline.storage.kafka.client_start import FAILURES, failure_text, start_client
-from ray_pipeline.storage.kafka.producer_disposal import dispose, forget
+from ray_pipeline.storage.kafka.producer_disposal import dispose, forget, prepare_disposal
 
 BATCH_BYTES = 256 * 1024
 REQUEST_BYTES = 1_048_576
@@ -151,15 +151,17 @@ class KafkaBroker:
         async with self._lock:
             if self._producer is not None:
                 return self._producer
-            producer = AIOKafkaProducer(
-                **self._options,
-                acks="all",
-                enable_idempotence=self._idempotence,
-                linger_ms=0,
-                max_batch_size=BATCH_BYTES,
-                max_request_size=REQUEST_BYTES,
-                request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
-                retry_backoff_ms=100,
+            producer = prepare_disposal(
+                AIOKafkaProducer(
+                    **self._options,
+                    acks="all",
+                    enable_idempotence=self._idempotence,
+                    linger_ms=0,
+                    max_batch_size=BATCH_BYTES,
+                    max_request_size=REQUEST_BYTES,
+                    request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
+                    retry_backoff_ms=100,
+                )
             )
             try:
                 await start_client(producer, self._options, timeout_s=SEND_TIMEOUT_S)

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 8 * 2**20
 START_TIMEOUT_S = 15.0
 MISSING_PATIENCE_S = 2.0
+# A broker answers a fetch after 0.1 s, also without records. Shorter than the grace of a missing
+# number: a number is missing only if the broker is known to hold no more records.
+LONGEST_SILENCE_S = 8.0
 
 
 class KafkaLog:
@@ -39,6 +42,9 @@ class KafkaLog:
             retry_backoff_ms=100,
         )
         self._offsets = Offsets(patience_s=MISSING_PATIENCE_S, clock=time.monotonic)
+        # By partition: the time of the newest answer as the client notes it, and since when it has
+        # been the newest. The client uses the wall clock, which may be set.
+        self._answers: dict[int, tuple[int | None, float]] = {}
 
     async def open(self) -> None:
         """
@@ -155,14 +161,32 @@ class KafkaLog:
         return messages
 
     def lag(self) -> dict[int, int]:
-        """Return how many unread records each partition holds, as far as known."""
+        """
+        Return how many unread records each partition holds, as far as known.
+
+        The end of a partition is unknown before the first answer of the broker, and after several
+        seconds without one.
+        """
         lags = {}
         for assigned in self._consumer.assignment():
             end = self._consumer.highwater(assigned)
-            if end is not None:
-                offset = self._offsets.next_offset(assigned.partition)
-                lags[assigned.partition] = max(0, end - offset)
+            if end is None:
+                continue
+            lag = max(0, end - self._offsets.next_offset(assigned.partition))
+            # Without an answer, no record arrives: a positive lag stays positive.
+            if lag or self._silence_s(assigned) < LONGEST_SILENCE_S:
+                lags[assigned.partition] = lag
         return lags
+
+    def _silence_s(self, assigned: TopicPartition) -> float:
+        """Return the time since the broker's newest answer to a fetch of a partition."""
+        answered_ms = self._consumer.last_poll_timestamp(assigned)
+        now_s = time.monotonic()
+        newest_ms, since_s = self._answers.get(assigned.partition, (None, now_s))
+        if newest_ms != answered_ms:
+            since_s = now_s
+        self._answers[assigned.partition] = (answered_ms, since_s)
+        return now_s - since_s
 
 
 class LagReporter:

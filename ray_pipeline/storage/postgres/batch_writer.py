@@ -22,6 +22,7 @@ from ray_pipeline.feeds.records import Gap, Record, from_ms, to_ms
 from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.database_errors import UNIQUE_VIOLATION, first_line
 from ray_pipeline.storage.postgres.row_isolation import Refused, isolate_refused
+from ray_pipeline.storage.postgres.snapshot_rows import write_snapshots
 from ray_pipeline.stream.bars import Bar, BarKey, roll_up
 from ray_pipeline.stream.batch import (
     EpochCounts,
@@ -168,6 +169,7 @@ class BatchWriter(Generic[T]):
         await self._write_gaps(connection, batch.gaps)
         await self._write_counts(connection, batch.counts)
         await self._write_parked(connection, batch.parked)
+        await write_snapshots(connection, self._spec.name, batch.snapshots)
 
     def committed(self, batch: RecordBatch[T]) -> None:
         """Note that a batch is stored: its last record tests the table after a refusal."""
@@ -203,6 +205,7 @@ class BatchWriter(Generic[T]):
         written = self._without(batch, refused_rows, refused_gaps)
         await self._write_counts(connection, written.counts)
         await self._park_all(connection, written.parked)
+        await write_snapshots(connection, self._spec.name, written.snapshots)
         return written
 
     async def _write_rows(self, connection: Connection, rows: Sequence[RecordRow[T]]) -> None:

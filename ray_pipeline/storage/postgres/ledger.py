@@ -9,16 +9,21 @@ one counter each in `quota_counters`. For a sweep the limit of a calendar window
 provider's reserve: sweeps stop there, and short jobs use the rest. If no key has room, the answer
 is the earliest time at which one may have it.
 
-Only the clock of the database counts. A call counts in each window in which it may arrive at the
-provider: from its grant until its answer, or until ARRIVAL_S after the grant if no answer is
+Only the clock of the database counts, as long as it does not jump ahead of the time that really
+elapses: see the function `quota_clock_jump`. A call counts in each window in which it may arrive at
+the provider: from its grant until its answer, or until ARRIVAL_S after the grant if no answer is
 reported.
 """
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 
-from ray_pipeline.batch.permits import VALID_S, NotBefore, Permit
+from ray_pipeline.batch.permits import VALID_S, NotBefore, Pause, Permit
+from ray_pipeline.batch.permits import elapsed_s as _elapsed_s
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import Window
@@ -28,20 +33,16 @@ from ray_pipeline.transport.http import TIMEOUT_S
 
 PERMIT = """
     SELECT granted_key, granted_ids, wait_until, wait_s, blocked_by
-    FROM grant_calls(%s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s)
+    FROM grant_calls(%s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s)
 """
-FINISH = "SELECT finish_calls(%s, %s)"
-REST = """
-    INSERT INTO quota_keys (provider, key, rest_until, rest_reason)
-    VALUES (%(provider)s, %(key)s, coalesce(%(until)s, '9999-12-31'::timestamptz), %(reason)s)
-    ON CONFLICT (provider, key) DO UPDATE
-    SET rest_until = greatest(quota_keys.rest_until, excluded.rest_until),
-        rest_reason = excluded.rest_reason
-"""
+FINISH = "SELECT finish_calls(%s, %s, %s, %s)"
+REST = "SELECT rest_key(%s, %s, %s, %s::jsonb, %s, %s, %s)"
 # No window is longer: sliding windows have a day at most, calendar windows a month.
 PRUNE = (
     "DELETE FROM quota_grants WHERE granted_at < now() - interval '2 days'",
     "DELETE FROM quota_counters WHERE start_at < now() - interval '400 days'",
+    # A machine that has restarted has another name.
+    "DELETE FROM quota_clocks WHERE jump_s = 0 AND seen_at < now() - interval '400 days'",
 )
 FAR_YEAR = 9000  # the cooldown of a key that must be changed ends in the year 9999
 NETWORK_S = 10.0  # a request may still be on its way when its client has given up
@@ -70,6 +71,7 @@ class Ledger:
         self._keys = {name: list(fingerprints) for name, fingerprints in keys.items()}
         self._providers = {provider.name: provider for provider in all_providers()}
         self._speed = speed
+        self._machine = machine()
 
     async def acquire(
         self,
@@ -80,6 +82,7 @@ class Ledger:
         calls: int = 1,
         key: str | None = None,
         moment: datetime | None = None,
+        elapsed_s: float | None = None,
     ) -> Permit | NotBefore:
         """
         Return a permit for up to `calls` calls of one key, counted and committed, or when to
@@ -92,6 +95,7 @@ class Ledger:
             calls: The largest number of calls.
             key: The fingerprint of the key to use; None for the least recently used one.
             moment: The time; None for the time of the database.
+            elapsed_s: The time of the machine's clock for a given moment; None to trust the moment.
 
         Raises:
             PipelineError: If the provider does not exist.
@@ -111,6 +115,8 @@ class Ledger:
                 spec.quota.reserve if sweep else 0.0,
                 ARRIVAL_S,
                 CLOCK_S,
+                self._machine,
+                _elapsed_s() if moment is None else elapsed_s,
                 moment,
             ),
         )
@@ -131,15 +137,24 @@ class Ledger:
             ids: The calls.
             moment: The time; None for the time of the database.
         """
-        await self._connection.execute(FINISH, (list(ids), moment))
+        elapsed_s = _elapsed_s() if moment is None else None
+        await self._connection.execute(FINISH, (list(ids), self._machine, elapsed_s, moment))
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
-        """Do not permit calls of a key until a moment; None: until the keys change."""
-        await self._connection.execute(
-            REST, {"provider": provider, "key": key, "until": until, "reason": reason}
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
+        """
+        Do not permit calls of a key during a pause that begins now; return its end, None if only a
+        change of the keys ends it.
+        """
+        seconds = pause.total_seconds() if isinstance(pause, timedelta) else None
+        window = json.dumps(window_as_json(pause)) if isinstance(pause, Window) else None
+        cursor = await self._connection.execute(
+            REST, (provider, key, seconds, window, reason, self._machine, _elapsed_s())
         )
+        row = await cursor.fetchone()
+        assert row is not None
+        return None if row[0].year > FAR_YEAR else row[0].astimezone(UTC)
 
     async def prune(self) -> None:
         """Delete calls that are too old for every window."""
@@ -154,6 +169,15 @@ class Ledger:
     def _windows(self, provider: Provider) -> str:
         quota = provider.quota.scaled(self._speed)
         return json.dumps([window_as_json(window) for window in quota.windows])
+
+
+@cache
+def machine() -> str:
+    """Return the name of the clock of `elapsed_s`: the boot id, or an id of this process."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return str(uuid.uuid4())
 
 
 def window_as_json(window: Window) -> dict[str, object]:

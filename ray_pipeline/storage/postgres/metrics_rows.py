@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ray_pipeline.observe.metrics import Sample, status_metrics
 from ray_pipeline.settings import Settings
+from ray_pipeline.storage.postgres.clock_jumps import read_clock_jumps
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.gap_rows import count_gaps
 from ray_pipeline.storage.postgres.quota_rows import QuotaRow, read_quotas
@@ -26,11 +27,13 @@ async def read_metrics(settings: Settings) -> list[Sample]:
         quotas = await read_quotas(
             connection, settings.key_fingerprints(), speed=settings.jobs.speed
         )
+        jumps = await read_clock_jumps(connection)
         gaps = await count_gaps(connection)
         runs = await (await connection.execute(RUNS)).fetchall()
     return [
         *status_metrics(page),
         *(sample for row in quotas for sample in _quota(row)),
+        Sample("pipeline_quota_clock_jump_seconds", jumps[0].jump_s if jumps else 0.0, {}),
         *(Sample("pipeline_gaps", count, {"feed": feed}) for feed, count in gaps.items()),
         *(
             Sample("pipeline_runs", count, {"job": job, "state": state})

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from ray_pipeline.batch.permits import NotBefore, Permit
+from ray_pipeline.batch.permits import NotBefore, Pause, Permit
 from ray_pipeline.errors import DatabaseUnavailable
 from ray_pipeline.storage.postgres.connection import Connection, connect, outages
 from ray_pipeline.storage.postgres.ledger import Ledger
@@ -49,15 +49,17 @@ class SharedLedger:
         await self._use(lambda ledger: ledger.finished(ids))
 
     async def cooldown(
-        self, provider: str, key: str, *, until: datetime | None, reason: str
-    ) -> None:
+        self, provider: str, key: str, *, pause: Pause, reason: str
+    ) -> datetime | None:
         """
-        Do not permit calls of a key until a moment; None: until the keys change.
+        Do not permit calls of a key during a pause; see `Ledger.cooldown`.
 
         Raises:
             DatabaseUnavailable: If Postgres is unavailable.
         """
-        await self._use(lambda ledger: ledger.cooldown(provider, key, until=until, reason=reason))
+        return await self._use(
+            lambda ledger: ledger.cooldown(provider, key, pause=pause, reason=reason)
+        )
 
     async def prune(self) -> None:
         """

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Generic, LiteralString, TypeVar
 
 import psycopg
-from psycopg import sql
 
 from ray_pipeline.errors import DatabaseUnavailable, OwnershipLost
 from ray_pipeline.feeds.feed import Feed
@@ -23,9 +22,10 @@ from ray_pipeline.storage.postgres.connection import Connection
 from ray_pipeline.storage.postgres.database_errors import first_line
 from ray_pipeline.storage.postgres.database_session import DatabaseSession
 from ray_pipeline.storage.postgres.row_isolation import may_be_about_a_row
+from ray_pipeline.storage.postgres.snapshot_rows import read_trades
 from ray_pipeline.stream.batch import RecordBatch, ShardEpoch
 from ray_pipeline.stream.consumer_ports import ResumePoint
-from ray_pipeline.stream.seen_trades import KEPT_TRADES, TickerTrade
+from ray_pipeline.stream.seen_trades import TickerTrade
 from ray_pipeline.stream.sequence import RangeSet
 
 log = logging.getLogger(__name__)
@@ -60,30 +60,6 @@ _SEQUENCES = """
     FROM stream_sequences LEFT JOIN LATERAL unnest(seen) AS run ON TRUE
     WHERE feed = %s ORDER BY 1, 2, 3
 """
-
-# The order of the rows is that of the primary key backwards: one descent of the index per symbol.
-_NEWEST_TRADES = """
-    SELECT symbols.{symbol}, {fields}
-    FROM {latest} AS symbols CROSS JOIN LATERAL (
-        SELECT * FROM {table} WHERE {symbol} = symbols.{symbol}
-        ORDER BY {event} DESC, pod_index DESC, epoch DESC, seq DESC LIMIT {limit}
-    ) AS rows
-    ORDER BY rows.{event}, rows.epoch, rows.seq
-"""
-
-
-def newest_trades(feed: Feed, *, limit: int) -> sql.Composed:
-    """Return the query for the newest trades of each symbol, in the order of `TickerTrade`."""
-    layout = feed.layout
-    fields = (sql.Identifier("rows", name) for name in layout.trade_columns)
-    return sql.SQL(_NEWEST_TRADES).format(
-        latest=sql.Identifier(feed.latest_table or feed.table),
-        table=sql.Identifier(feed.table),
-        symbol=sql.Identifier(layout.symbol_column),
-        event=sql.Identifier(layout.event_column),
-        fields=sql.SQL(", ").join(fields),
-        limit=limit,
-    )
 
 
 class StreamStore(Generic[T]):
@@ -164,8 +140,7 @@ class StreamStore(Generic[T]):
             DatabaseUnavailable: If Postgres is away.
         """
         async with self._session.connection() as connection:
-            cursor = await connection.execute(newest_trades(self._spec, limit=KEPT_TRADES))
-            return [TickerTrade(*row) async for row in cursor]
+            return await read_trades(connection, self._spec)
 
     async def put(self, batch: RecordBatch[T], epochs: Mapping[int, int]) -> None:
         """

@@ -126,10 +126,9 @@ async def test_a_refused_key_rests_and_the_others_go_on(provider, postgres_dsn):
     """One until a moment, one until it is changed: a changed key has another fingerprint."""
     async with session(postgres_dsn, name="test") as connection:
         book = Ledger(connection, {"alpha_vantage": ["a", "b"]})
-        await book.cooldown("alpha_vantage", "a", until=None, reason="401")
+        await book.cooldown("alpha_vantage", "a", pause=None, reason="401")
         first = await book.acquire("alpha_vantage", job="j", sweep=False)
-        until = datetime.now(UTC) + timedelta(hours=3)
-        await book.cooldown("alpha_vantage", "b", until=until, reason="429")
+        until = await book.cooldown("alpha_vantage", "b", pause=timedelta(hours=3), reason="429")
         none = await book.acquire("alpha_vantage", job="j", sweep=False)
         changed = Ledger(connection, {"alpha_vantage": ["c", "b"]})
         other = await changed.acquire("alpha_vantage", job="j", sweep=False)

@@ -1,7 +1,9 @@
 """The provider never receives more calls than its quota, whatever the latencies and the clocks."""
 
 import asyncio
+import contextlib
 import heapq
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
@@ -14,6 +16,7 @@ from ray_pipeline.batch.permits import VALID_S, NotBefore, Permit
 from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import MINUTE, SECOND, Quota, Window
 from ray_pipeline.storage.postgres import ledger as ledger_module
+from ray_pipeline.storage.postgres.clock_jumps import ClockJump, accept_clock, read_clock_jumps
 from ray_pipeline.storage.postgres.connection import session
 from ray_pipeline.storage.postgres.ledger import ARRIVAL_S, CLOCK_S, Ledger, window_as_json
 from ray_pipeline.transport.http import TIMEOUT_S
@@ -296,3 +299,176 @@ def test_the_database_and_the_timetable_agree_on_calendar_windows(
 
 async def _acquire(ledger: Ledger, moment: datetime) -> Permit | NotBefore:
     return await ledger.acquire("alpha_vantage", job="j", sweep=False, moment=moment)
+
+
+@dataclass
+class Machine:
+    """A limiter's machine, whose clock is never set, and a database with a clock that is."""
+
+    ledger: Ledger
+    real: datetime = MIDNIGHT - timedelta(hours=12)
+    jump: timedelta = timedelta(0)
+    arrivals: list[datetime] = field(default_factory=list)
+
+    async def call(self, calls: int = 1) -> Permit | NotBefore:
+        """Request permits, and make the calls at once."""
+        answer = await self.ledger.acquire(
+            "alpha_vantage",
+            job="j",
+            sweep=False,
+            calls=calls,
+            moment=self.real + self.jump,
+            elapsed_s=(self.real - START).total_seconds(),
+        )
+        if isinstance(answer, Permit):
+            await self.ledger.finished(answer.ids, moment=self.real)
+            self.arrivals += [self.real] * answer.calls
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def new_machine(dsn: str) -> AsyncIterator[Machine]:
+    async with session(dsn, name="test") as connection:
+        for name in ("quota_grants", "quota_counters", "quota_keys", "quota_clocks"):
+            await connection.execute(f"TRUNCATE {name}".encode())
+        yield Machine(Ledger(connection, {"alpha_vantage": ["k"]}))
+
+
+async def test_a_clock_that_jumps_forward_opens_no_sliding_window(provider, postgres_dsn):
+    """The calls leave the window when the time has really elapsed."""
+    async with new_machine(postgres_dsn) as machine:
+        for _ in range(2):
+            assert isinstance(await machine.call(2), Permit)
+            machine.real += 2 * SECOND
+        machine.jump = timedelta(hours=1)
+        blocked = await machine.call()
+        machine.real += 2 * MINUTE
+        later = await machine.call()
+
+    assert isinstance(blocked, NotBefore)
+    assert "the clock of Postgres jumped forward by 3600 s" in blocked.reason
+    assert blocked.wait_s == pytest.approx(116)
+    assert isinstance(later, Permit)
+
+
+async def test_a_clock_that_jumps_over_a_reset_opens_no_day_before_its_time(provider, postgres_dsn):
+    """The provider may still be before the reset; after it, the calls count on both days."""
+    async with new_machine(postgres_dsn) as machine:
+        for _ in range(DAY.limit):
+            assert isinstance(await machine.call(), Permit)
+            machine.real += 2 * MINUTE
+        machine.jump = timedelta(days=1)
+        blocked = await machine.call()
+        machine.real += timedelta(hours=13)
+        later = await machine.call()
+
+    assert isinstance(blocked, NotBefore)
+    assert blocked.reason.startswith(DAY.name)
+    assert isinstance(later, Permit)
+
+
+@pytest.mark.parametrize("jump", [timedelta(seconds=29), timedelta(hours=-5)])
+async def test_a_small_step_and_a_clock_that_is_put_back_are_no_jump(provider, postgres_dsn, jump):
+    """After a step back, the same step forward is none either: a paused database is corrected."""
+    async with new_machine(postgres_dsn) as machine:
+        await machine.call()
+        machine.real += timedelta(hours=6)
+        machine.jump = jump
+        await machine.call()
+        machine.real += timedelta(hours=6)
+        machine.jump = timedelta(0)
+        await machine.call()
+        jumps = await read_clock_jumps(machine.ledger._connection)
+
+    assert jumps == []
+
+
+async def test_a_jump_is_shown_until_the_clock_is_accepted(provider, postgres_dsn):
+    async with new_machine(postgres_dsn) as machine:
+        connection = machine.ledger._connection
+        await machine.call()
+        machine.jump = timedelta(hours=1)
+        await machine.call()
+        shown = await read_clock_jumps(connection)
+        await accept_clock(connection)
+        accepted = await read_clock_jumps(connection)
+        machine.real += 3 * MINUTE
+        await machine.call()
+
+        assert accepted == await read_clock_jumps(connection) == []
+    assert shown == [ClockJump(3_600.0, machine.real - 3 * MINUTE)]
+    assert "jumped forward by 1 h" in str(shown[0])
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from([0.1, 2.0, 60.0, 121.0, 3_600.0, 40_000.0]), st.integers(1, 3)),
+        min_size=5,
+        max_size=30,
+    ),
+    at=st.integers(0, 30),
+    jump_s=st.floats(CLOCK_S + 1, 400_000),
+)
+def test_no_jump_forward_makes_an_excess_call(provider, postgres_dsn, steps, at, jump_s):
+    """
+    If the clock is wrong after the jump, the days are those of the clock before it. If it was wrong
+    before the jump, the calls before it were counted on other days; the later ones are exact.
+    """
+
+    async def play() -> tuple[list[datetime], int]:
+        first = 0
+        async with new_machine(postgres_dsn) as machine:
+            for number, (gap_s, calls) in enumerate(steps):
+                machine.real += timedelta(seconds=gap_s)
+                if number == at:
+                    machine.jump = timedelta(seconds=jump_s)
+                await machine.call(calls)
+                if number < at:
+                    first = len(machine.arrivals)
+            return machine.arrivals, first
+
+    arrivals, first = asyncio.run(play())
+    before = [DAY.start(arrival) for arrival in arrivals]
+    after = [DAY.start(arrival + timedelta(seconds=jump_s)) for arrival in arrivals[first:]]
+
+    assert_sliding(arrivals, SHORT)
+    assert_sliding(arrivals, LONG)
+    assert max(map(before.count, before), default=0) <= DAY.limit
+    assert max(map(after.count, after), default=0) <= DAY.limit
+
+
+async def test_a_pause_begins_and_ends_by_the_clock_of_the_database(
+    provider, postgres_dsn, monkeypatch
+):
+    """The clock of the limiter is a day ahead."""
+
+    class TomorrowClock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr(ledger_module, "datetime", TomorrowClock)
+    async with session(postgres_dsn, name="test") as connection:
+        ledger = Ledger(connection, {"alpha_vantage": ["k"]})
+        ends = [
+            await ledger.cooldown("alpha_vantage", key, pause=pause, reason=key)
+            for key, pause in (("k", timedelta(hours=3)), ("day", DAY), ("bad", None))
+        ]
+        cursor = await connection.execute(
+            "SELECT now() + interval '3 hours', quota_window_end(%s, now()), NULL",
+            (Jsonb(window_as_json(DAY)),),
+        )
+        want = await cursor.fetchone()
+        shorter = await ledger.cooldown("alpha_vantage", "k", pause=SECOND, reason="shorter")
+        blocked = await ledger.acquire("alpha_vantage", job="j", sweep=False)
+
+    assert want is not None
+    assert ends[0] is not None
+    assert abs(ends[0] - want[0]) < MINUTE
+    assert ends[1:] == list(want[1:])
+    assert shorter == ends[0]
+    assert isinstance(blocked, NotBefore)
+    assert (blocked.moment, blocked.reason) == (ends[0], "k")

@@ -5,6 +5,7 @@ import uuid
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from ray_pipeline.storage.kafka import reader
 from ray_pipeline.storage.kafka.reader import KafkaLog
 from tests.support import eventually
 
@@ -37,3 +38,37 @@ async def test_offsets_without_a_record_are_passed(kafka_bootstrap):
         await log.close()
 
     assert [(one.offset, one.value) for one in found] == [(0, b"first"), (2, b"second")]
+
+
+async def test_the_lag_is_unknown_while_the_broker_is_frozen(own_kafka, monkeypatch):
+    """It may hold records that no answer has shown; after the outage it is known again."""
+    monkeypatch.setattr(reader, "LONGEST_SILENCE_S", 1.0)
+    options = {"bootstrap_servers": own_kafka.bootstrap_servers}
+    admin = AIOKafkaAdminClient(**options)
+    await admin.start()
+    await admin.create_topics([NewTopic("frozen", 1, 1)])
+    await admin.close()
+    log = KafkaLog(options, "frozen")
+    await log.open()
+
+    async def lag() -> dict[int, int]:
+        await log.poll(timeout_s=0.05, max_records=10)
+        return log.lag()
+
+    async def known() -> bool:
+        return await lag() == {0: 0}
+
+    async def unknown() -> bool:
+        return await lag() == {}
+
+    try:
+        await log.start_at({0: 0})
+        await eventually(known, timeout_s=30, what="the lag")
+        own_kafka.pause()
+        try:
+            await eventually(unknown, timeout_s=30, what="no lag")
+        finally:
+            own_kafka.resume()
+        await eventually(known, timeout_s=60, what="the lag")
+    finally:
+        await log.close()

@@ -15,9 +15,11 @@ from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.retry import Backoff
 from ray_pipeline.storage import websocket
 from ray_pipeline.storage.websocket import open_websocket
+from ray_pipeline.stream.connection_ports import Clock, Pauses
+from ray_pipeline.stream.frame_reader import FLOOD_FRAMES
 from ray_pipeline.stream.gaps import GapBook
 from ray_pipeline.stream.liveness import ALWAYS_OPEN, Liveness
-from ray_pipeline.stream.venue_connection import FLOOD_FRAMES, Clock, Collector, Pauses
+from ray_pipeline.stream.venue_connection import Collector
 from tests.fake_feed import FakeOutbox, FakePacer, make_intake, running
 from tests.support import eventually
 

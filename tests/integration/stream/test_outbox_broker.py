@@ -156,7 +156,10 @@ async def test_a_record_larger_than_kafka_takes_becomes_a_reject(
     assert [(one.seq, one.reason) for one in rejects] == [(4, "too_large")]
 
 
-async def test_a_killed_broker_loses_nothing(own_kafka: KafkaServer, spool: Spool) -> None:
+async def test_a_killed_broker_loses_nothing(
+    own_kafka: KafkaServer, spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And a producer that was replaced leaves no error of a callback in the log."""
     settings = settings_of(own_kafka.bootstrap_servers)
     await ensure_topics(settings)
     async with publishing(settings, spool, epoch=1) as publisher:
@@ -174,6 +177,7 @@ async def test_a_killed_broker_loses_nothing(own_kafka: KafkaServer, spool: Spoo
         assert await publisher.drain(30)
         assert (publisher.status().published, publisher.status().spooled) == (9_000, 0)
     assert await firsts(settings) == numbers(1, 9_000)
+    assert not [one.getMessage() for one in caplog.records if one.name == "asyncio"]
 
 
 async def test_a_frozen_broker_loses_nothing(own_kafka: KafkaServer, spool: Spool) -> None:

@@ -136,6 +136,19 @@ async def test_it_leaves_the_cluster_after_a_failure(cluster):
     assert cluster.events[-1] == ("leave",)
 
 
+async def test_an_actor_that_fails_leaves_no_other_actor_running(cluster):
+    """The others still hold leases that their successors wait for."""
+    cluster.add(*PRODUCERS, *OTHERS)
+    cluster.actors[PRODUCERS[0]].failure = RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError):
+        await drain_node(configured(), drain_s=20.0)
+
+    stopped = {event[1] for event in cluster.events if event[0] == "stopped"}
+    assert stopped == {PRODUCERS[1], *OTHERS}
+    assert cluster.events[-1] == ("leave",)
+
+
 async def test_it_leaves_the_cluster_after_a_failed_listing(cluster, monkeypatch):
     """The node's agent may have ended before."""
 

@@ -11,6 +11,7 @@ from ray_pipeline.actors import limiter
 from ray_pipeline.actors.limiter import PRUNE_S, LimiterActor
 from ray_pipeline.batch.permits import NotBefore, Permit
 from ray_pipeline.errors import DatabaseUnavailable
+from ray_pipeline.providers.quota import DAY
 from tests.virtual_time import now_s, until_s, virtual_time
 
 MIDNIGHT = datetime(2026, 9, 24, tzinfo=UTC)
@@ -43,9 +44,9 @@ class FakeLedger:
         self.check()
         self.finished_ids += ids
 
-    async def cooldown(self, provider, key, *, until, reason):
+    async def cooldown(self, provider, key, *, pause, reason):
         self.check()
-        self.cooldowns.append((provider, key, until, reason))
+        self.cooldowns.append((provider, key, pause, reason))
 
     async def prune(self):
         self.pruned_at_s.append(now_s())
@@ -103,7 +104,7 @@ async def test_without_its_ledger_it_permits_nothing(ledger):
     with pytest.raises(DatabaseUnavailable):
         await actor.acquire("finnhub", job="news", sweep=False)
     with pytest.raises(DatabaseUnavailable):
-        await actor.cooldown("finnhub", "key", until=None, reason="refused")
+        await actor.cooldown("finnhub", "key", pause=None, reason="refused")
 
     assert (await actor.status())["granted"] == 0
     await actor.stop(1.0)
@@ -123,9 +124,9 @@ async def test_answered_calls_are_passed_on(ledger):
 async def test_a_cooldown_is_passed_on(ledger):
     actor = limiter_actor()
 
-    await actor.cooldown("finnhub", "key", until=MIDNIGHT, reason="quota")
+    await actor.cooldown("finnhub", "key", pause=DAY, reason="quota")
 
-    assert ledger.cooldowns == [("finnhub", "key", MIDNIGHT, "quota")]
+    assert ledger.cooldowns == [("finnhub", "key", DAY, "quota")]
     await actor.stop(1.0)
 
 

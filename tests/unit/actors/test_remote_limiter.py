@@ -49,9 +49,9 @@ async def test_a_cooldown_reaches_the_actor():
     actor = FakeHandle()
     actor.cooldown.reference.set_result(None)
 
-    await RemoteLimiter(actor).cooldown("finnhub", "key", until=None, reason="refused")
+    await RemoteLimiter(actor).cooldown("finnhub", "key", pause=None, reason="refused")
 
-    assert actor.cooldown.calls == [(("finnhub", "key"), {"until": None, "reason": "refused"})]
+    assert actor.cooldown.calls == [(("finnhub", "key"), {"pause": None, "reason": "refused"})]
 
 
 @virtual_time

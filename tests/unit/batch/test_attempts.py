@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from ray_pipeline.batch import attempts
 from ray_pipeline.batch.attempts import (
     ATTEMPTS,
     BLOCKED_PAUSE,
@@ -12,7 +13,7 @@ from ray_pipeline.batch.attempts import (
     RATE_PAUSE_S,
     Deferred,
     SourceCaller,
-    cooldown_end,
+    cooldown_pause,
 )
 from ray_pipeline.batch.permits import NotBefore
 from ray_pipeline.batch.results import Collected
@@ -24,6 +25,7 @@ from ray_pipeline.errors import (
 )
 from ray_pipeline.jobs.spec import Request
 from ray_pipeline.providers.refusals import Refusal, Verdict
+from ray_pipeline.transport.retry_after import RetryAfter
 from tests.batch_runs import KEY, NOW, PLENTY, RUN, SCARCE, FakePorts, Price, job, source
 
 REQUEST = Request("A", "/A")
@@ -156,9 +158,24 @@ async def test_a_rate_limit_puts_the_key_into_cooldown_and_counts(ports):
     result = await call(ports, "refuse:rate:slow down")
 
     assert result.state == "failed"
-    until = {moment for _, moment, _ in ports.limiter.cooldowns}
+    pauses = {pause for _, pause, _ in ports.limiter.cooldowns}
     assert len(ports.limiter.cooldowns) == ATTEMPTS
-    assert min(until) == NOW + timedelta(seconds=RATE_PAUSE_S)
+    assert pauses == {timedelta(seconds=RATE_PAUSE_S)}
+
+
+async def test_the_reason_of_a_cooldown_names_the_pause_that_the_provider_requests(
+    ports, monkeypatch
+):
+    """`quotas`, and the reason of the run."""
+    pause = RetryAfter("1e9", 86_400.0)
+    refusal = Verdict(Refusal.RATE, "slow down", pause)
+    monkeypatch.setattr(attempts, "read", lambda *_: refusal)
+
+    result = await call(ports, "[5]")
+
+    shown = "slow down; the provider asked for 1e9, waiting 86400 s"
+    assert ports.limiter.cooldowns[0] == ("first", timedelta(days=1), shown)
+    assert result.why == f"4 attempts: {shown}"
 
 
 async def test_a_blocked_address_defers_the_run(ports):
@@ -166,7 +183,7 @@ async def test_a_blocked_address_defers_the_run(ports):
         await call(ports, "refuse:blocked:Cloudflare")
 
     assert deferral.value.until == NOW + BLOCKED_PAUSE
-    assert ports.limiter.cooldowns == [("first", NOW + BLOCKED_PAUSE, "Cloudflare")]
+    assert ports.limiter.cooldowns == [("first", BLOCKED_PAUSE, "Cloudflare")]
 
 
 async def test_a_refused_redirect_is_a_refusal(ports):
@@ -215,16 +232,16 @@ async def test_an_outage_of_our_own_is_not_the_providers(ports):
     ("verdict", "quota", "pause"),
     [
         (Verdict(Refusal.RATE, ""), PLENTY, timedelta(seconds=RATE_PAUSE_S)),
-        (Verdict(Refusal.RATE, "", 5.0), PLENTY, timedelta(seconds=5)),
-        (Verdict(Refusal.QUOTA, ""), SCARCE, timedelta(hours=18)),  # to midnight
-        (Verdict(Refusal.QUOTA, "", 60.0), SCARCE, timedelta(minutes=1)),
+        (Verdict(Refusal.RATE, "", RetryAfter("5", 5.0)), PLENTY, timedelta(seconds=5)),
+        (Verdict(Refusal.QUOTA, ""), SCARCE, SCARCE.windows[0]),  # to midnight
+        (Verdict(Refusal.QUOTA, "", RetryAfter("60", 60.0)), SCARCE, timedelta(minutes=1)),
         (Verdict(Refusal.QUOTA, ""), PLENTY, QUOTA_PAUSE),
-        (Verdict(Refusal.BLOCKED, "", 5.0), PLENTY, BLOCKED_PAUSE),
+        (Verdict(Refusal.BLOCKED, "", RetryAfter("5", 5.0)), PLENTY, BLOCKED_PAUSE),
     ],
 )
 def test_how_long_a_refused_key_rests(verdict, quota, pause):
-    assert cooldown_end(verdict, quota, now=NOW, speed=1.0) == NOW + pause
+    assert cooldown_pause(verdict, quota, speed=1.0) == pause
 
 
 def test_a_key_that_is_not_accepted_rests_until_it_is_changed():
-    assert cooldown_end(Verdict(Refusal.KEY, "", 5.0), SCARCE, now=NOW, speed=1.0) is None
+    assert cooldown_pause(Verdict(Refusal.KEY, "", RetryAfter("5", 5.0)), SCARCE, speed=1.0) is None

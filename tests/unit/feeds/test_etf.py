@@ -116,3 +116,9 @@ def test_without_a_key_the_status_says_that_it_is_not_covered_and_why():
         "no key: PIPELINE_API_KEYS has 3 for finnhub, one a connection, "
         "which sp500 and top_gainers may use first; add another to collect these symbols"
     )
+
+
+@pytest.mark.parametrize("feed", [FEED, feed_named("sp500")])
+def test_symbols_that_a_job_adds_are_collected_within_a_minute(feed):
+    """The first run of the job follows the start of the producers."""
+    assert feed.symbols.poll_s <= 60

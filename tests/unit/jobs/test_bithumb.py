@@ -11,6 +11,7 @@ from ray_pipeline.jobs import bithumb_coingecko_mapping, bithumb_markets
 from ray_pipeline.jobs._bithumb_coins import COINS
 from ray_pipeline.jobs._listing import Listing
 from ray_pipeline.jobs.spec import Request, Run
+from ray_pipeline.jobs.table import check_rows
 from ray_pipeline.transport.answer import Answer
 from tests.support import PAYLOADS
 
@@ -108,6 +109,9 @@ def test_a_market_gets_the_coin_of_its_pair():
     assert (btc.match_method, btc.match_score, btc.is_verified) == ("HARDCODED_MAPPING", 100, True)
     assert (ztx.coingecko_id, ztx.match_score, ztx.is_verified) == ("ztx", 50, False)
     assert (nope.coingecko_id, nope.match_method, nope.match_score) == (None, "NO_MATCH", 0)
+    # A market without a coin is listed in a view; its score is not a mistake.
+    (mapping,) = bithumb_coingecko_mapping.SPEC.tables
+    assert list(check_rows(mapping, [btc, ztx, nope])) == []
 
 
 def test_what_a_person_has_decided_is_left_alone():

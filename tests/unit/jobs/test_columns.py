@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from ray_pipeline.errors import BadValue
 from ray_pipeline.jobs.columns import (
     Json,
     column,
@@ -190,7 +191,7 @@ def test_a_bare_list_is_not_required():
 
 @pytest.mark.parametrize("value", ["a", {"a": 1}, 5])
 def test_a_list_column_refuses_another_type(value):
-    with pytest.raises(TypeError, match="is not a list"):
+    with pytest.raises(BadValue, match="is not a list"):
         read_row(Fund, FUND | {"tags": value})
 
 

@@ -1,6 +1,7 @@
 """News and social datasets, on recorded answers."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -198,7 +199,8 @@ def test_ids_are_asked_for_in_bulk():
     (request,) = x_user_profiles.plan(run)
     text = (PAYLOADS / "x" / "users_by_usernames_2021.json").read_text()
 
-    found = rows(x_user_profiles.SPEC, text, request)
+    recorded = replace(request, params={"usernames": "Twitter,TwitterDev"})
+    found = rows(x_user_profiles.SPEC, text, recorded)
 
     assert len(request.params["usernames"].split(",")) == len(handles()) - 5
     assert [row.user_id for row in found] == [one["id"] for one in json.loads(text)["data"]]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ray_pipeline.errors import BadValue, PipelineError
 from ray_pipeline.jobs.values import (
     MISSING,
     at,
@@ -15,6 +16,7 @@ from ray_pipeline.jobs.values import (
     count,
     day,
     decimal,
+    elements,
     from_unix,
     grouped_decimal,
     instant,
@@ -22,6 +24,9 @@ from ray_pipeline.jobs.values import (
     required,
     text,
     upper,
+    us_day,
+    whole,
+    zoned_instant,
 )
 
 
@@ -245,13 +250,13 @@ def test_seconds_since_the_epoch():
 
 
 def test_a_path_that_ends_early_is_none():
-    body = {"prices": [{"usd": 5}], "empty": None}
+    body = {"prices": [{"usd": 5}], "empty": None, "no fields": []}
 
     assert at(body, "prices", 0, "usd") == 5
     for path in (
         ("prices", 1, "usd"),
         ("empty", "usd"),
-        ("prices", "usd"),
+        ("no fields", "usd"),
         ("prices", 0, "eur", "x"),
     ):
         assert at(body, *path) is None
@@ -267,3 +272,108 @@ def test_a_counter_that_is_not_a_number_is_refused(value):
     """As 0 it would replace the counter that is stored."""
     with pytest.raises((ValueError, TypeError)):
         count(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        (("prices", "usd"), "is not an object"),
+        (("name", "usd"), "is not an object"),
+        (("name", 0), "is not a list"),
+        (("object", 0), "is not a list"),
+    ],
+)
+def test_a_path_through_a_value_of_another_type_is_an_error(path, problem):
+    """A field of another type must not look like a missing one."""
+    body = {"prices": [{"usd": 5}], "name": "x", "object": {"a": 1}}
+
+    with pytest.raises(BadValue, match=problem):
+        at(body, *path)
+
+
+def test_a_value_error_belongs_to_the_errors_of_the_pipeline():
+    assert issubclass(BadValue, PipelineError)
+    assert issubclass(BadValue, ValueError)
+
+
+@pytest.mark.parametrize("value", [[], ["a"], {}, {"a": 1}, True, False, b"a"])
+def test_a_value_of_another_type_is_not_a_text(value):
+    with pytest.raises(BadValue, match="is not a text"):
+        text(value)
+
+
+@pytest.mark.parametrize("value", ["abc", {}, {"a": 1}, 0, False])
+def test_a_text_or_an_object_is_not_a_list(value):
+    with pytest.raises(BadValue, match="is not a list"):
+        elements(value)
+
+
+@pytest.mark.parametrize("value", [None, "", "1.5", 1.5, "many", True])
+def test_a_number_that_would_be_rounded_or_is_missing_is_not_whole(value):
+    with pytest.raises(BadValue):
+        whole(value)
+
+
+@pytest.mark.parametrize("value", [7, "7", Decimal("7.0"), "7e0"])
+def test_a_whole_number_is_exact(value):
+    assert whole(value) == 7
+    assert whole("0") == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-05-15 16:16:00 US/Eastern", datetime(2026, 5, 15, 20, 16, tzinfo=UTC)),
+        ("2026-12-15 16:16:00 America/New_York", datetime(2026, 12, 15, 21, 16, tzinfo=UTC)),
+        ("2026-05-15 16:16:00 UTC", datetime(2026, 5, 15, 16, 16, tzinfo=UTC)),
+    ],
+)
+def test_a_time_with_the_name_of_its_zone(written, moment):
+    assert zoned_instant(written) == moment
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None, "", "2026-05-15 16:16:00", "2026-05-15 US/Eastern", "20260515 US/Eastern",
+        "2026-W20-5 16:16:00 US/Eastern", "2026-05-15 16:16:00+09:00 US/Eastern",
+        "2026-05-15 16:16:00 US/Nowhere", "2026-05-15 16:16:00 ../../etc/passwd",
+        "2026-05-15 25:16:00 US/Eastern", "2026-02-30 16:16:00 US/Eastern",
+        "0001-01-01 00:00:00 Asia/Seoul", ["2026-05-15 16:16:00 US/Eastern"],
+    ],
+)  # fmt: skip
+def test_a_time_with_another_form_or_an_unknown_zone_is_an_error(written):
+    with pytest.raises(BadValue):
+        zoned_instant(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "want"),
+    [
+        ("05/18/26", date(2026, 5, 18)), ("5/8/26", date(2026, 5, 8)),
+        ("12/31/99", date(2099, 12, 31)), ("2026-05-18", date(2026, 5, 18)),
+        ("", None), (None, None), ("0000-00-00", None),
+    ],
+)  # fmt: skip
+def test_a_date_as_americans_write_it(written, want):
+    """strptime would read the year 99 as 1999, and digits of every script."""
+    assert us_day(written) == want
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "18/05/26", "05/32/26", "05/18/2026", "05/18", "05 / 18 / 26", "05/18/26 00:00",
+        "\u0660\u0665/\u0661\u0668/\u0662\u0666", "5/18/6", "2/30/26", 20260518, ["05/18/26"],
+    ],
+)  # fmt: skip
+def test_a_date_with_another_form_is_an_error(written):
+    with pytest.raises(BadValue):
+        us_day(written)
+
+
+@given(st.one_of(st.none(), st.booleans(), st.text(), st.dates().map(str), st.lists(st.text())))
+def test_no_reader_raises_another_error(value):
+    for read in (decimal, integer, whole, day, us_day, instant, zoned_instant, from_unix, text):
+        with contextlib.suppress(BadValue):
+            read(value)

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from ray_pipeline.catalog import all_jobs, job
-from ray_pipeline.observe.job_list import job_rows
+from ray_pipeline.jobs.spec import Empty
+from ray_pipeline.observe.job_list import job_rows, meaning_of_empty
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
@@ -31,3 +32,17 @@ def test_a_job_on_request_has_no_schedule():
     assert all(
         row["schedule"] and row["next"] > NOW for name, row in rows.items() if name not in manual
     )
+
+
+def test_a_table_with_two_row_types_is_named_once():
+    rows = {row["name"]: row for row in job_rows({}, now=NOW)}
+
+    assert rows["earnings_calendar"]["tables"] == ["earnings_calendar"]
+
+
+def test_the_meaning_of_an_empty_answer_is_a_rule_in_words():
+    meanings = [meaning_of_empty(source) for spec in all_jobs() for source in spec.sources]
+
+    assert all(meanings)
+    assert not [rule for rule in meanings if any(meaning.name in rule for meaning in Empty)]
+    assert any(rule.startswith("failure for the first page of a major") for rule in meanings)

@@ -152,7 +152,9 @@ def test_a_calendar_of_companies_with_short_names_is_data():
         ({"retry_after": "17"}, 17.0),
         ({"retry_after": "Mon, 23 Nov 2026 12:01:00 GMT"}, 60.0),
         ({"x_rate_limit_reset": str(int(NOW.timestamp()) + 900)}, 900.0),
+        ({"x_rate_limit_reset": f"{int(NOW.timestamp())}, {int(NOW.timestamp()) + 9}"}, 9.0),
         ({"x_rate_limit_reset": "soon"}, None),
+        ({"retry_after": "soon", "x_rate_limit_reset": str(int(NOW.timestamp()) + 9)}, 9.0),
         ({}, None),
     ],
 )
@@ -161,7 +163,8 @@ def test_a_pause_is_read_however_it_is_asked_for(headers, want_s):
     verdict = x.classify(answer('{"title":"Too Many Requests"}', 429, **headers))
 
     assert verdict is not None
-    assert (verdict.refusal, verdict.retry_after_s) == (Refusal.RATE, want_s)
+    wait_s = verdict.pause.wait_s if verdict.pause else None
+    assert (verdict.refusal, wait_s) == (Refusal.RATE, want_s)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from ray_pipeline.errors import SpoolFull, Unavailable
 from ray_pipeline.storage import spool as module
 from ray_pipeline.storage.spool import Spool, open_spool
-from ray_pipeline.stream.outbox import OutboxRecord
+from ray_pipeline.stream.publishing_ports import OutboxRecord
 
 LIMIT = 2**20
 
@@ -206,7 +206,7 @@ def test_a_failing_disk_leaves_no_half_record(
 WRITER = """
 import sys
 from pathlib import Path
-from ray_pipeline.stream.outbox import OutboxRecord
+from ray_pipeline.stream.publishing_ports import OutboxRecord
 from ray_pipeline.storage.spool import Spool
 
 spool = Spool(Path(sys.argv[1]), limit_bytes=2**30)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
-from ray_pipeline.feeds.records import Gap, Reject, Ticker, Trade
+from ray_pipeline.feeds.records import Gap, RecordIdentity, Reject, Ticker, Trade
 from ray_pipeline.feeds.sp500 import FEED as SP500
+from ray_pipeline.feeds.upbit import UpbitTicker
 from ray_pipeline.stream.batch import BatchBuilder, Message
 from ray_pipeline.stream.seen_trades import SeenTrades
 
@@ -312,3 +313,24 @@ def test_a_snapshot_of_a_stored_trade_is_no_row_and_no_volume():
     assert batch.size == 3
     counted = {key: (c.stored, c.parked, c.notices) for key, c in batch.counts.items()}
     assert counted == {(0, 1): (1, 0, 1), (0, 2): (0, 0, 1)}
+
+
+def test_a_batch_says_which_of_its_rows_are_snapshots_of_unconfirmed_trades():
+    """And the next batch, of which of them the stream has delivered the trade."""
+    feed = feed_named("upbit")
+    fields = {"market": "KRW-BTC", "timestamp_ms": NOW_MS, "trade_price": Decimal(5)}
+    builder = BatchBuilder(
+        feed.layout, future_tolerance_ms=0, arrivals={}, newest={}, seen=SeenTrades(feed.layout)
+    )
+    changes = []
+    for seq, (kind, trade_ms) in enumerate(
+        [("SNAPSHOT", 1), ("REALTIME", 2), ("REALTIME", 1), ("SNAPSHOT", 2)], start=1
+    ):
+        record = UpbitTicker(epoch=3, seq=seq, stream_type=kind, trade_timestamp=trade_ms, **fields)
+        batch = builder.begin()
+        builder.extend(batch, [message(codec.encode(record), seq)], now_ms=NOW_MS)
+        snapshots = builder.finish(batch).snapshots
+        changes.append(([*snapshots.added], [*snapshots.settled]))
+
+    first = RecordIdentity(0, 3, 1)
+    assert changes == [([first], []), ([], []), ([], [first]), ([], [])]

@@ -69,6 +69,21 @@ class FakeRecords:
         return [item for _, item, _ in self.written]
 
 
+class SuspendingSleep:
+    """Sleeps much longer than it must, once: the process was suspended meanwhile."""
+
+    def __init__(self, sleep, *, number: int, for_s: float) -> None:
+        self._sleep, self._left, self._for_s = sleep, number, for_s
+
+    async def __call__(self, delay_s: float) -> None:
+        self._left -= 1
+        await self._sleep(delay_s + (self._for_s if self._left == 0 else 0.0))
+
+    def end_s(self, begun_s: float) -> float:
+        """When the suspension ends that began after a check at `begun_s`."""
+        return begun_s + MISSING_EVERY_S + self._for_s
+
+
 class Bench:
     """The reports of a consumer of partitions 0 and 2 of three."""
 
@@ -197,6 +212,22 @@ async def test_an_outage_begins_the_grace_again(kind, outage_s):
         await until_s(end_s + LATER_S)
 
     assert bench.records.written == []
+
+
+@virtual_time
+async def test_a_suspended_process_begins_the_grace_again():
+    """It wakes up with the knowledge of the time before."""
+    bench = Bench()
+    bench.lack(3, 5, 9)
+    bench.reports._sleep = suspended = SuspendingSleep(
+        bench.reports._sleep, number=2, for_s=2 * MISSING_GRACE_S
+    )
+    async with running(bench.reports.write_missing_ranges()):
+        await until_s(suspended.end_s(FIRST_CHECK_S) + MISSING_GRACE_S - 0.5)
+        assert bench.records.written == []
+        await until_s(suspended.end_s(FIRST_CHECK_S) + LATER_S)
+
+    assert bench.records.ranges == [MissingRange(3, 1, 5, 9)]
 
 
 @virtual_time

@@ -120,6 +120,15 @@ def test_a_repeated_snapshot_is_data_of_its_market_but_no_new_record():
     assert len(outbox.records) == made.notices.counts.records == 1
 
 
+def test_a_message_of_the_stream_goes_on_even_if_a_snapshot_has_shown_its_trade():
+    """The consumer decides: only it knows how often the stream has delivered the trade."""
+    made, outbox = intake("bithumb")
+    for kind in ("SNAPSHOT", "REALTIME", "SNAPSHOT", "REALTIME"):
+        made.take(ticker("KRW-BTC", NOW_MS, trade_timestamp=NOW_MS - 5, stream_type=kind), NOW)
+
+    assert [record.stream_type for record in outbox.records] == ["SNAPSHOT", "REALTIME", "REALTIME"]
+
+
 def test_the_dead_letter_of_a_ticker_is_its_whole_frame():
     """The record keeps only the fields of the table."""
     made, outbox = intake("bithumb")

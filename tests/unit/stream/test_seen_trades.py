@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_pipeline.feeds.bithumb import FEED as BITHUMB
-from ray_pipeline.feeds.records import Ticker
+from ray_pipeline.feeds.records import RecordIdentity, Ticker
 from ray_pipeline.feeds.upbit import FEED as UPBIT
 from ray_pipeline.feeds.upbit import UpbitTicker
 from ray_pipeline.stream.seen_trades import KEPT_TRADES, SeenTrades, TickerTrade
@@ -104,6 +104,89 @@ def test_each_trade_is_kept_once_however_often_snapshots_repeat_it(steps):
         shown.add(number)
         if stream_type == "REALTIME":
             streamed.add(number)
+
+
+class Tables:
+    """What the history keeps of trades; each successor of a consumer begins with it."""
+
+    def __init__(self, layout):
+        self.layout = layout
+        self.rows = []
+        self.marks = set()
+        self.restart()
+
+    def restart(self):
+        """Read the trades again, as the next consumer does."""
+        self.seen = SeenTrades(
+            self.layout,
+            [
+                TickerTrade(
+                    row.market, row.trade_timestamp, row.trade_price, row.trade_volume,
+                    row.acc_trade_volume, identity if identity in self.marks else None,
+                )
+                for row in self.rows[-KEPT_TRADES:]
+                for identity in [RecordIdentity(row.pod_index, row.epoch, row.seq)]
+            ],
+        )  # fmt: skip
+
+    def take(self, record):
+        """Store a record unless it is a repeat, with the changes, in one transaction."""
+        repeated = self.seen.repeats(record)
+        self.rows += [] if repeated else [record]
+        changes = self.seen.cut()
+        self.marks |= set(changes.added)
+        self.marks -= set(changes.settled)
+        return repeated
+
+
+def test_a_trade_that_a_snapshot_put_is_known_as_such_after_a_restart():
+    """The stream's own message is its first one, the next equal message is another trade."""
+    tables = Tables(BITHUMB.layout)
+    tables.take(ticker(seq=1))
+    tables.restart()
+
+    assert tables.take(ticker("REALTIME", epoch=2))
+    tables.restart()
+    assert tables.take(ticker(epoch=3))
+    assert not tables.take(ticker("REALTIME", epoch=3, seq=2))
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["SNAPSHOT", "REALTIME", None]), st.integers(0, 2), st.integers(0, 3)
+        ),
+        max_size=40,
+    ),
+    crashes=st.sets(st.integers(0, 40)),
+)
+def test_crashes_change_nothing(steps, crashes):
+    """With a crash before any record, the same rows are stored as without."""
+    steady, crashing = Tables(BITHUMB.layout), Tables(BITHUMB.layout)
+    for seq, (stream_type, number, total) in enumerate(steps):
+        record = ticker(
+            stream_type, seq=seq, trade_timestamp=TRADE_MS + number, acc_trade_volume=Decimal(total)
+        )
+        if seq in crashes:
+            crashing.restart()
+        assert crashing.take(record) == steady.take(record)
+
+    assert crashing.rows == steady.rows
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["SNAPSHOT", "REALTIME"]), st.integers(0, 3 * KEPT_TRADES)),
+        max_size=200,
+    )
+)
+def test_marks_are_as_bounded_as_the_memory(steps):
+    """A trade that is forgotten leaves no mark."""
+    tables = Tables(BITHUMB.layout)
+    for seq, (stream_type, number) in enumerate(steps):
+        tables.take(ticker(stream_type, seq=seq, trade_timestamp=TRADE_MS + number))
+
+    assert len(tables.marks) <= KEPT_TRADES
 
 
 def test_memory_is_bounded_and_forgetting_loses_no_trade():

@@ -15,7 +15,8 @@ from ray_pipeline.retry import Backoff
 from ray_pipeline.storage.postgres.symbols import PolledSymbols
 from ray_pipeline.stream.heartbeat import Beat
 from ray_pipeline.stream.ingest import Intake, NoticeWriter
-from ray_pipeline.stream.shard_producer import Identity, Line, Parts, Producer
+from ray_pipeline.stream.producer_ports import Identity, Line, Parts
+from ray_pipeline.stream.shard_producer import Producer
 from tests.fake_feed import FakeOutbox, FakeVenue, LongestPause, make_collector
 from tests.virtual_time import at, now_s, until_s, virtual_clock, virtual_time
 
@@ -250,6 +251,19 @@ async def test_a_lost_lease_ends_the_epoch_without_a_drain():
         await until_s(16)
         assert bench.situation == ("collecting", "")
         assert [outbox.epoch for outbox in bench.outboxes] == [1, 2]
+
+
+@virtual_time
+async def test_an_outbox_that_cannot_spool_after_a_lost_lease_is_named(caplog):
+    """Its records are in the gap of the next epoch; the log says why."""
+    bench = Bench()
+    async with bench.running():
+        await until_s(5)
+        bench.outbox.failure = OSError("no space on the disk")
+        bench.leases.other_holder = True
+        await until_s(12)
+
+    assert "the outbox failed: OSError: no space on the disk" in caplog.text
 
 
 @virtual_time

@@ -43,6 +43,10 @@ def wait_s(*values):
         (("5", "soon", "20"), 20.0),
         (("5, 20",), 20.0),
         (("nan", "7"), 7.0),
+        # As one value: what a client makes of a repeated header.
+        (("Wed, 23 Sep 2026 03:19:04 GMT, 20",), 30.0),
+        (("20, Wednesday, 23-Sep-26 03:19:04 GMT, soon",), 30.0),
+        (("soon, 7",), 7.0),
     ],
 )
 def test_a_pause_is_read_and_bounded(values, want_s):
