@@ -80,7 +80,7 @@ class LoggedVenue(Simulator):
         self._serials = itertools.count(1)
         self._numbers = itertools.count(1)
         self._turns = itertools.count(1)
-        self._turn_of: dict[str, int] = {}
+        self._turns_of: dict[tuple[str, ...], dict[str, int]] = {}
         self._connection_numbers: dict[Connection, int] = {}
 
     async def serve_socket(self, request: web.Request, key: str) -> web.StreamResponse:
@@ -121,8 +121,10 @@ class LoggedVenue(Simulator):
 
     def in_turn(self, symbols: list[str]) -> str:
         """Return the symbol whose turn is longest ago: a silent symbol looks like a stall."""
-        symbol = min(symbols, key=lambda symbol: self._turn_of.get(symbol, 0))
-        self._turn_of[symbol] = next(self._turns)
+        # Of these symbols only: feeds share symbols, and one with few of them would take all turns.
+        turn_of = self._turns_of.setdefault(tuple(symbols), {})
+        symbol = min(symbols, key=lambda symbol: turn_of.get(symbol, 0))
+        turn_of[symbol] = next(self._turns)
         return symbol
 
     async def _send_all(self, client: Connection, frames: list[Frame]) -> None:

@@ -56,6 +56,19 @@ def test_a_snapshot_that_was_not_written_may_be_sent_later(tmp_path: Path):
     assert len(lines(venue, snapshot)) == 1
 
 
+def test_no_symbol_of_a_connection_is_silent_because_of_another_connection(tmp_path: Path):
+    """A symbol of two feeds would always have had its turn just before."""
+    venue = LoggedFinnhub(Options(), directory=tmp_path)
+    symbols = [f"S{number}" for number in range(50)]
+    sent: set[str] = set()
+    for _ in range(60):
+        list(venue.generate(["S7"], 10))
+        for frame in venue.generate(symbols, 1):
+            sent |= frame.symbols
+
+    assert sent == set(symbols)
+
+
 def test_prices_are_serial_numbers(tmp_path: Path):
     """No two trades of a venue have the same price, so none stands for another."""
     finnhub = LoggedFinnhub(Options(), directory=tmp_path)
