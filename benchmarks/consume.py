@@ -24,7 +24,7 @@ from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import LatestCache
 from ray_pipeline.stream.batch import Message, RecordBatch, RecordRow
-from ray_pipeline.stream.cache import LatestValue
+from ray_pipeline.stream.cache import CacheUsage, LatestValue
 
 
 class Sample(msgspec.Struct, array_like=True):
@@ -105,11 +105,13 @@ def watch(probe: Probe) -> None:
             probe.committed.append((time.time(), batch.rows))
 
     class WatchedCache(LatestCache):
-        async def write(self, entries: Sequence[LatestValue]) -> bool:
+        async def write(
+            self, values: Sequence[LatestValue], *, complete_until_s: float
+        ) -> CacheUsage | None:
             began_s = time.time()
-            complete = await super().write(entries)
-            probe.written.append((began_s, time.time(), entries))
-            return complete
+            usage = await super().write(values, complete_until_s=complete_until_s)
+            probe.written.append((began_s, time.time(), values))
+            return usage
 
     for name, port in (("KafkaLog", WatchedLog), ("StreamStore", WatchedStore),
                        ("LatestCache", WatchedCache)):  # fmt: skip

@@ -51,8 +51,3 @@ def job(name: str) -> JobSpec:
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise PipelineError(f"no job {name!r}", fix=f"{hint}`ray-pipeline jobs` lists them")
     return by_name[name]
-
-
-def jobs_of_table(table: str) -> tuple[JobSpec, ...]:
-    """Return the jobs that write to a table."""
-    return tuple(spec for spec in all_jobs() if table in {stored.name for stored in spec.tables})

@@ -7,7 +7,8 @@ from ray_pipeline.batch.responses import ParsedAnswer, collected, read
 from ray_pipeline.batch.results import RowCounts
 from ray_pipeline.jobs.spec import JobSpec, Request, Run
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.job_store import JobStore, next_batch
+from ray_pipeline.storage.postgres.job_inputs import next_batch
+from ray_pipeline.storage.postgres.job_store import JobStore
 from ray_pipeline.transport.answer import Answer
 
 SLOT = datetime(2026, 9, 1, 6, tzinfo=UTC)

@@ -29,7 +29,8 @@ class Desired:
 
 def desired(settings: Settings, *, submitter: object = None) -> Iterator[Desired]:
     """
-    Yield every desired actor. Consumers come first, so that no record waits long in Kafka.
+    Yield every desired actor. Producers come first: what a venue sends meanwhile is lost, whereas
+    records wait in Kafka for their consumer.
 
     Args:
         settings: The settings.
@@ -37,17 +38,17 @@ def desired(settings: Settings, *, submitter: object = None) -> Iterator[Desired
     """
     generation = settings.ray.generation
     for feed in settings.enabled_feeds():
+        for shard in shards_of(settings, feed):
+            suffix = "" if feed.sharding is None else f"-{shard:02d}"
+            name = f"producer-{feed.name}{suffix}-g{generation}"
+            yield Desired("producer", name, (feed.name, shard))
+    for feed in settings.enabled_feeds():
         partitions = settings.feeds[feed.name].partitions
         consumers = min(settings.streams.consumers_per_topic, partitions)
         for number in range(consumers):
             assigned = list(range(number, partitions, consumers))
             name = f"consumer-{feed.name}-{number}-g{generation}"
             yield Desired("consumer", name, (feed.name, assigned))
-    for feed in settings.enabled_feeds():
-        for shard in shards_of(settings, feed):
-            suffix = "" if feed.sharding is None else f"-{shard:02d}"
-            name = f"producer-{feed.name}{suffix}-g{generation}"
-            yield Desired("producer", name, (feed.name, shard))
     if settings.archive.enabled:
         yield Desired("archiver", f"archiver-g{generation}", ())
     if settings.jobs.enabled and submitter is not None:

@@ -1,4 +1,8 @@
-"""The generation in an actor's name, and which actors a newer generation replaces. Pure."""
+"""The generation in an actor's name, and which actors a newer generation replaces. Pure.
+
+An actor has two names, with and without `-moved`. A move to another node starts the successor under
+the name that is free, so that the two can overlap. Afterwards the actor keeps that name.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 
 from ray_pipeline.actors.desired import Desired
 
-NAME = re.compile(r"(?P<base>[a-z]+[\w-]*)-g(?P<generation>\d+)")
+NAME = re.compile(r"(?P<base>[a-z]+[\w-]*?)(?P<moved>-moved)?-g(?P<generation>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,14 @@ class Outdated:
     successor: Desired | None
 
 
+def twin(name: str) -> str:
+    """Return the other name of an actor; a name without a generation has no other."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        return name
+    return f"{match['base']}{'' if match['moved'] else '-moved'}-g{match['generation']}"
+
+
 def outdated(
     living: Iterable[str], desired: Sequence[Desired], *, generation: int
 ) -> Iterator[Outdated]:
@@ -36,7 +48,9 @@ def outdated(
     by_name = {actor.name: actor for actor in desired}
     for name in sorted(living):
         match = NAME.fullmatch(name)
-        if match is None or name in by_name or int(match["generation"]) > generation:
+        if match is None or int(match["generation"]) > generation:
+            continue
+        if name in by_name or twin(name) in by_name:
             continue
         # Numbers of shards and consumers are part of the base: each actor has its own successor.
         successor = by_name.get(f"{match['base']}-g{generation}")

@@ -16,6 +16,7 @@ from ray_pipeline.actors.generations import Outdated, at_work
 EXCLUSIVE = frozenset({"archiver"})
 UNRESPONSIVE_S = 30.0  # three calls that time out; a restart by Ray takes less
 STOPPED_S = 60.0  # after `drain-node` stopped an actor, its node has ended by then
+MOVING_S = 180.0  # a pod is killed after 150 s, and with it a move that did not finish
 
 Retirement = Literal["wait", "if_idle", "now"]
 
@@ -82,3 +83,12 @@ class StallClock:
         # The restarted actor gets the full time again.
         del self._since_s[name]
         return "is stopped" if up else "is unresponsive"
+
+    def redundant(self, name: str, instances: Sequence[str], *, now_s: float) -> Sequence[str]:
+        """Return those of the actor's other instances whose move should have ended by now."""
+        key = f"{name} moves"
+        if not instances:
+            self._since_s.pop(key, None)
+            return ()
+        since_s = self._since_s.setdefault(key, now_s)
+        return instances if now_s - since_s >= MOVING_S else ()

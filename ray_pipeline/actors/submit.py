@@ -42,7 +42,7 @@ class RaySubmitter:
     def _submit(self, job: str, slot: datetime, attempt: int) -> None:
         name = submission_id(job, slot, attempt)
         command = (
-            f"{sys.executable} -m ray_pipeline.cli.jobs {job} --slot {slot.isoformat()} "
+            f"{sys.executable} -m ray_pipeline.cli.collect {job} --slot {slot.isoformat()} "
             "--trigger schedule --json"
         )
         try:

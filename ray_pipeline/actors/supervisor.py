@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import ray
 
 from ray_pipeline.actors import ray_runtime
 from ray_pipeline.actors.desired import Desired
-from ray_pipeline.actors.generations import Outdated, outdated
+from ray_pipeline.actors.generations import Outdated, at_work, outdated, twin
 from ray_pipeline.actors.ray_metrics import Meter
 from ray_pipeline.actors.ray_runtime import ActorUnreachable, RayHandle
 from ray_pipeline.actors.reconcile import EXCLUSIVE, StallClock, actors_to_start, is_up, retirement
@@ -89,8 +89,11 @@ class Supervisor:
         for actor in old:
             if actor.kind in EXCLUSIVE:
                 await self._retire(actor)
-        await self._start(actors_to_start(self._desired, living, replaced=replaced))
-        await asyncio.gather(*(self._check(name) for name in self.names if name in living))
+        present = living | set(map(twin, living))
+        await self._start(actors_to_start(self._desired, present, replaced=replaced))
+        await asyncio.gather(
+            *(self._check(actor, living) for actor in self._desired if actor.name in present)
+        )
         for actor in replaced:
             await self._retire(actor)
         return bool(old)
@@ -110,24 +113,32 @@ class Supervisor:
                 )
             await asyncio.gather(*(self._read_status(actor.name, START_S) for actor in group))
 
-    async def _check(self, name: str) -> None:
-        """Read an actor's status, and restart an actor that did no work for too long."""
-        handle = await self._find(name)
-        if handle is None:
+    async def _check(self, actor: Desired, living: Set[str]) -> None:
+        """
+        Read an actor's status, and restart it if it did no work for too long.
+
+        During a move to another node it lives under two names: the one that works counts. The
+        other one ends, unless the move needs it for longer than it can take.
+        """
+        names = [name for name in (actor.name, twin(actor.name)) if name in living]
+        handles = {name: handle for name in names if (handle := await self._find(name))}
+        if not handles:
             return  # it died since it was listed: the next round starts it
-        self._handles[name] = handle
-        await self._read_status(name)
-        reason = self._stalls.restart_reason(name, self.statuses[name], now_s=time.monotonic())
-        if reason:
-            log.warning("%s %s: restarting it", name, reason)
-            handle.kill(restart=True)
+        statuses = {name: await _status_of(name, handle) for name, handle in handles.items()}
+        first, *redundant = sorted(
+            handles, key=lambda name: at_work(actor.kind, statuses[name]), reverse=True
+        )
+        self._handles[actor.name], self.statuses[actor.name] = handles[first], statuses[first]
+        now_s = time.monotonic()
+        if reason := self._stalls.restart_reason(first, statuses[first], now_s=now_s):
+            log.warning("%s %s: restarting it", first, reason)
+            handles[first].kill(restart=True)
+        for name in self._stalls.redundant(actor.name, redundant, now_s=now_s):
+            log.warning("%s works as %s: ending %s", actor.name, first, name)
+            await _end(name, handles[name], drain_s=self._settings.streams.drain_s)
 
     async def _read_status(self, name: str, timeout_s: float = ray_runtime.CALL_TIMEOUT_S) -> None:
-        try:
-            self.statuses[name] = await self._handles[name].call("status", timeout_s=timeout_s)
-        except ActorUnreachable as error:
-            log.debug("%s: %s", name, error)
-            self.statuses[name] = {"state": "unreachable", "cause": str(error.args[0])}
+        self.statuses[name] = await _status_of(name, self._handles[name], timeout_s=timeout_s)
 
     async def _retire(self, old: Outdated) -> None:
         """Stop an outdated actor, unless data would be lost without it."""
@@ -184,6 +195,16 @@ class Supervisor:
     @property
     def _namespace(self) -> str:
         return self._settings.ray.namespace
+
+
+async def _status_of(
+    name: str, handle: RayHandle, *, timeout_s: float = ray_runtime.CALL_TIMEOUT_S
+) -> object:
+    try:
+        return await handle.call("status", timeout_s=timeout_s)
+    except ActorUnreachable as error:
+        log.debug("%s: %s", name, error)
+        return {"state": "unreachable", "cause": str(error.args[0])}
 
 
 async def _is_idle(handle: RayHandle) -> bool:

@@ -31,7 +31,8 @@ HEALTH = {
             "records_per_s": 412.6,
         }
     },
-    "shards": [], "consumers": [], "dead_letters": [], "uncovered": [], "clients": 2,
+    "shards": [], "consumers": [], "dead_letters": [], "uncovered": [], "topics": [],
+    "clients": 2,
     "simulated": [],
 }  # fmt: skip
 SAMPLE = {

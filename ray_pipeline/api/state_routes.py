@@ -25,8 +25,8 @@ from ray_pipeline.api.parameters import Before, Limit, MaybeFeed, Used
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.observe.data_progress import data_progress
 from ray_pipeline.observe.job_list import job_rows
-from ray_pipeline.observe.why_feed import explain_feed
 from ray_pipeline.storage.postgres import pages
+from ray_pipeline.storage.postgres.freshness_rows import by_source, of_feeds, why_row
 from ray_pipeline.storage.postgres.runs import last_runs, recent_runs
 
 router = APIRouter(tags=["pipeline"])
@@ -60,18 +60,10 @@ async def ready(services: Used) -> Response:
 @router.get("/why", summary="One sentence per feed and job", responses=shows({"why": [WHY]}, 503))
 async def why(services: Used) -> Response:
     """Why each dataset is fresh or not, and what would change that."""
-    page = await services.status.get()
-    rows = [
-        {"name": feed.name, "kind": "feed", "fresh": feed.fresh, "why": feed.sentence}
-        for feed in (explain_feed(row, page) for row in page.feeds)
-    ]
-    # A job with several tables has several rows: the last one stands for the job.
-    jobs = {table.source: table for table in await services.freshness.get() if table.kind == "job"}
-    rows += [
-        {"name": name, "kind": "job", "fresh": table.fresh, "why": table.why}
-        for name, table in jobs.items()
-    ]
-    return answer({"why": rows})
+    # The feeds come from the cached status, so that `/why` and `/v1/health` agree.
+    feeds = of_feeds(await services.status.get())
+    jobs = [row for row in await services.freshness.get() if row.kind == "job"]
+    return answer({"why": [why_row(row) for row in by_source([*feeds, *jobs])]})
 
 
 @router.get("/v1/health", summary="Feeds, shards, consumers, lag", responses=shows(HEALTH, 503))

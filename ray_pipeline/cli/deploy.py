@@ -25,6 +25,7 @@ from ray_pipeline.kubernetes.deploy.failures import MissingKinds
 from ray_pipeline.kubernetes.deploy.installation import (
     HOLDS_DATA,
     current,
+    removal_command,
     revisions,
     statuses,
     undeploy,
@@ -34,7 +35,13 @@ from ray_pipeline.kubernetes.deploy.kube import Kube, connect
 from ray_pipeline.kubernetes.deploy.manifest_source import NAMESPACE, read, without_components
 from ray_pipeline.kubernetes.deploy.needs import home_of
 from ray_pipeline.kubernetes.deploy.objects import Json
-from ray_pipeline.kubernetes.deploy.plan import api_server_cut_off, missing_kinds, missing_secrets
+from ray_pipeline.kubernetes.deploy.plan import (
+    api_server_cut_off,
+    missing_kinds,
+    missing_secrets,
+    served,
+    settings_without_effect,
+)
 from ray_pipeline.kubernetes.deploy.plan import plan as compare
 from ray_pipeline.kubernetes.deploy.revisions import dropped, latest, target
 from ray_pipeline.kubernetes.deploy.rollout import Progress, Rollout
@@ -127,6 +134,7 @@ def plan(
     """
     objects = _objects(overlay, namespace, without)
     with _cluster(kubeconfig, context) as kube:
+        objects, _ = _served(kube, objects, silent=as_json)
         changes = _plan(kube, objects, force=force_conflicts)
         if as_json:
             print_json([asdict(change) for change in changes])
@@ -237,6 +245,9 @@ def delete(
 ) -> int:
     """
     Delete the installation in reverse order. Without --data, volumes and collected data stay.
+
+    Ray and the jobs end first, then the stores, at last the operators; each wait is for the pods
+    too. An interrupted delete can be repeated. At the end, the command prints what is left.
     """
     with _cluster(kubeconfig, context) as kube:
         last, _ = current(kube, namespace)
@@ -245,8 +256,10 @@ def delete(
         _confirm(f"Delete the installation in {namespace} on {kube.host}?", yes=yes)
         rollout = _rollout(kube, timeout_s=timeout)
         with _interruptible(rollout.progress, "run the same delete again to continue"):
-            left = undeploy(rollout, namespace=namespace, data=data)
-    typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in left))
+            remaining = undeploy(rollout, namespace=namespace, data=data)
+    typer.echo("deleted" + "".join(f"\n  left: {ref}" for ref in remaining))
+    if command := removal_command(remaining, namespace):
+        typer.echo(f"`{command}` deletes what is left, with the collected data and the secrets")
     return 0
 
 
@@ -281,6 +294,16 @@ def _objects(
     return without_components(read(overlay, build, roots=ROOTS, namespace=namespace), without or ())
 
 
+def _served(
+    kube: Kube, objects: Sequence[Json], *, silent: bool = False
+) -> tuple[list[Json], tuple[str, ...]]:
+    """Return what the cluster can take, and print and return what is left out."""
+    taken = served(kube, objects)
+    for reason in () if silent else taken.left_out:
+        typer.echo(f"note: {reason}")
+    return taken.objects, taken.components
+
+
 def _apply_command(overlay: str, without: Sequence[str] | None) -> str:
     options = [f"--without {name}" for name in without or ()]
     return " ".join(["ray-pipeline deploy apply", overlay, *options])
@@ -309,7 +332,11 @@ def _plan(kube: Kube, objects: Sequence[Json], *, force: bool) -> list[Change]:
 def _show_plan(kube: Kube, objects: Sequence[Json], changes: Sequence[Change]) -> None:
     for line in plan_lines(changes):
         typer.echo(line)
-    for finding in [*missing_secrets(kube, objects), *api_server_cut_off(kube, objects)]:
+    for finding in [
+        *missing_secrets(kube, objects),
+        *api_server_cut_off(kube, objects),
+        *settings_without_effect(objects, changes),
+    ]:
         typer.echo(f"warning: {finding}")
     typer.echo(summary(changes, kube.host))
 
@@ -329,6 +356,9 @@ def _apply(
     timeout_s: float,
 ) -> int:
     namespace = home_of(objects) or NAMESPACE
+    objects, left_out = _served(kube, objects)
+    # The revision says what it lacks: `status` and `rollback` show its source.
+    source = " without ".join([source, *left_out])
     _require_kinds(kube, objects, command)
     changes = _plan(kube, objects, force=force)
     _show_plan(kube, objects, changes)
@@ -371,8 +401,9 @@ def _interruptible(progress: Progress, advice: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         typer.echo(
-            f"\ninterrupted at {progress.wave}: {len(progress.applied)} of {progress.total} "
-            "objects were applied; they stay, and the cluster continues with them",
+            f"\ninterrupted at {progress.wave}: {len(progress.done)} of {progress.total} objects "
+            f"were {progress.verb}; they stay {progress.verb}, and the cluster continues with the "
+            "present objects",
             err=True,
         )
         for line in progress.waiting:

@@ -2,6 +2,7 @@
 
 from collections import UserDict
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -16,10 +17,10 @@ COMMANDS = {
     "demo": "ray_pipeline.cli.up:demo",
     "api": "ray_pipeline.cli.api:api",
     "jobs": "ray_pipeline.cli.jobs:jobs",
-    "run": "ray_pipeline.cli.jobs:run",
-    "backfill": "ray_pipeline.cli.jobs:backfill",
+    "run": "ray_pipeline.cli.collect:run",
+    "backfill": "ray_pipeline.cli.collect:backfill",
     "plan": "ray_pipeline.cli.jobs:plan",
-    "why": "ray_pipeline.cli.jobs:why",
+    "why": "ray_pipeline.cli.reasons:why",
     "runs": "ray_pipeline.cli.jobs:runs",
     "findings": "ray_pipeline.cli.jobs:findings",
     "quotas": "ray_pipeline.cli.jobs:quotas",
@@ -40,6 +41,9 @@ COMMANDS = {
     "simulate": "ray_pipeline.simulators.command:simulate_app",
 }
 
+# The extra that contains a package which a module of a command imports.
+EXTRAS = {"kubernetes": "deploy"}
+
 
 class _LazyCommands(UserDict[str, Any]):  # typer has no public type for click's commands
     """Commands by name, each imported on lookup: importing all of them takes two seconds."""
@@ -54,13 +58,26 @@ class _LazyCommands(UserDict[str, Any]):  # typer has no public type for click's
 
 def _load(path: str) -> Any:
     module, _, name = path.partition(":")
-    target = getattr(import_module(module), name)
+    target = getattr(_imported(module), name)
     if isinstance(target, typer.Typer):
         return get_group(target)
     # Typer builds click commands only for an application: one is created for this function.
     application = typer.Typer(add_completion=False)
     application.command()(target)
     return get_command(application)
+
+
+def _imported(module: str) -> ModuleType:
+    """Import the module; without an extra that it needs, print how to install it, and exit."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        typer.echo(f"error: the package {package} is not installed", err=True)
+        typer.echo(f"  fix: pip install 'ray-pipeline[{EXTRAS[package]}]'", err=True)
+        raise SystemExit(1) from None
 
 
 class _Commands(TyperGroup):

@@ -22,10 +22,10 @@ NodeId = Annotated[
 @command
 async def drain_node(seconds: DrainSeconds = None, node: NodeId = "") -> int:
     """
-    Stop the actors of a Ray node before the node ends.
+    Move the actors of a Ray node to other nodes before the node ends.
 
-    A hook for `preStop` of a pod: the actors flush their data to Kafka and Postgres and release
-    their leases. If the node does not end, the supervisor restarts them after a minute. Exit
+    A hook for `preStop` of a pod: successors start on other nodes, then the actors flush their data
+    to Kafka and Postgres and release their leases. Ray starts nothing on the node any more. Exit
     status: 1 if an actor did not finish in time.
     """
     settings = settings_module.load()

@@ -101,10 +101,11 @@ async def _run(
     seconds: float | None, report: Path | None, *, broker: str | None, demo: bool
 ) -> int:
     console = make_console(stderr=True)
-    _quiet()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     stop = asyncio.Event()
     _on_signal(stop)
     settings = load()
+    log_libraries(stack.log_file(settings.home_dir(), "libraries"))
     async with contextlib.AsyncExitStack() as cleanup:
         stage = await _start(cleanup, settings, console, broker=broker, demo=demo)
         _on_signal(stop)  # again: starting Ray removes the handlers
@@ -286,8 +287,15 @@ def _on_signal(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, request_stop)
 
 
-def _quiet() -> None:
-    """Keep the logs of libraries out of the table; the page and the audit show what matters."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+def log_libraries(path: Path) -> None:
+    """
+    Write the logs of libraries into a file, so that they do not break the table on the terminal.
+
+    The handlers are replaced, and not the levels: Ray sets the level of its logger when it starts.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("aiokafka", "ray", "kafka"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False

@@ -71,7 +71,7 @@ def trade(event: finnhub.Print, arrival: Arrival, seq: int) -> EtfTrade:
 
 def _line(trade: EtfTrade, received: str) -> str:
     return (
-        f"{copy_text(trade.symbol)}\t{trade.price}\t{copy_number(trade.volume)}\t"
+        f"{copy_text(trade.symbol)}\t{trade.price!s}\t{copy_number(trade.volume)}\t"
         f"{trade.timestamp_ms}\t{copy_text(trade.trade_conditions)}\t{received}\t"
         f"{copy_text(trade.source or SOURCE)}\t{trade.pod_index}\t{trade.epoch}\t{trade.seq}\n"
     )
@@ -79,7 +79,7 @@ def _line(trade: EtfTrade, received: str) -> str:
 
 def _value(trade: EtfTrade) -> str:
     return (
-        f'{{"symbol":{json_text(trade.symbol)},"price":{trade.price},'
+        f'{{"symbol":{json_text(trade.symbol)},"price":{trade.price!s},'
         f'"volume":{json_number(trade.volume)},"pod_index":{trade.pod_index},'
         f'"timestamp":{trade.timestamp_ms},"source":"etf_websocket",'
         f'"event_time_ms":{trade.timestamp_ms},"schema":{SCHEMA_VERSION}}}'

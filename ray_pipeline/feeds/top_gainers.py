@@ -26,8 +26,8 @@ SIMULATED = {
 
 def _line(trade: Trade, received: str) -> str:
     return (
-        f"{copy_text(trade.symbol)}\t{trade.price}\t"
-        f"{NULL if trade.volume is None else trade.volume}\t{trade.timestamp_ms}\t"
+        f"{copy_text(trade.symbol)}\t{trade.price!s}\t"
+        f"{NULL if trade.volume is None else trade.volume!s}\t{trade.timestamp_ms}\t"
         f"{copy_array(trade.trade_conditions)}\t{copy_text(trade.source or SOURCE)}\t"
         f"{received}\t{copy_text(trade.category)}\t{trade.pod_index}\t{trade.epoch}\t{trade.seq}\n"
     )
@@ -35,7 +35,7 @@ def _line(trade: Trade, received: str) -> str:
 
 def _value(trade: Trade) -> str:
     return (
-        f'{{"symbol":{json_text(trade.symbol)},"price":{trade.price},'
+        f'{{"symbol":{json_text(trade.symbol)},"price":{trade.price!s},'
         f'"volume":{json_number(trade.volume)},"category":{json_text(trade.category)},'
         f'"timestamp":{trade.timestamp_ms},"source":"finnhub_topgainers",'
         f'"event_time_ms":{trade.timestamp_ms},"schema":{SCHEMA_VERSION}}}'

@@ -151,7 +151,7 @@ def redis_value(
             return None
         numbers = {name: getattr(ticker, field) for name, field in shown.items()}
         inner = "".join(
-            f'"{name}":{number},' for name, number in numbers.items() if number is not None
+            f'"{name}":{number!s},' for name, number in numbers.items() if number is not None
         )
         market, event_ms = identity_of(ticker)
         symbol = json_text(market)

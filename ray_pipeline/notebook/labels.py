@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<label>.+)-g(?P<generation>\d+)")
+NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<label>.+?)(?:-moved)?-g(?P<generation>\d+)")
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from ray_pipeline.stream.bars import INTERVALS
 from ray_pipeline.timestamps import nearest_of_ms
 
 Symbols = str | Iterable[str]
-Part = Literal["feeds", "shards", "consumers", "dead_letters", "uncovered"]
+Part = Literal["feeds", "shards", "consumers", "dead_letters", "uncovered", "topics"]
 USUAL_LIMIT = 10_000
 
 
@@ -205,7 +205,8 @@ class Pipeline:
 
     def status(self, part: Part = "feeds", *, as_: Form = "pandas") -> Frame:
         """
-        Return a table of the status: `feeds`, `shards`, `consumers`, `dead_letters`, `uncovered`.
+        Return a table of the status: `feeds`, `shards`, `consumers`, `dead_letters`, `uncovered`,
+        or `topics`.
 
         `records_per_s` is the average since the last call; an API returns it at the first call.
 

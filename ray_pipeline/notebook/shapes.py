@@ -94,6 +94,13 @@ STATUS: Mapping[str, Shape] = {
         index=("feed", "reason"),
     ),
     "uncovered": Shape({"feed": TEXT, "why": TEXT, "symbols": TEXTS}, index=("feed",)),
+    "topics": Shape(
+        {
+            "topic": TEXT, "feed": TEXT, "configured": WHOLE, "present": WHOLE,
+            "unread_records": WHOLE, "checked_age_s": FLOAT, "trouble": TEXT, "notice": TEXT,
+        },
+        index=("topic",),
+    ),
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from ray_pipeline.actors.generations import at_work
 from ray_pipeline.actors.reconcile import is_up
 from ray_pipeline.api.answers import answer, refusal
 from ray_pipeline.api.auth import TokenCheck, token_in
@@ -72,19 +73,22 @@ def routes(view: Callable[[], View]) -> APIRouter:
         """
         503 with the reasons if an actor is missing, records wait that nothing reads or can send, or
         no feed stored a record lately. Without a token, the response has no reasons.
+
+        `collecting` says whether this generation does the work: while it waits for the leases of
+        another one, data progresses too.
         """
         current = view()
         data = await _data(current)
         reasons = [*_actor_reasons(current), *data.reasons]
-        body = {
+        waiting = list(_waiting(current))
+        body: dict[str, object] = {
             "ready": not reasons,
-            "reasons": reasons,
-            "notices": data.notices,
+            "collecting": not waiting and current.supervisor is not None,
             "generation": current.generation,
         }
         # A probe has no token. Reasons name hosts, topics and errors of the stores.
-        if not current.trusts(request):
-            body = {"ready": not reasons, "generation": current.generation}
+        if current.trusts(request):
+            body |= {"reasons": reasons, "waiting": waiting, "notices": data.notices}
         return answer(body, status=503 if reasons else 200)
 
     @router.get("/why", summary="One sentence per feed and actor")
@@ -117,6 +121,18 @@ def _actor_reasons(view: View) -> Iterator[str]:
             yield f"{name} has not started yet"
         elif not is_up(status):
             yield f"{name} does not answer"
+
+
+def _waiting(view: View) -> Iterator[str]:
+    """Yield a sentence for each producer and consumer that does not do its work yet."""
+    if view.supervisor is None:
+        return
+    for name in view.supervisor.names:
+        status, kind = view.supervisor.statuses.get(name), name.partition("-")[0]
+        # A producer without a key never requests its lease.
+        has_work = not isinstance(status, Mapping) or status.get("state") != "no_key"
+        if kind in {"producer", "consumer"} and has_work and not at_work(kind, status):
+            yield str(_actor(name, status)["why"])
 
 
 async def _data(view: View) -> DataProgress:

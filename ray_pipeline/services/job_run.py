@@ -21,7 +21,8 @@ from ray_pipeline.jobs.spec import JobSpec, Run
 from ray_pipeline.redact import redact
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.job_store import JobStore, next_batch, read_inputs
+from ray_pipeline.storage.postgres.job_inputs import next_batch, read_inputs
+from ray_pipeline.storage.postgres.job_store import JobStore
 from ray_pipeline.storage.postgres.ledger import Ledger
 from ray_pipeline.storage.postgres.quality_facts import findings_of_run
 from ray_pipeline.storage.postgres.runs import RunBook, RunKey

@@ -34,7 +34,7 @@ class ProcessSubmitter:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "ray_pipeline.cli.jobs",
+                "ray_pipeline.cli.collect",
                 job,
                 "--slot",
                 slot.isoformat(),

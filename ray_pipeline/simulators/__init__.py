@@ -3,7 +3,7 @@
 # Modules that define no simulator of a venue.
 SHARED_MODULES = frozenset(
     {
-        "base", "bodies", "command", "prices", "recorded", "recording", "refusal_texts", "rest",
-        "venue", "venue_registry",
+        "base", "bodies", "command", "listening", "options", "prices", "recorded", "recording",
+        "refusal_texts", "rest", "venue", "venue_registry",
     }
 )  # fmt: skip

@@ -5,18 +5,18 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Self
 
 from aiohttp import WSMsgType, web
 
 from ray_pipeline.redact import fingerprint
+from ray_pipeline.simulators.listening import serve_routes
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.prices import Pace, Walk
 from ray_pipeline.simulators.recording import Frame, Replay, read
-from ray_pipeline.storage.listener import listen
 
 log = logging.getLogger(__name__)
 
@@ -24,35 +24,6 @@ TICK_S = 0.005
 HUGE_BYTES = 10_000_000
 ABORTED = 1006
 SEND_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """
-    The configuration of a simulator.
-
-    Attributes:
-        host, port, control_port: Where it listens; port 0 picks a free one.
-        rate: Records per second over all subscribed symbols together.
-        seed: The same seed gives the same prices.
-        symbols: The symbols that exist; None for any.
-        replay: Recorded files to send once, instead of generated data.
-        speed: Of the replay: 1 as recorded, 10 ten times as fast, 0 as fast as the socket allows.
-        wait_symbols: How many symbols must be subscribed before a replay begins; None for all
-            symbols in the files.
-        ping_s: Seconds between pings.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    control_port: int = 0
-    rate: float = 100.0
-    seed: int = 1
-    symbols: tuple[str, ...] | None = None
-    replay: tuple[Path, ...] = ()
-    speed: float = 1.0
-    wait_symbols: int | None = None
-    ping_s: float = 10.0
 
 
 @dataclass(slots=True)
@@ -391,20 +362,6 @@ class Simulator:
         for connection in self._connections_of(key):
             frame = text if kind == "raw" else self.fault_frame(kind, connection, size_bytes)
             await self.send(connection, frame)
-
-
-async def serve_routes(
-    servers: contextlib.AsyncExitStack, routes: Iterable[web.RouteDef], *, host: str, port: int
-) -> int:
-    """Serve `routes` until `servers` is closed, and return the port."""
-    app = web.Application()
-    app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    servers.push_async_callback(runner.cleanup)
-    await runner.setup()
-    listener = listen(host, port)
-    await web.SockSite(runner, listener).start()
-    return int(listener.getsockname()[1])
 
 
 def as_json(value: object) -> str:

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from aiohttp import web
 
-from ray_pipeline.simulators.base import Connection, Options, Simulator, as_json
+from ray_pipeline.simulators.base import Connection, Simulator, as_json
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.recording import Frame
 from ray_pipeline.simulators.venue import VenueSimulator
 

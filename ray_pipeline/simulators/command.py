@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from ray_pipeline.errors import PipelineError
-from ray_pipeline.simulators.base import Options, Simulator
+from ray_pipeline.simulators.base import Simulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.rest import RestOptions, RestSimulator
 from ray_pipeline.simulators.venue import VenueSimulator
 from ray_pipeline.simulators.venue_registry import venue_simulators

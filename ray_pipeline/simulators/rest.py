@@ -22,8 +22,8 @@ from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.quota import DAY, Window, without_margin
 from ray_pipeline.providers.registry import all_providers, provider_names
 from ray_pipeline.redact import fingerprint
-from ray_pipeline.simulators.base import serve_routes
 from ray_pipeline.simulators.bodies import Body, Simulated, generate, simulated
+from ray_pipeline.simulators.listening import serve_routes
 from ray_pipeline.simulators.recorded import Recording, find, read_recordings
 
 log = logging.getLogger(__name__)

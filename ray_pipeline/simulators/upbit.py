@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from ray_pipeline.simulators.base import Options, as_json
+from ray_pipeline.simulators.base import as_json
 from ray_pipeline.simulators.bithumb import BithumbSimulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.recording import Frame
 from ray_pipeline.simulators.venue import VenueSimulator
 

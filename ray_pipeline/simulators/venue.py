@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ray_pipeline.simulators.base import Options, Simulator
+from ray_pipeline.simulators.base import Simulator
+from ray_pipeline.simulators.options import Options
 
 
 @dataclass(frozen=True, slots=True)

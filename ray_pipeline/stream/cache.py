@@ -8,12 +8,17 @@ of each symbol and second. Past its limit it is emptied, and Redis is rebuilt fr
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 BUFFER_LIMIT = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class LatestValue:
-    """A symbol's newest value within one second of event time."""
+class LatestValue(msgspec.Struct, frozen=True, gc=False):
+    """
+    A symbol's newest value within one second of event time.
+
+    A struct: making a frozen dataclass takes ten times as long.
+    """
 
     symbol: str
     event_ms: int

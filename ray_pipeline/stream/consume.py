@@ -19,7 +19,8 @@ from ray_pipeline.feeds.layout import Layout
 from ray_pipeline.feeds.records import Record
 from ray_pipeline.retry import Backoff, retrying
 from ray_pipeline.stream.bars import BarKey
-from ray_pipeline.stream.batch import BatchBuilder, Message, RecordBatch
+from ray_pipeline.stream.batch import Message, RecordBatch
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.cache_writer import CacheWriter
 from ray_pipeline.stream.consumer_ports import ConsumerStatus, HistoryStore, TopicReader

@@ -22,7 +22,8 @@ from ray_pipeline.errors import (
 from ray_pipeline.feeds.feed import partition_of
 from ray_pipeline.feeds.records import Record
 from ray_pipeline.lease import LeaseStore, Ownership
-from ray_pipeline.stream.batch import BatchBuilder, ShardEpoch
+from ray_pipeline.stream.batch import ShardEpoch
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from ray_pipeline.stream.cache_writer import CacheWriter
 from ray_pipeline.stream.consume import (
     STORING,

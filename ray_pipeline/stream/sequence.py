@@ -68,11 +68,13 @@ def multirange(ranges: Iterable[Range]) -> str:
 class Arrivals:
     """The numbers of one (shard, epoch) as they arrive, and which of them are new in this batch."""
 
-    __slots__ = ("_batch", "_before")
+    __slots__ = ("_batch", "_before", "_next")
 
     def __init__(self, before: RangeSet) -> None:
         self._before = before
         self._batch: list[list[int]] = []  # runs of this batch: [start, end), not yet in _before
+        # The number that continues the last run and is surely new; None: unknown.
+        self._next: int | None = None
 
     @classmethod
     def empty(cls) -> "Arrivals":
@@ -87,8 +89,8 @@ class Arrivals:
             BadRecord: If it is out of range.
         """
         batch = self._batch
-        if batch and batch[-1][1] == seq and seq >= self._before.upper:
-            batch[-1][1] = seq + 1  # nearly every record continues the last run
+        if seq == self._next:
+            batch[-1][1] = self._next = seq + 1  # nearly every record continues the last run
             return True
         # Only here: a number that continues a run of valid numbers is valid.
         if not 1 <= seq < LARGEST:
@@ -98,6 +100,9 @@ class Arrivals:
         batch.append([seq, seq + 1])
         if len(batch) > 1 and batch[-2][1] > seq:
             batch.sort()
+        # The last run has the highest numbers of the batch. Numbers above all others are new.
+        end = batch[-1][1]
+        self._next = end if end >= self._before.upper else None
         return True
 
     def cut(self) -> list[Range]:
@@ -105,5 +110,5 @@ class Arrivals:
         runs = RangeSet((start, end) for start, end in self._batch)
         for start, end in runs:
             self._before.add(start, end)
-        self._batch = []
+        self._batch, self._next = [], None
         return list(runs)

@@ -32,9 +32,10 @@ from typing import TextIO
 import msgspec
 from aiohttp import web
 
-from ray_pipeline.simulators.base import Connection, Options, Simulator
+from ray_pipeline.simulators.base import Connection, Simulator
 from ray_pipeline.simulators.bithumb import BithumbSimulator
 from ray_pipeline.simulators.finnhub import FinnhubSimulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.prices import chunks
 from ray_pipeline.simulators.recording import Frame
 from ray_pipeline.simulators.upbit import UpbitSimulator

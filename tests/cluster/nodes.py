@@ -77,6 +77,10 @@ class Node:
         psutil.wait_procs(mine, timeout=30)
         self._process.wait(30)
 
+    def text(self) -> str:
+        """Return what the node has printed."""
+        return self._log.read_text(errors="replace")
+
     def started(self) -> None:
         eventually_sync(
             lambda: (
@@ -107,9 +111,15 @@ class Cluster:
             self.head = self.start_head()
 
     def start_head(self) -> Node:
+        """Start a head and wait until it is ready."""
+        self.begin_head().started()
+        return self.head
+
+    def begin_head(self) -> Node:
+        """Start a head."""
         # A killed head leaves its address in a file, which all nodes of this machine share.
         (self._base / "ray_current_cluster").unlink(missing_ok=True)
-        self.head = self._start(
+        self.head = self._begin(
             "--head", "--port", str(self._port), "--num-cpus", "0",
             "--dashboard-host", "127.0.0.1", "--dashboard-port", str(self._dashboard_port),
             "--temp-dir", str(self._base), "--redis-password", self._redis_password,
@@ -118,13 +128,15 @@ class Cluster:
         return self.head
 
     def start_worker(self, *options: str) -> Node:
-        return self._start("--address", self.address, "--num-cpus", "8", *options)
+        """Start a worker node and wait until it is ready."""
+        node = self._begin("--address", self.address, "--num-cpus", "8", *options)
+        node.started()
+        return node
 
-    def _start(self, *options: str, extra: dict[str, str] | None = None) -> Node:
+    def _begin(self, *options: str, extra: dict[str, str] | None = None) -> Node:
         log = self._base / f"node-{len(self.nodes)}.log"
         node = Node(*options, environment=self.environment | (extra or {}), log=log)
         self.nodes.append(node)
-        node.started()
         return node
 
     def close(self) -> None:

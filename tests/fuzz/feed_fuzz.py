@@ -20,10 +20,11 @@ from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
 from ray_pipeline.feeds.protocol import Complaint, RefusedPart
 from ray_pipeline.feeds.records import Record, to_ms
-from ray_pipeline.simulators.base import Options
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.venue_registry import venue_simulators
 from ray_pipeline.storage.postgres.stream_store import StreamStore
-from ray_pipeline.stream.batch import BatchBuilder, Message
+from ray_pipeline.stream.batch import Message
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from ray_pipeline.stream.ingest import Intake, NoticeWriter, Origin
 from tests.fuzz.case import Case
 from tests.fuzz.mutations import MUTATIONS, Original, Sent

@@ -7,12 +7,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ray_pipeline.cli import dlq, observe
+from ray_pipeline.cli import dlq, observe, reasons
 from ray_pipeline.feeds.feed_registry import FEEDS
 
 app = typer.Typer()
 for name in ("audit", "status", "gaps", "migrate", "doctor"):
     app.command(name)(getattr(observe, name))
+app.command("why")(reasons.why)
 app.add_typer(dlq.dlq_app, name="dlq")
 
 
@@ -218,3 +219,39 @@ def test_doctor_without_settings_speaks_of_the_embedded_servers(tmp_path, monkey
     result = Shell({"PIPELINE_HOME": str(tmp_path)})("doctor")
 
     assert result.stdout.count("starts an embedded one") == 3
+
+
+def answers(result: Result) -> list[dict[str, object]]:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_why_explains_feeds_jobs_and_tables(migrated):
+    """A table is named like in Postgres; the table of latest rows belongs to its feed, too."""
+    everything = answers(migrated("why", "--json"))
+
+    assert {row["kind"] for row in everything} == {"feed", "job"}
+    assert {feed.name for feed in FEEDS} < {row["name"] for row in everything}
+    for name, source in (
+        ("sp500", "sp500"),
+        ("sp500_websocket_trades", "sp500"),
+        ("upbit_ticker_latest", "upbit"),
+        ("treasury_yield", "treasury_yield"),
+    ):
+        assert [row["name"] for row in answers(migrated("why", name, "--json"))] == [source]
+    assert "has never stored a record" in migrated("why", "sp500").output
+
+
+def test_why_explains_a_symbol(migrated, postgres_dsn):
+    """Each feed that lists it is named; a name that nothing has is an error with a suggestion."""
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(
+            "INSERT INTO sp500_companies (symbol, company_name, is_member) "
+            "VALUES ('BRK.B', 'Berkshire Hathaway', true)"
+        )
+
+    (row,) = answers(migrated("why", "brk-b", "--json"))
+
+    assert (row["name"], row["kind"], row["fresh"]) == ("BRK.B of sp500", "symbol", False)
+    assert "is not collected" in row["why"]
+    assert migrated("why", "sp5000").exit_code == 2

@@ -128,7 +128,15 @@ BREAKS = [
     ("secret-value", "RayService", f"{HEAD}|{FIRST}|env|0",
      {"name": "PIPELINE_API__TOKEN", "value": "abc"}),
     ("ray-disk", "RayService", f"{HEAD}|{FIRST}|volumeMounts|0|mountPath", "/var/tmp"),
-    ("ray-grace", "RayService", f"{HEAD}|terminationGracePeriodSeconds", 30),
+    ("ray-grace", "RayService", f"{HEAD}|terminationGracePeriodSeconds", 0),
+    ("ray-grace", "RayService", f"{WORKER}|template|spec|{FIRST}|env",
+     [{"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": "150"}]),
+    ("ray-drain", "RayService", f"{WORKER}|template|spec|{FIRST}|lifecycle", ...),
+    ("ray-drain", "RayService",
+     f"{WORKER}|template|spec|{FIRST}|lifecycle|preStop|exec|command", ["sleep", "10"]),
+    ("ray-redis-headless", "RayService",
+     f"{CLUSTER}|gcsFaultToleranceOptions|redisAddress", "gcs-redis.ray-pipeline.svc:6379"),
+    ("kuberay-version", "HelmChart", "spec|version", "1.5.1"),
     ("sizing", "RayService", f"{WORKER}|replicas", 12),
     # References.
     ("ref-secret", "RayService", f"{HEAD}|{FIRST}|env|1|valueFrom|secretKeyRef|name", "gone"),
@@ -284,7 +292,7 @@ def test_the_head_has_a_redis_of_its_own(built):
     options = by_key["RayService", "ray-pipeline"]["spec"]["rayClusterConfig"][
         "gcsFaultToleranceOptions"
     ]
-    assert options["redisAddress"] == "gcs-redis:6379"
+    assert options["redisAddress"] == "gcs-state:6379"
     assert options["redisPassword"]["valueFrom"]["secretKeyRef"]["name"] == "gcs-redis-password"
     (rule,) = by_key["NetworkPolicy", "gcs-redis"]["spec"]["ingress"]
     assert [peer["podSelector"]["matchLabels"] for peer in rule["from"]] == [

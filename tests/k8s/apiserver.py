@@ -5,8 +5,11 @@ That server knows custom resources only. Core kinds (Secret, Job, ...) are custo
 here, of a group that ends in `stand-in.test`; a proxy in front of it translates names. So
 server-side apply, managed fields, conflicts and dry runs of core kinds are the real server's,
 their schemas are not: those are checked elsewhere. No controller runs: tests write the status.
+The proxy answers commands in pods (`kubectl exec`) with what the test put into `outputs`.
 """
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -33,6 +36,7 @@ START_S = 180.0
 # The server reads /namespaces/NAME in any path as where something is, so not what it is.
 SPACES = "spaces"
 ONE_SPACE = re.compile(r"^(/api/v1)/namespaces((/[^/?]+)?(\?.*)?)$")
+EXEC = re.compile(r"^/api/v1/namespaces/([^/]+)/pods/([^/]+)/exec\?")
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SUFFIX = ".stand-in.test"
@@ -152,6 +156,9 @@ class ApiServer:
         self.process = ServerProcess("apiextensions-apiserver", log=directory / "apiserver.log")
         self.ports = ServerPorts(0, 0, 0)  # of the server, of etcd for clients and for peers
         self.url = ""
+        # By namespace and pod: what a command in it prints; of the others, the status of a refusal.
+        self.outputs: dict[tuple[str, str], str] = {}
+        self.refusals: dict[tuple[str, str], int] = {}
         self._front: ThreadingHTTPServer | None = None
 
     @property
@@ -345,6 +352,9 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
 
         def forward(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if (match := EXEC.match(self.path)) is not None:
+                self.execute((match[1], match[2]))
+                return
             if self.path.startswith(REVIEWS):
                 self.answer(201, _review(json.loads(data)))
                 return
@@ -359,6 +369,25 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
                 body=_to_real_body(data), headers=headers,
             )  # fmt: skip
             self.answer(answer.status, _from_real(answer.data))
+
+        def execute(self, pod: tuple[str, str]) -> None:
+            """Answer as the kubelet: a WebSocket with the output and the result, then its end."""
+            if status := server.refusals.get(pod):
+                self.answer(status, json.dumps({"message": "exec is refused"}).encode())
+                return
+            key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Sec-WebSocket-Protocol", "v4.channel.k8s.io")
+            accept = base64.b64encode(hashlib.sha1(key.encode()).digest())
+            self.send_header("Sec-WebSocket-Accept", accept.decode())
+            self.end_headers()
+            for channel, text in ((1, server.outputs.get(pod, "")), (3, '{"status":"Success"}')):
+                payload = bytes([channel]) + text.encode()
+                self.wfile.write(b"\x82\x7e" + len(payload).to_bytes(2, "big") + payload)
+            self.wfile.write(b"\x88\x02\x03\xe8")
+            self.close_connection = True
 
         def refusal(self) -> dict | None:
             """Refuse, as the real one, what is written into a namespace that is not there."""

@@ -129,6 +129,33 @@ def test_a_missing_kind_is_told_at_once(
     assert deploy("plan", *found[1].split(), objects=objects).exit_code == 0
 
 
+def test_an_optional_component_is_left_out_and_added_later(
+    deploy: Deploy, kube: Kube, api_server: ApiServer, namespace: str
+) -> None:
+    """Every command says so, until the cluster serves the kind."""
+    group = f"{namespace}.optional.test"
+    monitor = an_object(f"{group}/v1", "Monitor", "m", namespace, spec={})
+    monitor["metadata"] |= {
+        "annotations": {"ray-pipeline/component": "extras", "ray-pipeline/optional": "true"}
+    }
+    objects = [*a_release(namespace), monitor]
+    note = f"note: extras is left out: the cluster does not serve Monitor ({group}/v1)"
+
+    assert note in deploy("plan", objects=objects).output
+    done = deploy("apply", "--yes", objects=objects)
+
+    assert (done.exit_code, note in done.output) == (0, True), done.output
+    assert deploy("plan", objects=objects).exit_code == 0
+    status = deploy("status", "-n", namespace)
+    assert (status.exit_code, "without extras" in status.output) == (0, True), status.output
+
+    api_server.define(f"{group}/v1", "Monitor")
+    done = deploy("apply", "--yes", objects=objects)
+    assert (done.exit_code, "left out" in done.output) == (0, False), done.output
+    assert kube.get(ref_of(monitor)) is not None
+    assert deploy("delete", "--yes", "-n", namespace).exit_code == 0
+
+
 def test_a_component_that_is_not_there_cannot_be_left_out(deploy: Deploy, namespace: str) -> None:
     """A misspelt name would leave nothing out."""
     monitor = a_monitor(namespace, "a", **{"ray-pipeline/component": "monitoring"})

@@ -59,10 +59,10 @@ class Turns:
 
 def a_rollout(kube: Kube, play: Callable[[], object] = lambda: None, **options: Any) -> Rollout:
     turns = Turns(play)
-    options = {"say": lambda _: None} | options
+    defaults = {"say": lambda _: None, "deadline_s": float(MOST_POLLS)}
     return Rollout(
-        kube, deadline_s=float(MOST_POLLS), poll_s=1.0, explain_after_s=5.0,
-        pause=turns.pause, clock=turns.clock, **options,
+        kube, poll_s=1.0, explain_after_s=5.0, pause=turns.pause, clock=turns.clock,
+        **defaults | options,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The shipped manifests in a dry run of a real API server: strict fields, rules in CEL."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from ray_pipeline.errors import PipelineError
 from ray_pipeline.kubernetes.deploy.installation import deploy
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.manifest_source import read
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, ref_of, text
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, mapping, ref_of, text
 from ray_pipeline.kubernetes.deploy.readiness import readiness
 from ray_pipeline.kubernetes.deploy.rollout import Rollout
 from ray_pipeline.kubernetes.manifests.build import build
@@ -94,10 +95,25 @@ def test_a_first_install_ends(world: World, namespace: str, source: str) -> None
         pause=cluster.pause, clock=cluster.clock,
     )  # fmt: skip
 
+    world.kube.apply(an_object("v1", "Namespace", namespace, ""))
+    head = world.add(a_head(objects, namespace))
+    answer = {"ready": True, "collecting": True, "generation": 1}
+    world.server.outputs[namespace, ref_of(head).name] = json.dumps(answer)
     done = deploy(rollout, objects, namespace=namespace, source=source)
 
     assert done.state == "ready"
     assert rollout.progress.total == len(objects)
+
+
+def a_head(objects: list[Json], namespace: str) -> Json:
+    """Return the pod of Ray's head."""
+    (ray,) = [obj for obj in objects if obj["kind"] in {"RayCluster", "RayService"}]
+    config = mapping(ray, "spec", "rayClusterConfig") or mapping(ray, "spec")
+    spec = mapping(config, "headGroupSpec", "template", "spec")
+    pod = an_object("v1", "Pod", "head", namespace, spec=spec)
+    cluster = "ray-pipeline" if ray["kind"] == "RayCluster" else "pipeline-1"
+    pod["metadata"] |= {"labels": {"ray.io/cluster": cluster, "ray.io/node-type": "head"}}
+    return pod
 
 
 def moved(obj: Json, namespace: str) -> Json:

@@ -18,26 +18,69 @@ def an_object(api_version: str, kind: str, name: str, namespace: str, **fields: 
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata} | fields
 
 
-def pod_template(image: str = IMAGE) -> Json:
+def pod_template(image: str = IMAGE, **variables: str) -> Json:
     """Return a pod that reads a secret."""
     key = {"secretKeyRef": {"name": "keys", "key": "keys.json"}}
-    env = [{"name": "PIPELINE_API_KEYS", "valueFrom": key}]
+    env: list[Json] = [{"name": "PIPELINE_API_KEYS", "valueFrom": key}]
+    env += [{"name": name, "value": value} for name, value in variables.items()]
     return {"spec": {"containers": [{"name": "app", "image": image, "env": env}]}}
 
 
-def ray_service(namespace: str, *, image: str = IMAGE, workers: int = 1) -> Json:
-    """Return a RayService that the schema accepts."""
+def ray_spec(*, image: str = IMAGE, workers: int = 1, generation: int = 1) -> Json:
+    """Return the spec of a RayCluster that the schema accepts."""
+    template = pod_template(image, PIPELINE_RAY__GENERATION=str(generation))
     group = {
         "groupName": "collectors", "replicas": workers, "minReplicas": 0, "maxReplicas": 5,
-        "rayStartParams": {}, "template": pod_template(image),
+        "rayStartParams": {}, "template": template,
     }  # fmt: skip
-    cluster = {
+    return {
         "rayVersion": "2.60.0",
-        "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": pod_template(image)},
+        "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": template},
         "workerGroupSpecs": [group],
     }
-    spec = {"serveConfigV2": "applications: []\n", "rayClusterConfig": cluster}
+
+
+def ray_service(
+    namespace: str,
+    *,
+    image: str = IMAGE,
+    workers: int = 1,
+    generation: int = 1,
+    serve: str = "applications: []\n",
+) -> Json:
+    """Return a RayService that the schema accepts."""
+    cluster = ray_spec(image=image, workers=workers, generation=generation)
+    spec = {"serveConfigV2": serve, "rayClusterConfig": cluster}
     return an_object(RAY, "RayService", "pipeline", namespace, spec=spec)
+
+
+def ray_cluster(namespace: str, name: str = "pipeline", **options: int) -> Json:
+    """Return a RayCluster that the schema accepts."""
+    return an_object(RAY, "RayCluster", name, namespace, spec=ray_spec(**options))
+
+
+def ray_pods(cluster: Json) -> list[Json]:
+    """Return the head and a worker of a RayCluster, as KubeRay makes them."""
+    name, namespace = cluster["metadata"]["name"], cluster["metadata"]["namespace"]
+    pods = []
+    for kind, template in (
+        ("head", cluster["spec"]["headGroupSpec"]["template"]),
+        ("worker", cluster["spec"]["workerGroupSpecs"][0]["template"]),
+    ):
+        pod = an_object("v1", "Pod", f"{name}-{kind}", namespace, spec=template["spec"])
+        group = "headgroup" if kind == "head" else "collectors"
+        labels = {"ray.io/cluster": name, "ray.io/node-type": kind, "ray.io/group": group}
+        pod["metadata"] |= {"labels": labels}
+        pods.append(pod)
+    return pods
+
+
+def operator_pod(namespace: str, *, ready_since: str = "2026-01-01T00:00:00Z") -> Json:
+    """Return the pod of the KubeRay operator."""
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": ready_since}
+    pod = an_object("v1", "Pod", "kuberay-operator", namespace, status={"conditions": [ready]})
+    pod["metadata"] |= {"labels": {"app.kubernetes.io/name": "kuberay-operator"}}
+    return pod
 
 
 def kafka(namespace: str) -> list[Json]:

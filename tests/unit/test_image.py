@@ -1,6 +1,7 @@
 """The image against the repository and the manifests: what no engine is needed to find out."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,10 +69,30 @@ def test_every_container_of_ours_has_a_read_only_root_and_this_release():
 
 @pytest.mark.parametrize("needed", ["bash", "wget", "git", "tini"])
 def test_programs_that_the_operators_and_probes_call_are_installed(needed):
-    installed = re.search(r"apt-get install.*?&& \\\n\s+rm", DOCKERFILE, re.DOTALL)
+    installed = re.search(r"apt-get install.*?&& \\\n", DOCKERFILE, re.DOTALL)
 
     assert installed is not None
     assert re.search(rf"\b{needed}\b", installed.group())
+
+
+def test_parts_that_no_pod_loads_are_removed_before_the_image_is_assembled():
+    """In the stage of the build: what a later layer deletes still counts."""
+    build, _, final = DOCKERFILE.rpartition("\nFROM ")
+
+    for part in ("ray/jars", "ray/rllib", "pyarrow/*flight*", "pyarrow/include", "-name tests"):
+        assert part in build
+    assert "compileall" in build
+    assert "compileall" not in final
+    assert "pip" not in final.replace("ray-pipeline", "")
+
+
+def test_pods_import_nothing_of_the_extras():
+    """The image installs none of them, so its modules must do without."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.match(r"[\w-]+", line).group().lower() for line in project["dependencies"]]
+
+    assert "kubernetes" not in names
+    assert re.search(r"install .*--no-compile \.$", DOCKERFILE, re.MULTILINE)
 
 
 def test_the_restore_job_begins_the_same_new_era_as_the_command():

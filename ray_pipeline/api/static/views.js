@@ -8,13 +8,21 @@ const HEIGHT = 160;
 const TRACK = 400;
 
 export async function flow(root) {
-  const { samples } = await get("/v1/throughput");
+  const [{ samples }, { topics }] = await Promise.all([get("/v1/throughput"), get("/v1/health")]);
   if (samples.length < 2) return root.replaceChildren(empty("The first samples appear within ten seconds."));
   const feeds = Object.keys(samples.at(-1).feeds);
   root.replaceChildren(
     ...plot("Records stored per second", samples, feeds, (row) => row?.records_per_s),
     ...plot("Records in Kafka that are not stored yet", samples, feeds, (row) => row?.lag),
+    ...topicTable(topics.filter((row) => row.trouble || row.notice)),
   );
+}
+
+function topicTable(rows) {
+  if (!rows.length) return [];
+  return [el("h2", {}, "Topics that differ from the settings, or that nothing reads"), table(
+    ["Topic", ["Settings", "number"], ["Broker", "number"], ["Unread", "number"], ["Cause", "prose"]],
+    rows.map((row) => [row.topic, count(row.configured), count(row.present), count(row.unread_records), row.trouble || row.notice]))];
 }
 
 function plot(title, samples, feeds, value) {

@@ -20,6 +20,7 @@ from ray_pipeline.kubernetes.deploy.objects import (
     ref_of,
     text,
 )
+from ray_pipeline.kubernetes.deploy.operator_state import OPERATOR_PODS, Operator
 from ray_pipeline.kubernetes.deploy.pod_diagnosis import (
     Diagnosis,
     diagnose_creation,
@@ -42,6 +43,7 @@ OPERATOR_OF = {
     "KafkaUser": "the user operator (entityOperator.userOperator of the Kafka object)",
     "HelmChart": "K3s' Helm controller",
 }
+GCS_FINALIZER = "ray.io/gcs-ft-redis-cleanup-finalizer"
 # By the state of a Serve application: the cause and the fix.
 APPLICATIONS = {
     "DEPLOY_FAILED": (
@@ -79,6 +81,7 @@ class Evidence:
         pods: Its pods, owned directly or through other objects.
         events: The events of the object, its parts and its pods.
         parts: The objects that it created and that have a status, such as a RayService's clusters.
+        operator: The KubeRay operator, for its objects; None for others.
     """
 
     ref: Ref
@@ -86,6 +89,7 @@ class Evidence:
     pods: Sequence[Json] = ()
     events: Sequence[Json] = ()
     parts: Sequence[Json] = ()
+    operator: Operator | None = None
 
 
 def explain(evidence: Evidence) -> list[Diagnosis]:
@@ -104,28 +108,53 @@ def explain(evidence: Evidence) -> list[Diagnosis]:
 def _of_object(evidence: Evidence, live: Json) -> Iterator[Diagnosis]:
     ref = evidence.ref
     if text(live, "metadata", "deletionTimestamp"):
-        finalizers = ", ".join(map(str, elements(live, "metadata", "finalizers")))
-        yield Diagnosis(
-            str(ref),
-            f"is being deleted and waits for {finalizers or 'the objects that it owns'}",
-            "the operator of that finalizer must run: `kubectl get pods -A` shows whether it does",
-        )
-    elif ref.kind in OPERATOR_OF and not _seen(live):
-        yield Diagnosis(
-            str(ref),
-            f"no operator has seen it yet: {OPERATOR_OF[ref.kind]} does not run, or does not watch "
-            f"the namespace {ref.namespace}",
-            "`kubectl get pods -A | grep operator`; its log names what it refuses",
-        )
+        yield being_deleted(ref, live)
+    elif ref.kind in OPERATOR_OF and not _seen(live) and not _has_acted(evidence, live):
+        yield _silent_operator(evidence)
     elif ref.kind == "RayService":
         yield from _ray_service(evidence, live)
     elif ref.kind in BY_STATUS:
         yield from BY_STATUS[ref.kind](live)
 
 
+def being_deleted(ref: Ref, live: Json) -> Diagnosis:
+    """Return what holds up the deletion of an object."""
+    finalizers = list(map(str, elements(live, "metadata", "finalizers")))
+    fix = "the operator of that finalizer must run: `kubectl get pods -A` shows whether it does"
+    if GCS_FINALIZER in finalizers:
+        fix = (
+            "KubeRay removes it after its job emptied the head's Redis, so the operator and "
+            f"gcs-redis must run. If they cannot run again: `kubectl patch {ref.kind.lower()} "
+            f"{ref.name} -n {ref.namespace} --type=merge -p "
+            '\'{"metadata":{"finalizers":null}}\'`, and delete the volume of gcs-redis'
+        )
+    waits_for = ", ".join(finalizers) or "the objects that it owns"
+    return Diagnosis(str(ref), f"is being deleted and waits for {waits_for}", fix)
+
+
 def _seen(live: Json) -> bool:
     # K3s' Helm controller reports no observedGeneration, only the name of its Job.
     return bool(text(live, "status", "jobName")) if kind_of(live) == "HelmChart" else seen(live)
+
+
+def _has_acted(evidence: Evidence, live: Json) -> bool:
+    # An object without a status was never seen, however long its operator runs.
+    operator = evidence.operator
+    return operator is not None and operator.has_acted(live) and bool(mapping(live, "status"))
+
+
+def _silent_operator(evidence: Evidence) -> Diagnosis:
+    ref, operator = evidence.ref, evidence.operator
+    name, log = OPERATOR_OF[ref.kind], "`kubectl get pods -A | grep operator`; its log names errors"
+    if operator is None:
+        why = f"no operator has seen it yet: {name} does not run, or does not watch the namespace "
+        return Diagnosis(str(ref), f"{why}{ref.namespace}", log)
+    if operator.running_since is None:
+        why = f"{name} does not run: no pod with the label {OPERATOR_PODS} is ready"
+        fix = f"`kubectl get pods -A -l {OPERATOR_PODS}` shows its pod, if there is one"
+        return Diagnosis(str(ref), why, fix)
+    why = f"{name} runs, but has not seen it yet: does it watch the namespace {ref.namespace}?"
+    return Diagnosis(str(ref), why, f"its argument --watch-namespace names the namespaces; {log}")
 
 
 def _ray_service(evidence: Evidence, live: Json) -> Iterator[Diagnosis]:

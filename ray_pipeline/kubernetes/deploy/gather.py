@@ -4,6 +4,12 @@ from ray_pipeline.kubernetes.deploy.explain import Evidence
 from ray_pipeline.kubernetes.deploy.failures import Forbidden, UnknownKind
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.objects import Json, Ref, kind_of, mapping, name_of, text
+from ray_pipeline.kubernetes.deploy.operator_state import (
+    LONG_AGO,
+    OPERATOR_PODS,
+    Operator,
+    running_since,
+)
 
 CLUSTER_LABEL = "ray.io/cluster"
 # The label that carries the owner's name on its pods.
@@ -23,16 +29,27 @@ def gather(kube: Kube, ref: Ref, live: Json | None) -> Evidence:
     part = kube.get(Ref("ray.io/v1", "RayCluster", namespace, cluster)) if cluster else None
     parts = [part] if part else []
     selector = _pod_selector(live)
-    pods = _list(kube, "Pod", namespace, labels=selector) if selector else []
+    pods = list_readable(kube, "Pod", namespace, labels=selector) if selector else []
     # Events name their object only. A prefix also covers what an operator created under the
     # object's name and removed since.
     names = tuple({ref.name, *map(name_of, [*parts, *pods])})
     events = [
         event
-        for event in _list(kube, "Event", namespace)
+        for event in list_readable(kube, "Event", namespace)
         if text(event, "involvedObject", "name").startswith(names)
     ]
-    return Evidence(ref, live, pods, events, parts)
+    operator = kuberay(kube) if ref.group == "ray.io" else None
+    return Evidence(ref, live, pods, events, parts, operator)
+
+
+def kuberay(kube: Kube) -> Operator:
+    """Return the KubeRay operator of any namespace."""
+    now = kube.now()
+    try:
+        pods = kube.list("v1", "Pod", namespace="", labels=OPERATOR_PODS)
+    except Forbidden:
+        return Operator(LONG_AGO, now)
+    return Operator(running_since(pods), now)
 
 
 def _cluster_of_service(live: Json) -> str:
@@ -58,8 +75,11 @@ def _pod_selector(live: Json) -> str:
     return f"{POD_LABELS[kind]}={name_of(live)}" if kind in POD_LABELS else ""
 
 
-def _list(kube: Kube, kind: str, namespace: str, *, labels: str = "") -> list[Json]:
+def list_readable(
+    kube: Kube, kind: str, namespace: str, *, labels: str = "", version: str = "v1"
+) -> list[Json]:
+    """Return the objects of a kind; none if the user may not read them, or the kind is unknown."""
     try:
-        return kube.list("v1", kind, namespace=namespace, labels=labels)
+        return kube.list(version, kind, namespace=namespace, labels=labels)
     except (Forbidden, UnknownKind):
         return []

@@ -6,19 +6,30 @@ Words of this package: an apply creates a *revision*, the manifests as they were
 running code is the `generation`, of which this package knows nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.kubernetes.deploy.collecting import collecting_state, supervised
 from ray_pipeline.kubernetes.deploy.explain import explain
 from ray_pipeline.kubernetes.deploy.failures import UnknownKind
-from ray_pipeline.kubernetes.deploy.gather import gather
+from ray_pipeline.kubernetes.deploy.gather import gather, list_readable
 from ray_pipeline.kubernetes.deploy.kube import Kube
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, by_name, mapping, of_kind, ref_of
+from ray_pipeline.kubernetes.deploy.live_state import live_state
+from ray_pipeline.kubernetes.deploy.objects import (
+    Json,
+    Ref,
+    by_name,
+    dig,
+    kind_of,
+    mapping,
+    of_kind,
+    ref_of,
+)
 from ray_pipeline.kubernetes.deploy.order import in_order
 from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
-from ray_pipeline.kubernetes.deploy.readiness import Readiness, readiness
+from ray_pipeline.kubernetes.deploy.readiness import Readiness
 from ray_pipeline.kubernetes.deploy.revisions import (
     LABEL,
     NAME,
@@ -29,7 +40,7 @@ from ray_pipeline.kubernetes.deploy.revisions import (
     outdated,
     to_secret,
 )
-from ray_pipeline.kubernetes.deploy.rollout import NotReady, Rollout
+from ray_pipeline.kubernetes.deploy.rollout import Rollout
 
 # Deleting a namespace deletes everything in it.
 HOLDS_DATA = frozenset({"Namespace", "PersistentVolumeClaim", "PersistentVolume"})
@@ -75,7 +86,8 @@ def deploy(rollout: Rollout, objects: Sequence[Json], *, namespace: str, source:
 
     Raises:
         MissingKinds, ConfigurationError: Before anything is written, as `Rollout.check`.
-        NotReady: If they are not ready in time; the revision is kept as `failed`.
+        NotReady: If they are not ready in time.
+        PipelineError: If the server refuses an object. In both cases the revision becomes `failed`.
     """
     kube = rollout.kube
     rollout.check(objects)
@@ -92,7 +104,7 @@ def deploy(rollout: Rollout, objects: Sequence[Json], *, namespace: str, source:
         rollout.apply(objects)
         # Removed only now: until the new objects are ready, the old ones may still be in use.
         rollout.remove(dropped(last, objects))
-    except NotReady:
+    except PipelineError:
         _save(kube, replace(revision, state="failed"), namespace)
         raise
     ready = replace(revision, state="ready")
@@ -104,44 +116,63 @@ def deploy(rollout: Rollout, objects: Sequence[Json], *, namespace: str, source:
 
 def undeploy(rollout: Rollout, *, namespace: str, data: bool) -> list[Ref]:
     """
-    Delete the objects of all revisions; return those that were left in place.
+    Delete the objects of all revisions; return what remains and holds data or secrets.
 
     Without `data`, volumes, their claims and namespaces stay, and so does the collected data.
+    Secrets that were created by hand stay until their namespace is deleted.
 
     Raises:
         PipelineError: If the namespace has no revisions.
-        NotReady: If an object is not gone in time; the same call continues.
+        NotReady: If an object or its pods are not gone in time; the same call continues.
     """
     kube = rollout.kube
     last, history = current(kube, namespace)
     # All revisions, because a failed apply never removed what it dropped. The newest manifest wins.
     applied = {ref_of(obj): obj for revision in history for obj in revision.objects}
-    present = [ref for ref in applied if kube.find(ref) is not None]
-    left = [] if data else [ref for ref in present if ref.kind in HOLDS_DATA]
     claims = _claims(kube, last, namespace)
-    rollout.delete([applied[ref] for ref in present if ref not in left])
+    rollout.delete([
+        obj for ref, obj in applied.items() if data or ref.kind not in HOLDS_DATA
+    ])  # fmt: skip
     if data:
         rollout.delete(claims)
     # Last: if the delete is interrupted, the revisions still list what remains.
     for revision in history:
         kube.delete(_secret(revision.number, namespace))
-    return left if data else sorted({*left, *map(ref_of, claims)})
+    kept = {ref for ref in applied if ref.kind in HOLDS_DATA} | set(map(ref_of, claims))
+    secrets = set(map(ref_of, list_readable(kube, "Secret", namespace)))
+    return sorted(ref for ref in kept | secrets if kube.find(ref) is not None)
+
+
+def removal_command(remaining: Sequence[Ref], namespace: str) -> str:
+    """Return the command that deletes what a delete left; empty if nothing is left."""
+    if any(ref.kind == "Namespace" and ref.name == namespace for ref in remaining):
+        return f"kubectl delete namespace {namespace}"
+    names = " ".join(f"{ref.kind.lower()}/{ref.name}" for ref in remaining)
+    return f"kubectl delete -n {namespace} {names}" if names else ""
 
 
 def statuses(kube: Kube, revision: Revision) -> list[ObjectStatus]:
     """Return the state of each object of a revision, in the order of the apply."""
-    return [_status(kube, ref_of(obj)) for obj in in_order(revision.objects)]
+    urls = supervised(revision.objects)
+    return [_status(kube, revision, obj, urls) for obj in in_order(revision.objects)]
 
 
-def _status(kube: Kube, ref: Ref) -> ObjectStatus:
+def _status(kube: Kube, revision: Revision, obj: Json, urls: Mapping[Ref, str]) -> ObjectStatus:
+    ref = ref_of(obj)
     try:
-        live = kube.get(ref)
+        url = urls.get(ref)
+        state = collecting_state(kube, ref, url) if url else live_state(kube, ref)
     except UnknownKind as error:
         return ObjectStatus(ref, Readiness("missing", error.args[0]))
-    state = readiness(live)
-    if state.state == "ready":
-        return ObjectStatus(ref, state)
-    return ObjectStatus(ref, state, tuple(explain(gather(kube, ref, live))))
+    if state.state == "missing" and revision.state == "ready" and _removes_itself(obj):
+        return ObjectStatus(ref, Readiness("ready", "ended, and was removed by its time to live"))
+    if state.state == "ready" or state.findings:
+        return ObjectStatus(ref, state, state.findings)
+    return ObjectStatus(ref, state, tuple(explain(gather(kube, ref, kube.get(ref)))))
+
+
+def _removes_itself(obj: Json) -> bool:
+    return kind_of(obj) == "Job" and dig(obj, "spec", "ttlSecondsAfterFinished") is not None
 
 
 def _claims(kube: Kube, revision: Revision, namespace: str) -> list[Json]:

@@ -26,6 +26,7 @@ Kind = tuple[str, str]
 
 BRINGS = "ray-pipeline/brings"  # API groups, for installers that SOURCES does not list
 COMPONENT = "ray-pipeline/component"  # the name for `--without`
+OPTIONAL = "ray-pipeline/optional"  # "true": leave the component out if the kind is not served
 HELM_CHART = ("helm.cattle.io/v1", "HelmChart")
 CHART_NAME = re.compile(r"(?:.*/)?(?P<name>[a-z0-9-]+?)(?:-v?\d[\w.+-]*)?(?:\.tgz)?")
 PROMETHEUS = "https://github.com/prometheus-operator/prometheus-operator/releases/download/v0.93.0"
@@ -106,11 +107,13 @@ class MissingKind:
     Attributes:
         refs: The objects of that kind.
         components: The components of these objects; empty if an object belongs to no component.
+        optional: Whether an apply may leave these components out; each of the objects says so.
     """
 
     kind: Kind
     refs: tuple[Ref, ...]
     components: frozenset[str] = frozenset()
+    optional: bool = False
 
     @property
     def name(self) -> str:
@@ -165,7 +168,49 @@ def _missing(kind: Kind, objects: Sequence[Json]) -> MissingKind:
     instances = [obj for obj in objects if _kind(obj) == kind]
     components = frozenset(annotation(obj, COMPONENT) for obj in instances)
     refs = tuple(sorted(map(ref_of, instances)))
-    return MissingKind(kind, refs, frozenset() if "" in components else components)
+    if "" in components:
+        return MissingKind(kind, refs)
+    optional = all(annotation(obj, OPTIONAL) == "true" for obj in instances)
+    return MissingKind(kind, refs, components, optional)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """
+    The manifests as far as the cluster can take them.
+
+    Attributes:
+        objects: Without the optional components whose kinds it does not serve.
+        left_out: Why a component was left out, and how to add it; one sentence a component.
+        components: The names of these components.
+    """
+
+    objects: list[Json]
+    left_out: tuple[str, ...]
+    components: tuple[str, ...]
+
+
+def without_optional(objects: Sequence[Json], absent: Sequence[MissingKind]) -> Served:
+    """Leave out each optional component of which a kind is missing, as a whole."""
+    optional = [kind for kind in absent if kind.optional]
+    components = tuple(sorted({name for kind in optional for name in kind.components}))
+    return Served(
+        [obj for obj in objects if annotation(obj, COMPONENT) not in components],
+        tuple(
+            _left_out(name, [kind for kind in optional if name in kind.components])
+            for name in components
+        ),
+        components,
+    )
+
+
+def _left_out(component: str, absent: Sequence[MissingKind]) -> str:
+    names = ", ".join(kind.name for kind in absent)
+    fixes = "; ".join(dict.fromkeys(how_to_get(*kind.kind) for kind in absent))
+    return (
+        f"{component} is left out: the cluster does not serve {names}; to add it, {fixes}, "
+        "and apply again"
+    )
 
 
 def _defined(obj: Json) -> Iterator[Kind]:

@@ -1,14 +1,19 @@
 """The cluster's API server, through the `kubernetes` client. All I/O of `deploy` is here."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
+import websocket
 from kubernetes import client, config
 from kubernetes.config import ConfigException
+from kubernetes.stream.ws_client import STDOUT_CHANNEL, WSClient
 
 from ray_pipeline.kubernetes.deploy.failures import (
     NOT_FOUND,
@@ -46,6 +51,7 @@ class Kube:
         self.host = str(configuration.host)
         self._api = client.ApiClient(configuration)
         self._kinds: dict[str, dict[str, Resource]] = {}
+        self._date = ""
 
     def close(self) -> None:
         """Close the connections."""
@@ -54,6 +60,11 @@ class Kube:
     def version(self) -> str:
         """Return the server's version; proves that the cluster answers and accepts the user."""
         return text(self._call("GET", "/version"), "gitVersion")
+
+    def now(self) -> datetime:
+        """Return the server's time, which all times in objects refer to, to the second."""
+        self.version()
+        return parsedate_to_datetime(self._date) if self._date else datetime.now(UTC)
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Say whether the cluster serves the kind now; a kind that it lacks is looked up again."""
@@ -79,13 +90,14 @@ class Kube:
 
     def list(self, api_version: str, kind: str, *, namespace: str, labels: str = "") -> list[Json]:
         """
-        Return the objects of a kind in a namespace that match the label selector.
+        Return the objects of a kind that match the label selector; "" stands for all namespaces.
 
         Raises:
             UnknownKind: If the cluster does not serve the kind.
         """
         resource = self.resource(api_version, kind)
-        path = f"{_root(api_version)}/namespaces/{quote(namespace)}/{resource.plural}"
+        part = f"/namespaces/{quote(namespace)}" if namespace else ""
+        path = f"{_root(api_version)}{part}/{resource.plural}"
         objects: list[Json] = []
         token = ""
         while True:
@@ -123,6 +135,35 @@ class Kube:
             self._call("DELETE", self._path(ref), body=body, ref=ref, missing_ok=True)
         except UnknownKind:
             return  # the server removes the objects of a kind with the kind
+
+    def execute(self, pod: Ref, container: str, *, command: Sequence[str]) -> str:
+        """
+        Run a command in a container; return what it wrote to its standard output within 30 s.
+
+        This goes through the kubelet, like `kubectl exec`, so no NetworkPolicy blocks it.
+
+        Raises:
+            ObjectRefused: If the container does not run.
+        """
+        words = [("command", word) for word in command]
+        query = urlencode([*words, ("container", container), ("stdout", "1"), ("stderr", "1")])
+        url = urlsplit(f"{self.host}{self._path(pod)}/exec?{query}")
+        scheme = "wss" if url.scheme == "https" else "ws"
+        try:
+            stream = WSClient(
+                self._api.configuration, url._replace(scheme=scheme).geturl(),
+                {name.lower(): value for name, value in self._headers("").items()},
+                capture_all=True,
+            )  # fmt: skip
+            stream.run_forever(timeout=READ_S)
+            output = str(stream.read_channel(STDOUT_CHANNEL))
+            stream.close()
+        except websocket.WebSocketBadStatusException as error:
+            body = _json(error.resp_body or b"")
+            raise failure(error.status_code, body, verb="create", ref=pod) from error
+        except (websocket.WebSocketException, OSError) as error:
+            raise _unreachable(self.host, error) from error
+        return output
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """
@@ -185,6 +226,7 @@ class Kube:
             )
         except urllib3.exceptions.HTTPError as error:
             raise _unreachable(self.host, error) from error
+        self._date = answer.headers.get("Date", "")
         return answer.status, _json(answer.data)
 
     @property
@@ -246,7 +288,7 @@ def _json(data: bytes) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _unreachable(host: str, error: urllib3.exceptions.HTTPError) -> ClusterUnavailable:
+def _unreachable(host: str, error: Exception) -> ClusterUnavailable:
     reason = getattr(error, "reason", None) or error
     text = str(reason).rpartition("object at")[2].partition(": ")[2] or str(reason)
     if "certificate" in text.lower():

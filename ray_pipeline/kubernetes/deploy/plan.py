@@ -17,10 +17,27 @@ from ray_pipeline.kubernetes.deploy.failures import (
     ObjectRefused,
     UnknownKind,
 )
-from ray_pipeline.kubernetes.deploy.kinds import Kind, MissingKind, missing, used
+from ray_pipeline.kubernetes.deploy.kinds import (
+    Kind,
+    MissingKind,
+    Served,
+    missing,
+    used,
+    without_optional,
+)
 from ray_pipeline.kubernetes.deploy.kube import Kube
 from ray_pipeline.kubernetes.deploy.needs import secrets_needed
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, by_name, kind_of, ref_of
+from ray_pipeline.kubernetes.deploy.objects import (
+    Json,
+    Ref,
+    by_name,
+    items,
+    kind_of,
+    namespace_of,
+    pod_templates,
+    ref_of,
+    text,
+)
 from ray_pipeline.kubernetes.deploy.order import KEPT, in_order
 from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis, create_fix
 from ray_pipeline.kubernetes.deploy.policies import cut_off, endpoints_of
@@ -74,6 +91,11 @@ def missing_kinds(kube: Kube, objects: Sequence[Json]) -> list[MissingKind]:
     return missing(objects, unserved_kinds(kube, objects))
 
 
+def served(kube: Kube, objects: Sequence[Json]) -> Served:
+    """Return the objects without the optional components whose kinds the cluster lacks."""
+    return without_optional(objects, missing_kinds(kube, objects))
+
+
 def missing_secrets(kube: Kube, objects: Sequence[Json]) -> list[Diagnosis]:
     """Return the Secrets for which pods will wait, because no object creates them."""
     fixes = {ref: create_fix("secret", ref.name, ref.namespace) for ref in secrets_needed(objects)}
@@ -92,6 +114,36 @@ def api_server_cut_off(kube: Kube, objects: Sequence[Json]) -> list[Diagnosis]:
     except (Forbidden, UnknownKind):
         return []
     return cut_off(objects, endpoints_of(slices))
+
+
+def settings_without_effect(objects: Sequence[Json], changes: Sequence[Change]) -> list[Diagnosis]:
+    """
+    Return the changed ConfigMaps that the running pods of Ray do not read again.
+
+    Variables are read when a pod starts, and KubeRay starts pods only after a change of the spec.
+    """
+    states = {change.ref: change.state for change in changes}
+    return [
+        Diagnosis(
+            str(config_map),
+            f"its values change, but {ref_of(obj)} does not: its pods keep the earlier settings",
+            "raise PIPELINE_RAY__GENERATION in its manifest, so that new pods start",
+        )
+        for obj in objects
+        if kind_of(obj) in {"RayCluster", "RayService"} and states.get(ref_of(obj)) == "unchanged"
+        for config_map in sorted(_config_maps(obj))
+        if states.get(config_map) == "changed"
+    ]
+
+
+def _config_maps(obj: Json) -> set[Ref]:
+    """Return the ConfigMaps from which the object's pods take variables."""
+    return {
+        Ref("v1", "ConfigMap", namespace_of(obj), text(source, "configMapRef", "name"))
+        for template in pod_templates(obj)
+        for container in items(template, "spec", "containers")
+        for source in items(container, "envFrom")
+    }
 
 
 def must_replace(live: Json | None) -> bool:

@@ -3,7 +3,8 @@ Whether an object works, judged by the status that its controller wrote.
 
 A status describes the spec that the controller saw last. Controllers report that spec's number in
 `observedGeneration`: if it is lower than `metadata.generation`, the status is outdated and says
-nothing about the present spec. Kinds without a judge below are ready when they exist.
+nothing about the present spec. KubeRay is an exception, see `operator_state`. Kinds without a
+judge below are ready when they exist.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ray_pipeline.kubernetes.deploy.objects import (
     reason_of,
     text,
 )
+from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 
 State = Literal["ready", "waiting", "failed", "missing"]
 APPLICATION_RUNNING = "RUNNING"
@@ -28,22 +30,42 @@ APPLICATION_RUNNING = "RUNNING"
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How far an object is, in a few words. `failed` means that waiting longer cannot help."""
+    """
+    How far an object is.
+
+    Attributes:
+        state: `failed` means that waiting longer cannot help.
+        detail: A few words.
+        findings: The reasons, if they are known already; else `explain` finds them.
+    """
 
     state: State
     detail: str
+    findings: tuple[Diagnosis, ...] = ()
 
 
 READY = Readiness("ready", "there")
 
 
-def readiness(live: Json | None) -> Readiness:
-    """Judge an object as the server returned it; None for an object that does not exist."""
+def readiness(live: Json | None, *, current: bool = False) -> Readiness:
+    """
+    Judge an object as the server returned it; None for an object that does not exist.
+
+    Args:
+        live: The object.
+        current: Its status is known to describe the present spec, whatever `observedGeneration` is.
+    """
     if live is None:
         return Readiness("missing", "not there")
     if text(live, "metadata", "deletionTimestamp"):
         return _waiting("being deleted")
-    judge = JUDGES.get(kind_of(live))
+    kind = kind_of(live)
+    if operator := OPERATORS.get(kind):
+        if dig(live, "spec", "suspend") is True:
+            return _ready("suspended")
+        if not current and not seen(live):
+            return _waiting(f"{operator} has not seen it yet")
+    judge = JUDGES.get(kind)
     return judge(live) if judge else READY
 
 
@@ -71,19 +93,6 @@ def _waiting(detail: str) -> Readiness:
 
 def _failed(detail: str) -> Readiness:
     return Readiness("failed", detail)
-
-
-def _after_operator(
-    operator: str, judge: Callable[[Json], Readiness]
-) -> Callable[[Json], Readiness]:
-    """Return a judge that first waits until the operator has seen the spec, unless suspended."""
-
-    def judge_if_seen(live: Json) -> Readiness:
-        if dig(live, "spec", "suspend") is True:
-            return _ready("suspended")
-        return judge(live) if seen(live) else _waiting(f"{operator} has not seen it yet")
-
-    return judge_if_seen
 
 
 def _counted(ready: int, desired: int, *, unit: str, live: Json) -> Readiness:
@@ -153,7 +162,9 @@ def _ray_cluster(live: Json) -> Readiness:
         return _waiting(f"failed: {text(live, 'status', 'reason')}")
     if is_true(live, "ReplicaFailure"):
         return _waiting(reason_of(condition(live, "ReplicaFailure")))
-    if state == "ready" and ready >= desired:
+    # The state remains `ready` while pods are replaced; the conditions follow the pods.
+    has_head = is_true(live, "HeadPodReady") or not condition(live, "HeadPodReady")
+    if state == "ready" and has_head and ready >= desired:
         return _ready(f"head and {ready} workers")
     head = "head ready" if is_true(live, "HeadPodReady") else "head not ready"
     return _waiting(f"{head}, {ready} of {desired} workers")
@@ -191,6 +202,10 @@ def _claim(live: Json) -> Readiness:
     return _failed("its volume is gone") if phase == "Lost" else _ready(phase or "asked for")
 
 
+# The operators that write the status of these kinds.
+OPERATORS = dict.fromkeys(("Kafka", "KafkaTopic", "KafkaUser", "KafkaNodePool"), "Strimzi") | (
+    dict.fromkeys(("RayCluster", "RayService"), "KubeRay")
+)
 JUDGES: dict[str, Callable[[Json], Readiness]] = {
     "Namespace": _namespace,
     "CustomResourceDefinition": _crd,
@@ -199,12 +214,12 @@ JUDGES: dict[str, Callable[[Json], Readiness]] = {
     "Deployment": _replicas,
     "StatefulSet": _replicas,
     "DaemonSet": _daemon_set,
-    "Kafka": _after_operator("Strimzi", _strimzi),
-    "KafkaTopic": _after_operator("Strimzi", _strimzi),
-    "KafkaUser": _after_operator("Strimzi", _strimzi),
-    "KafkaNodePool": _after_operator("Strimzi", _node_pool),
-    "RayCluster": _after_operator("KubeRay", _ray_cluster),
-    "RayService": _after_operator("KubeRay", _ray_service),
+    "Kafka": _strimzi,
+    "KafkaTopic": _strimzi,
+    "KafkaUser": _strimzi,
+    "KafkaNodePool": _node_pool,
+    "RayCluster": _ray_cluster,
+    "RayService": _ray_service,
     "RayJob": _ray_job,
     "PersistentVolumeClaim": _claim,
 }

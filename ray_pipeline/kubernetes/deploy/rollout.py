@@ -1,25 +1,30 @@
 """
-Apply wave by wave, wait for each wave, and report progress; delete in reverse order.
+Apply wave by wave, wait for each wave and at last for the data; delete in reverse order.
 
 Nothing is rolled back on failure: Kubernetes keeps working towards the applied objects, the old
 cluster of a RayService serves meanwhile, and the same apply may be repeated at any time.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ray_pipeline.errors import PipelineError
+from ray_pipeline.kubernetes.deploy.collecting import collecting_state, supervised
 from ray_pipeline.kubernetes.deploy.explain import explain
 from ray_pipeline.kubernetes.deploy.failures import MissingKinds, ObjectRefused, UnknownKind
 from ray_pipeline.kubernetes.deploy.gather import gather
 from ray_pipeline.kubernetes.deploy.kinds import Kind, how_to_get
 from ray_pipeline.kubernetes.deploy.kube import Kube
-from ray_pipeline.kubernetes.deploy.objects import Json, Ref, dig, ref_of, text
+from ray_pipeline.kubernetes.deploy.live_state import live_state, pods_to_replace
+from ray_pipeline.kubernetes.deploy.objects import Json, Ref, of_kind, ref_of
 from ray_pipeline.kubernetes.deploy.order import KEPT, NAMESPACES, OPERATORS, Wave, waves
 from ray_pipeline.kubernetes.deploy.plan import missing_kinds, must_replace, unserved_kinds
 from ray_pipeline.kubernetes.deploy.pod_diagnosis import Diagnosis
 from ray_pipeline.kubernetes.deploy.readiness import Readiness, readiness
+from ray_pipeline.kubernetes.deploy.remains import remains
+from ray_pipeline.kubernetes.deploy.reminder import Reminder
 
 POLL_S = 2.0
 KINDS_S = 120.0  # an operator's chart contains its definitions: they are served within seconds
@@ -40,8 +45,9 @@ class NotReady(PipelineError):
 class Progress:
     """The progress of a rollout, reported after Ctrl-C."""
 
-    applied: list[Ref] = field(default_factory=list)
+    done: list[Ref] = field(default_factory=list)
     total: int = 0
+    verb: str = "applied"
     wave: str = ""
     waiting: list[str] = field(default_factory=list)
 
@@ -74,6 +80,8 @@ class Rollout:
         """
         Apply the objects, wave by wave; each wave must be ready before the next one begins.
 
+        At the end, wait until the supervisor of this release reports that it collects.
+
         Raises:
             MissingKinds, ConfigurationError: Before anything is applied, as `check`.
             NotReady: If a wave is not ready in time, or cannot become ready. The applied objects
@@ -90,6 +98,7 @@ class Rollout:
             if wave.name == OPERATORS:
                 # A chart is ready once its Job has ended; its definitions are served a bit later.
                 self._wait_for_kinds(objects)
+        self._wait_until_collecting(objects)
 
     def check(self, objects: Sequence[Json]) -> None:
         """
@@ -114,25 +123,45 @@ class Rollout:
         """
         Delete the objects, last wave first; each wave must be gone before the next one begins.
 
-        Operators therefore run until their objects are gone: the finalizers need them.
+        Gone are also its pods, which need the objects of earlier waves until they have ended: what
+        produces is stopped before Kafka, and the operators run until the finalizers are removed.
+        Objects that do not exist any more are waited for all the same, so a delete can be repeated.
 
         Raises:
-            NotReady: If an object is not gone in time.
+            NotReady: If an object or its pods are not gone in time; the message names them.
         """
-        self.progress.total = len(objects)
+        self.progress.verb, self.progress.total = "deleted", len(objects)
         for wave in reversed(waves(objects)):
             self.progress.wave = wave.name
             for obj in wave.objects:
-                self.say(f"delete {ref_of(obj)}")
-                self.kube.delete(ref_of(obj))
-            self._until({ref_of(obj): self._existence for obj in wave.objects}, goal="missing")
+                self._delete(ref_of(obj))
+            gone = {ref_of(obj): partial(self._remains, obj) for obj in wave.objects}
+            self._until(gone, goal="missing")
+            self.progress.done.extend(gone)
+
+    def _delete(self, ref: Ref) -> None:
+        if self.kube.find(ref) is not None:
+            self.say(f"delete {ref}")
+            self.kube.delete(ref)
+
+    def _remains(self, obj: Json, ref: Ref) -> Readiness:
+        state = self._existence(ref)
+        return remains(self.kube, obj) if state.state == "missing" else state
 
     def _apply_wave(self, wave: Wave) -> None:
         self.progress.wave = wave.name
         self.say(f"{wave.name}: {len(wave.objects)} to apply")
         for obj in wave.objects:
             self._apply_object(obj)
-            self.progress.applied.append(ref_of(obj))
+            self.progress.done.append(ref_of(obj))
+        for cluster in of_kind(wave.objects, "RayCluster"):
+            self._replace_pods(ref_of(cluster))
+
+    def _replace_pods(self, cluster: Ref) -> None:
+        live = self.kube.get(cluster)
+        for pod in pods_to_replace(self.kube, live) if live is not None else ():
+            self.say(f"{pod}: deleted, KubeRay creates it again with the new spec of {cluster}")
+            self.kube.delete(pod)
 
     def _dry_run(self, objects: Sequence[Json]) -> None:
         """Let the server check all objects before the first of them is applied."""
@@ -167,21 +196,17 @@ class Rollout:
         return readiness(self.kube.find(ref))
 
     def _state(self, ref: Ref) -> Readiness:
-        live = self.kube.get(ref)
-        state = readiness(live)
-        if ref.kind == "HelmChart" and state.state == "ready":
-            return self._state_of_install_job(ref.namespace, text(live, "status", "jobName"))
-        return state
+        return live_state(self.kube, ref)
 
-    def _state_of_install_job(self, namespace: str, name: str) -> Readiness:
-        live = self.kube.get(Ref("batch/v1", "Job", namespace, name))
-        if live is None:
-            return Readiness("ready", "installed")  # its Job was cleaned up
-        if dig(live, "spec", "suspend") is True:
-            return Readiness("waiting", "its job has not begun")  # K3s creates it suspended
-        return readiness(live)
+    def _wait_until_collecting(self, objects: Sequence[Json]) -> None:
+        self.progress.wave = "collecting"
+        urls = supervised(objects)
+        self._until(
+            {ref: partial(collecting_state, self.kube, url=url) for ref, url in urls.items()},
+            goal="ready",
+        )
 
-    def _until(self, probes: dict[Ref, Probe], *, goal: str) -> None:
+    def _until(self, probes: Mapping[Ref, Probe], *, goal: str) -> None:
         """
         Poll until all objects have the state `goal`; report changes, and explain long waits.
 
@@ -191,6 +216,7 @@ class Rollout:
         reported: dict[Ref, str] = {}
         explained: set[Diagnosis] = set()
         explain_at_s = self.clock() + self.explain_after_s
+        reminder = Reminder(since_s=self.clock())
         while True:
             states = {ref: probe(ref) for ref, probe in probes.items()}
             late = {ref: state for ref, state in states.items() if state.state != goal}
@@ -200,10 +226,13 @@ class Rollout:
                 return
             failed = [ref for ref, state in late.items() if state.state == "failed"]
             if failed or self.clock() >= self.deadline_s:
-                raise self._not_ready(failed or list(late), goal, failed=bool(failed))
+                named = {ref: late[ref] for ref in failed} or late
+                raise self._not_ready(named, goal, failed=bool(failed))
             if self.clock() >= explain_at_s:
                 explain_at_s = self.clock() + self.explain_after_s
-                self._explain(list(late), explained)
+                self._explain(late, explained)
+            if line := reminder.line(late, now_s=self.clock()):
+                self.say(line)
             self.pause(self.poll_s)
 
     def _report(
@@ -216,25 +245,25 @@ class Rollout:
                     self.say(f"{'  ...' if ref in late else '  ok '} {ref}: {state.detail}")
                 reported[ref] = state.detail
 
-    def _explain(self, late: Sequence[Ref], explained: set[Diagnosis]) -> None:
+    def _explain(self, late: Mapping[Ref, Readiness], explained: set[Diagnosis]) -> None:
         """Report the diagnoses that were not reported before."""
         for diagnosis in self._diagnoses(late):
             if diagnosis not in explained:
                 explained.add(diagnosis)
                 self.say(f"  still waiting; {diagnosis}")
 
-    def _diagnoses(self, refs: Sequence[Ref]) -> list[Diagnosis]:
+    def _diagnoses(self, states: Mapping[Ref, Readiness]) -> list[Diagnosis]:
         diagnoses = [
             diagnosis
-            for ref in refs
-            for diagnosis in explain(gather(self.kube, ref, self.kube.get(ref)))
+            for ref, state in states.items()
+            for diagnosis in state.findings or explain(gather(self.kube, ref, self.kube.find(ref)))
         ]
         return list(dict.fromkeys(diagnoses))
 
-    def _not_ready(self, refs: Sequence[Ref], goal: str, *, failed: bool) -> NotReady:
-        names, state = ", ".join(map(str, refs)), "gone" if goal == "missing" else goal
+    def _not_ready(self, states: Mapping[Ref, Readiness], goal: str, *, failed: bool) -> NotReady:
+        names, state = ", ".join(map(str, states)), "gone" if goal == "missing" else goal
         outcome = f"cannot become {state}" if failed else f"did not become {state} in time"
-        return NotReady(f"{names} {outcome}:", self._diagnoses(refs))
+        return NotReady(f"{names} {outcome}:", self._diagnoses(states))
 
     def _wait_for_kinds(self, objects: Sequence[Json]) -> None:
         """
@@ -252,8 +281,8 @@ class Rollout:
                 self.say(f"  ... waiting for the kinds {names}")
                 reported = names
             self.progress.waiting = [f"{names}: not served yet"]
-            failed = [ref for ref in charts if self._state(ref).state == "failed"]
-            if failed:
+            states = {ref: self._state(ref) for ref in charts}
+            if failed := {ref: state for ref, state in states.items() if state.state == "failed"}:
                 raise self._not_ready(failed, "ready", failed=True)
             if self.clock() >= deadline_s:
                 raise _kinds_not_served(names, kinds, charts)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ray_pipeline.kubernetes.deploy.objects import Json
 from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, Rule
 from ray_pipeline.kubernetes.manifests.rules_alerts import of_alerts
+from ray_pipeline.kubernetes.manifests.rules_availability import of_availability
 from ray_pipeline.kubernetes.manifests.rules_kafka import of_kafka
 from ray_pipeline.kubernetes.manifests.rules_network import of_network
 from ray_pipeline.kubernetes.manifests.rules_order import of_order
@@ -16,6 +17,7 @@ from ray_pipeline.kubernetes.manifests.schemas import Kinds, check
 
 RULES: tuple[Rule, ...] = (
     of_ray, of_pods, of_references, of_order, of_network, of_kafka, of_alerts, of_scheduling,
+    of_availability,
 )  # fmt: skip
 
 

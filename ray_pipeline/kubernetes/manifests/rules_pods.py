@@ -9,6 +9,8 @@ from ray_pipeline.kubernetes.manifests.lint_finding import LintFinding, fault
 from ray_pipeline.kubernetes.manifests.pod_templates import Template, templates
 from ray_pipeline.settings import OTHER_NAMES, known_names
 
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+DRAIN_S = 30  # Ray's default
 PIPELINE_IMAGE = re.compile(r"(.*/)?ray-pipeline(:.*)?")
 SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET|API_KEYS|DSN|REDIS__URL")
 Requirement = tuple[str, tuple[str, ...], object, str]
@@ -99,12 +101,23 @@ def _ray(template: Template) -> Iterator[LintFinding]:
             fix="mount an emptyDir: the root is read-only",
         )  # fmt: skip
     grace_s = dig(template.spec, "terminationGracePeriodSeconds")
-    if not isinstance(grace_s, int) or grace_s <= 30:
+    drain_s = _drain_s(template)
+    if not isinstance(grace_s, int) or grace_s <= drain_s:
         yield fault(
             "ray-grace", template.owner,
             f"{template.name}: terminationGracePeriodSeconds: {grace_s}",
-            fix="more than the 30 s in which Ray drains a node",
+            fix=f"more than the {drain_s} s in which Ray drains a node ({DRAIN})",
         )  # fmt: skip
+
+
+def _drain_s(template: Template) -> int:
+    """Return how many seconds Ray waits for the actors of a node that ends."""
+    values = [
+        text(variable, "value")
+        for variable in items(template.spec, "containers", 0, "env")
+        if text(variable, "name") == DRAIN
+    ]
+    return int(values[0]) if values and values[0].isdigit() else DRAIN_S
 
 
 def _one_image(objects: Sequence[Json]) -> Iterator[LintFinding]:

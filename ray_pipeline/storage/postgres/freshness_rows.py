@@ -1,6 +1,6 @@
 """One row a table: when data was last collected for it, and whether it is fresh."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -42,6 +42,16 @@ class Freshness:
     collected_at: datetime | None
     age_s: float | None
     why: str
+
+
+def by_source(rows: Iterable[Freshness]) -> list[Freshness]:
+    """Return one row per feed and job. The last one of a job's tables stands for the job."""
+    return list({(row.kind, row.source): row for row in rows}.values())
+
+
+def why_row(row: Freshness) -> dict[str, object]:
+    """Return the JSON form of the explanation of a feed or a job."""
+    return {"name": row.source, "kind": row.kind, "fresh": row.fresh, "why": row.why}
 
 
 def of_feeds(status: Status) -> list[Freshness]:

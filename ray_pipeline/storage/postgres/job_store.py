@@ -3,25 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
-
-from psycopg import sql
-from psycopg.rows import dict_row
 
 from ray_pipeline.batch.call_count import CallCount
 from ray_pipeline.batch.progress import ItemProgress
 from ray_pipeline.batch.responses import AnswerSizes
 from ray_pipeline.batch.results import Collected, RowCounts, Saved
-from ray_pipeline.batch.unreadable import EXCERPT_CHARACTERS
 from ray_pipeline.errors import OwnershipLost
-from ray_pipeline.jobs.spec import JobSpec, Request, Run, Unparsed
+from ray_pipeline.jobs.spec import JobSpec, Run
 from ray_pipeline.jobs.table import Table, TableFinding, check_rows, count_values
 from ray_pipeline.storage.postgres.bad_data import Refusals, is_bad_data, refused_row, unstorable
 from ray_pipeline.storage.postgres.connection import Connection
-from ray_pipeline.storage.postgres.storable_json import encode_json, json_text
+from ray_pipeline.storage.postgres.job_dead_letters import JobDeadLetters
+from ray_pipeline.storage.postgres.stored_requests import request_json, stored_request
 from ray_pipeline.storage.postgres.upsert import column_types, upsert
 
-MOST_PARTS = 100  # of one answer, as dead letters of their own
 ITEMS = """
     SELECT item, state, attempts, done_at, not_before, next, updated_at FROM job_items
     WHERE job = %s AND cycle = %s AND source = %s
@@ -68,24 +63,6 @@ SAVE_ANSWER_SIZES = """
     SET value_count = excluded.value_count, updated_at = now()
     WHERE kept.value_count <> excluded.value_count
 """
-SAVE_PAYLOAD = """
-    INSERT INTO payloads (job, source, slot, batch, request, body, received_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
-"""
-# The same answer is stored once, however often it is parsed.
-KNOWN_PAYLOAD = """
-    SELECT id FROM payloads WHERE job = %s AND source = %s AND slot = %s AND request = %s
-    AND body = %s LIMIT 1
-"""
-PARK = """
-    INSERT INTO dead_letters
-        (feed, topic, partition, "offset", key, payload, reason, detail, parked_at)
-    SELECT %(job)s, %(topic)s, 0, %(payload)s, %(key)s, %(raw)s, %(reason)s, %(detail)s,
-           clock_timestamp()
-    WHERE NOT EXISTS (
-        SELECT FROM dead_letters WHERE topic = %(topic)s AND "offset" = %(payload)s
-        AND payload = %(raw)s AND reason = %(reason)s AND state = 'open')
-"""
 FIND = """
     INSERT INTO findings (job, slot, "table", "check", detail) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
@@ -97,13 +74,6 @@ COUNT = """
     WHERE job = %(job)s AND slot = %(slot)s AND holder = %(holder)s AND state = 'running'
 """
 PLANNED = "UPDATE job_runs SET items = %s, sources = %s WHERE job = %s AND slot = %s"
-NEXT_BATCH = """
-    INSERT INTO job_batches (job, slot, batch)
-    SELECT %(job)s, %(slot)s, 1 + greatest(
-        (SELECT coalesce(max(batch_id), 0) FROM {table}),
-        (SELECT coalesce(max(batch), 0) FROM job_batches WHERE job = %(job)s))
-    ON CONFLICT (job, slot) DO UPDATE SET batch = job_batches.batch RETURNING batch
-"""
 UPSERT_SLICE = 10_000  # rows; a refused row is searched for within one slice
 
 
@@ -188,7 +158,8 @@ class JobStore:
                 rows = [row for result in results for row in result.rows]
                 refused = await self._store_rows(rows, counts)
                 final = tuple(self._final(result, refused) for result in results)
-                await self._park(source, final, refused, counts)
+                dead_letters = JobDeadLetters(self.connection, self.spec.name, self.run)
+                counts.parked += await dead_letters.park(source, final, refused)
                 for part in _by_item(final):
                     await self._save_items(source, part)
                     await self._save_answer_sizes(source, part)
@@ -239,7 +210,7 @@ class JobStore:
                 "states": [result.state for result in results],
                 "failures": [int(result.state == "failed") for result in results],
                 "rows": [len(result.rows) for result in results],
-                "next": [_as_json(result.next) if result.next else None for result in results],
+                "next": [request_json(result.next) if result.next else None for result in results],
                 "not_before": [result.not_before for result in results],
                 "why": [result.why for result in results],
                 # Only the next run of a sweep meets the item again; and if the provider failed, the
@@ -321,57 +292,7 @@ class JobStore:
         values = (items, list(sources), self.spec.name, self.run.slot)
         await self.connection.execute(PLANNED, values)
 
-    # Dead letters and findings ----------------------------------------------------------------
-
-    async def _park(
-        self,
-        source: str,
-        results: Sequence[Collected],
-        refused: Refusals,
-        counts: RowCounts,
-    ) -> None:
-        for result in results:
-            refused_rows = [refused[id(row)] for row in result.rows if id(row) in refused]
-            if not (result.bad or refused_rows):
-                continue
-            payload = await self._keep_payload(source, result)
-            for bad in _bounded(result.bad):
-                await self._dead_letter(result, payload, _raw(bad.raw), bad.reason, bad.detail)
-            for bad_row in refused_rows:
-                raw = _raw(asdict(bad_row.row))  # type: ignore[call-overload]
-                detail = f"{bad_row.table}: {bad_row.detail}"
-                await self._dead_letter(result, payload, raw, bad_row.reason, detail)
-            counts.parked += len(result.bad) + len(refused_rows)
-
-    async def _keep_payload(self, source: str, result: Collected) -> int:
-        request = _as_json(result.request)
-        identity = (self.spec.name, source, self.run.slot)
-        cursor = await self.connection.execute(KNOWN_PAYLOAD, (*identity, request, result.text))
-        row = await cursor.fetchone()
-        if row is None:
-            received_at = result.received_at or self.run.now
-            cursor = await self.connection.execute(
-                SAVE_PAYLOAD, (*identity, self.run.batch, request, result.text, received_at)
-            )
-            row = await cursor.fetchone()
-        assert row is not None
-        return int(row[0])
-
-    async def _dead_letter(
-        self, result: Collected, payload: int, raw: bytes, reason: str, detail: str
-    ) -> None:
-        await self.connection.execute(
-            PARK,
-            {
-                "job": self.spec.name,
-                "topic": f"job:{self.spec.name}",
-                "payload": payload,
-                "key": result.request.item.encode(),
-                "raw": raw,
-                "reason": reason,
-                "detail": detail[:500],
-            },
-        )
+    # Findings ----------------------------------------------------------------------------------
 
     def _findings(self, rows: Sequence[object]) -> Iterator[TableFinding]:
         for table in self.spec.tables:
@@ -395,71 +316,3 @@ class JobStore:
         """Record findings."""
         for finding in findings:
             await self._find(finding)
-
-
-def _raw(value: object) -> bytes:
-    """Return a part of an answer as JSON, or the beginning of its representation."""
-    for encode in (encode_json, _representation):
-        try:
-            return encode(value)
-        except Exception:  # noqa: S112 - a value of any type, nested as deeply as a provider likes
-            continue
-    return type(value).__name__.encode()
-
-
-def _representation(value: object) -> bytes:
-    return repr(value)[:EXCERPT_CHARACTERS].encode("utf-8", "backslashreplace")
-
-
-def _as_json(request: Request) -> str:
-    return json_text(
-        {
-            "facts": dict(request.facts),
-            "item": request.item,
-            "page": request.page,
-            "params": dict(request.params),
-            "path": request.path,
-        }
-    )
-
-
-def stored_request(stored: Mapping[str, Any]) -> Request:
-    """Return the request that `job_items` or `payloads` holds as JSON."""
-    return Request(**stored)
-
-
-async def next_batch(connection: Connection, spec: JobSpec, slot: datetime) -> int:
-    """Return the batch number of a slot; a repeated run keeps it. 0 for a job without batches."""
-    if spec.batched is None:
-        return 0
-    statement = sql.SQL(NEXT_BATCH).format(table=sql.Identifier(spec.batched))
-    cursor = await connection.execute(statement, {"job": spec.name, "slot": slot})
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def read_inputs(
-    connection: Connection, queries: Mapping[str, str]
-) -> dict[str, tuple[Mapping[str, Any], ...]]:
-    """Return the rows of a job's input queries, by name."""
-    inputs: dict[str, tuple[Mapping[str, Any], ...]] = {}
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        for name, query in queries.items():
-            await cursor.execute(query.encode())
-            inputs[name] = tuple(await cursor.fetchall())
-    return inputs
-
-
-def _bounded(bad: Sequence[Unparsed]) -> Sequence[Unparsed]:
-    """
-    Return the parts that become dead letters, and a last one that stands for the others.
-
-    A provider that changes one field of a long list makes every part of it unreadable. The payload
-    is kept as a whole, so that a replay reads all parts again.
-    """
-    omitted_parts = len(bad) - MOST_PARTS
-    if omitted_parts <= 0:
-        return bad
-    text = f"{omitted_parts} more parts of this answer cannot be read; its payload holds them"
-    return [*bad[:MOST_PARTS], Unparsed("", bad[-1].reason, text)]

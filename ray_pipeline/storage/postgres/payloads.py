@@ -9,7 +9,8 @@ from ray_pipeline.catalog import job
 from ray_pipeline.errors import PipelineError
 from ray_pipeline.jobs.spec import Run
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.job_store import JobStore, stored_request
+from ray_pipeline.storage.postgres.job_store import JobStore
+from ray_pipeline.storage.postgres.stored_requests import stored_request
 from ray_pipeline.transport.answer import Answer
 
 OF_JOBS = """

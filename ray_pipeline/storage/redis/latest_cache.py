@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -198,7 +199,8 @@ class LatestCache:
         self, values: Sequence[LatestValue], complete_until_s: float
     ) -> CacheUsage | None:
         now_s = self._clock()
-        shapes, arguments = self._packed(values)
+        shapes, packed = self._packed(values)
+        chunk = msgspec.msgpack.encode(packed)
         recount = now_s - self._recounted_at_s >= RECOUNT_EVERY_S
         marker = self._marker
         if values or recount:
@@ -211,9 +213,9 @@ class LatestCache:
             "marker": marker,
             "has_written": self._has_written,
             "recount": recount,
-            "incoming": sum(map(len, arguments)) + PER_VALUE_BYTES * len(values),
+            "incoming": len(chunk) + PER_VALUE_BYTES * len(values),
         }
-        reply = await self._run(self._write, [_json(fields), _json(shapes), *arguments])
+        reply = await self._run(self._write, [_json(fields), _json(shapes), chunk])
         if not reply[0]:
             return None
         self._marker = marker
@@ -222,16 +224,16 @@ class LatestCache:
             self._recounted_at_s = now_s
         return self._usage(reply, now_s)
 
-    def _packed(self, values: Sequence[LatestValue]) -> tuple[dict[str, str], list[str]]:
-        """Return the ids of shapes, and the script's arguments of each value."""
+    def _packed(self, values: Sequence[LatestValue]) -> tuple[dict[str, str], list[str | int]]:
+        """Return the ids of shapes, and the values as the script reads them."""
         shapes: dict[str, str] = {}
-        arguments: list[str] = []
+        packed: list[str | int] = []
         for value in values:
             shape, text = self._packer.pack(value.value, value.symbol, value.event_ms)
-            if shape is not None:
+            if shape is not None and shape not in shapes:
                 shapes[shape] = text.partition(",")[0]
-            arguments += (value.symbol, str(value.event_ms), value.value, text)
-        return shapes, arguments
+            packed += (value.symbol, value.event_ms, value.value, text)
+        return shapes, packed
 
     def _usage(self, reply: Sequence[Any], now_s: float) -> CacheUsage:
         feed_bytes, total_bytes, first_minute = map(int, reply[1:4])

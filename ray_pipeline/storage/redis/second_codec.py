@@ -50,18 +50,18 @@ class Packer:
 
     def pack(self, value: str, symbol: str, event_ms: int) -> PackedValue:
         """Pack a JSON object."""
-        fixed = {SYMBOL: f'"{symbol}"', TIME: str(event_ms)}
+        symbol_text, time_text = f'"{symbol}"', str(event_ms)
         milliseconds = event_ms % 1000
         # Nearly all values have the shape of the value before. One match with a known shape takes
         # a fifth of the time that it takes to find the shape.
         for index, pattern in enumerate(self._patterns):
-            if (numbers := pattern.numbers(value, fixed)) is not None:
+            if (numbers := pattern.numbers(value, symbol_text, time_text)) is not None:
                 if index:
                     self._patterns.insert(0, self._patterns.pop(index))
                 return PackedValue(pattern.shape, f"{pattern.identifier},{milliseconds},{numbers}")
         if len(self._patterns) >= MOST_SHAPES:
             return PackedValue(None, f"{WHOLE},{milliseconds},{value}")
-        shape, numbers = _split(value, fixed)
+        shape, numbers = _split(value, {symbol_text: SYMBOL, time_text: TIME})
         self._patterns.insert(0, _ShapePattern(shape))
         return PackedValue(shape, f"{shape_id(shape)},{milliseconds},{numbers}")
 
@@ -72,35 +72,40 @@ class _ShapePattern:
     def __init__(self, shape: str) -> None:
         self.shape = shape
         self.identifier = shape_id(shape)
-        self._kinds: list[str] = []
+        kinds: list[str] = []
         pattern, end = "", 0
         for match in PLACEHOLDER.finditer(shape):
             pattern += re.escape(shape[end : match.start()])
             end = match.end()
             if match[0] in GROUPS:
-                self._kinds.append(match[0])
+                kinds.append(match[0])
                 pattern += f"({GROUPS[match[0]]})"
             else:
                 pattern += re.escape(match[0])
         self._pattern = re.compile(pattern + re.escape(shape[end:]), re.DOTALL)
+        # The numbers of the pattern's groups, by what they hold.
+        self._symbols, self._times, self._numbers = (
+            [group for group, kind in enumerate(kinds) if kind == grouped]
+            for grouped in (SYMBOL, TIME, NUMBER)
+        )
 
-    def numbers(self, value: str, fixed: Mapping[str, str]) -> str | None:
+    def numbers(self, value: str, symbol_text: str, time_text: str) -> str | None:
         """Return the numbers of a value, separated by commas; None if it has another shape."""
         match = self._pattern.fullmatch(value)
         if match is None:
             return None
-        numbers = []
-        for kind, text in zip(self._kinds, match.groups(), strict=True):
-            if kind == NUMBER:
-                numbers.append(text)
-            elif text != fixed[kind]:
+        texts = match.groups()
+        for group in self._symbols:
+            if texts[group] != symbol_text:
                 return None
-        return ",".join(numbers)
+        for group in self._times:
+            if texts[group] != time_text:
+                return None
+        return ",".join([texts[group] for group in self._numbers])
 
 
-def _split(value: str, fixed: Mapping[str, str]) -> tuple[str, str]:
+def _split(value: str, placeholders: Mapping[str, str]) -> tuple[str, str]:
     """Return the shape of a value, and its numbers, separated by commas."""
-    placeholders = {text: kind for kind, text in fixed.items()}
     numbers: list[str] = []
 
     def shaped(match: re.Match[str]) -> str:

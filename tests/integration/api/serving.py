@@ -22,7 +22,8 @@ from ray_pipeline.feeds.records import Record, Ticker, Trade
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.stream_store import StreamStore
 from ray_pipeline.storage.redis.latest_cache import CacheLimits, LatestCache
-from ray_pipeline.stream.batch import BatchBuilder, Message
+from ray_pipeline.stream.batch import Message
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from ray_pipeline.stream.cache import LatestValue
 from tests.support import eventually
 

@@ -35,7 +35,8 @@ from ray_pipeline.services.job_run import collect
 from ray_pipeline.settings import JobSettings, PostgresSettings, Settings
 from ray_pipeline.simulators.rest import RestSimulator
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.job_store import JobStore, read_inputs
+from ray_pipeline.storage.postgres.job_inputs import read_inputs
+from ray_pipeline.storage.postgres.job_store import JobStore
 from tests.recorded import SLOT, store_recorded
 from tests.support import PAYLOADS
 

@@ -26,7 +26,8 @@ from ray_pipeline.providers.provider import Provider
 from ray_pipeline.providers.yahoo import YahooClient
 from ray_pipeline.simulators.bodies import generate
 from ray_pipeline.storage.postgres.connection import session
-from ray_pipeline.storage.postgres.job_store import JobStore, next_batch, read_inputs
+from ray_pipeline.storage.postgres.job_inputs import next_batch, read_inputs
+from ray_pipeline.storage.postgres.job_store import JobStore
 from ray_pipeline.storage.postgres.payloads import dead_letters_of_jobs, reread
 from ray_pipeline.transport.answer import Answer
 from ray_pipeline.transport.counted import NextCall

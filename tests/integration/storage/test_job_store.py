@@ -19,7 +19,8 @@ from ray_pipeline.errors import OwnershipLost
 from ray_pipeline.jobs.spec import Request, Unparsed
 from ray_pipeline.storage.postgres.bad_data import is_bad_data
 from ray_pipeline.storage.postgres.connection import Connection, session
-from ray_pipeline.storage.postgres.job_store import MOST_PARTS, JobStore
+from ray_pipeline.storage.postgres.job_dead_letters import MOST_PARTS
+from ray_pipeline.storage.postgres.job_store import JobStore
 from tests.batch_runs import RUN, SCARCE, FakePorts, Price, job, source
 
 ITEMS = [f"I{number:02}" for number in range(15)]

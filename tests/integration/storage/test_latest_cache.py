@@ -269,7 +269,7 @@ async def test_the_budget_holds_for_a_server_that_stores_hashes_at_length(make, 
     await writer.run(names(100), seconds=1)
     empty = writer.client.info("memory")["used_memory"]
 
-    usage = await writer.run(names(100), seconds=420)
+    usage = await writer.run(names(100), seconds=480)
 
     assert usage.shortened
     assert writer.client.info("memory")["used_memory"] - empty < 4 * MB

@@ -13,9 +13,10 @@ from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed_registry import FEEDS, feed_named
 from ray_pipeline.feeds.records import Gap, Reject
 from ray_pipeline.storage.postgres.stream_store import StreamStore
-from ray_pipeline.stream.batch import BatchBuilder, Message
+from ray_pipeline.stream.batch import Message
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from tests.streams import rows, trades
-from tests.unit.stream.test_batch import feed_value
+from tests.unit.stream.test_batch_builder import feed_value
 
 TOPIC = "test"
 EPOCH = 1

@@ -12,8 +12,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ray_pipeline.feeds.feed_registry import feed_named
-from ray_pipeline.simulators.base import Options, as_json
+from ray_pipeline.simulators.base import as_json
 from ray_pipeline.simulators.bithumb import BithumbSimulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.upbit import UpbitSimulator
 from ray_pipeline.storage.audit_facts import run_audit
 from ray_pipeline.storage.kafka.topics import ensure_topics, topic_name

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ray_pipeline.simulators.base import Options
 from ray_pipeline.simulators.bithumb import BithumbSimulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.upbit import UpbitSimulator
 from ray_pipeline.storage.audit_facts import run_audit
 from tests.integration.test_recorded_input import collecting, pointed

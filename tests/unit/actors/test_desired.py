@@ -6,11 +6,12 @@ from ray_pipeline.settings import load
 from ray_pipeline.stream.feed_shards import key_of
 
 
-def test_every_feed_has_consumers_and_producers():
+def test_every_feed_has_producers_and_consumers():
+    """Producers first: until they run, data is lost."""
     names = [actor.name for actor in desired(load(feeds={"sp500": {"shards": 2}}))]
 
     assert [name for name in names if "sp500" in name] == [
-        "consumer-sp500-0-g1", "producer-sp500-01-g1", "producer-sp500-02-g1",
+        "producer-sp500-01-g1", "producer-sp500-02-g1", "consumer-sp500-0-g1",
     ]  # fmt: skip
     assert "producer-bithumb-g1" in names
     for feed in FEEDS:

@@ -3,7 +3,7 @@
 import pytest
 
 from ray_pipeline.actors.desired import Desired
-from ray_pipeline.actors.generations import at_work, outdated
+from ray_pipeline.actors.generations import at_work, outdated, twin
 
 
 def wanted(*names):
@@ -31,6 +31,23 @@ def test_what_this_release_does_not_want_any_more_goes():
     living = {"producer-sp500-11-g2"}
     (one,) = outdated(living, wanted("producer-sp500-01-g2"), generation=2)
     assert (one.name, one.successor) == ("producer-sp500-11-g2", None)
+
+
+def test_an_actor_that_moved_to_another_node_is_the_desired_one():
+    """Under its other name; the next generation replaces it as it replaces all."""
+    moved = "producer-sp500-01-moved-g2"
+
+    assert list(outdated({moved}, wanted("producer-sp500-01-g2"), generation=2)) == []
+    desired = wanted("producer-sp500-01-g3")
+    (old,) = outdated({moved}, desired, generation=3)
+    assert (old.name, old.kind, old.successor) == (moved, "producer", desired[0])
+
+
+def test_an_actor_has_two_names():
+    """A name without a generation belongs to another program."""
+    assert twin("producer-bithumb-g12") == "producer-bithumb-moved-g12"
+    assert twin(twin("producer-sp500-01-g1")) == "producer-sp500-01-g1"
+    assert twin("SERVE_CONTROLLER_ACTOR") == "SERVE_CONTROLLER_ACTOR"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ async def test_a_job_runs_one_slot_with_the_interpreter_of_the_scheduler(jobs):
     assert jobs.urls == [URL]
     assert job["submission_id"] == "news-20261123T120000Z"
     assert job["entrypoint"] == (
-        f"{sys.executable} -m ray_pipeline.cli.jobs news --slot 2026-11-23T12:00:00+00:00 "
+        f"{sys.executable} -m ray_pipeline.cli.collect news --slot 2026-11-23T12:00:00+00:00 "
         "--trigger schedule --json"
     )
     assert job["metadata"] == {

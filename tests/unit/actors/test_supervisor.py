@@ -135,3 +135,42 @@ async def test_a_stop_names_the_actors_that_did_not_finish(cluster):
 
     assert await supervising.stop("producer", drain_s=1.0) == [PRODUCER.name]
     assert set(cluster.actors) == {ARCHIVER.name}
+
+
+MOVED = "producer-bithumb-moved-g2"
+STREAMING = {"state": "streaming", "valid": True}
+WAITING = {"state": "waiting", "valid": False}
+
+
+async def test_an_actor_that_moved_to_another_node_is_not_started_again(cluster):
+    """Its status is that of the actor, whatever its name is."""
+    cluster.add(MOVED, STREAMING)
+    supervising = supervisor(PRODUCER)
+
+    await supervising.reconcile()
+
+    assert cluster.events == []
+    assert supervising.statuses == {PRODUCER.name: STREAMING}
+
+
+async def test_during_a_move_the_instance_that_works_counts(cluster):
+    """The other one waits for the lease; the move ends it."""
+    cluster.add(PRODUCER.name, STREAMING)
+    cluster.add(MOVED, WAITING)
+    supervising = supervisor(PRODUCER)
+
+    await supervising.reconcile()
+
+    assert cluster.events == []
+    assert supervising.statuses == {PRODUCER.name: STREAMING}
+
+
+async def test_a_move_that_never_ends_is_ended(cluster, monkeypatch):
+    """The process that drained the node died in between: the instance without work ends."""
+    monkeypatch.setattr(reconcile, "MOVING_S", 0.0)
+    cluster.add(PRODUCER.name, WAITING)
+    cluster.add(MOVED, STREAMING)
+
+    await supervisor(PRODUCER).reconcile()
+
+    assert cluster.events == [("end", PRODUCER.name)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_pipeline.simulators.base import Options
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.recording import Frame
 from tests.chaos.venue import LEAST_PRICE, LoggedBithumb, LoggedFinnhub, LoggedUpbit, LoggedVenue
 

@@ -52,3 +52,17 @@ def test_a_light_command_imports_nothing_heavy(arguments: list[str]) -> None:
     exit_code, output, modules = json.loads(done.stdout)
     assert exit_code == 0, output
     assert not HEAVY & set(modules)
+
+
+def test_a_command_without_its_extra_says_how_to_install_it(monkeypatch) -> None:
+    """The image of the pods has no client for Kubernetes."""
+    for module in [name for name in sys.modules if name.startswith("ray_pipeline.cli.deploy")]:
+        monkeypatch.delitem(sys.modules, module)
+    for module in [name for name in sys.modules if "ray_pipeline.kubernetes" in name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+
+    found = CliRunner().invoke(app, ["deploy", "status"])
+
+    assert found.exit_code == 1
+    assert "pip install 'ray-pipeline[deploy]'" in found.output

@@ -28,3 +28,7 @@ def test_the_newer_release_has_the_short_name():
         "sp500-01": "producer-sp500-01-g2",
         "sp500-01-g1": "producer-sp500-01-g1",
     }
+
+
+def test_an_actor_that_moved_to_another_node_keeps_its_label():
+    assert labels(["producer-sp500-01-moved-g1"]) == {"sp500-01": "producer-sp500-01-moved-g1"}

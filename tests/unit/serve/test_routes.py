@@ -26,7 +26,8 @@ class Supervisor:
         self.statuses = dict(zip(self.names, states.values(), strict=False))
 
 
-UP = Supervisor(first={"state": "storing"}, second={"state": "streaming", "cause": ""})
+STORING = {"state": "storing"}
+UP = Supervisor(first=STORING, second={"state": "streaming", "cause": "", "valid": True})
 
 
 TOKEN = "right-token"
@@ -66,8 +67,38 @@ async def test_it_is_ready_while_actors_answer_and_data_progresses():
     """The generation tells a rollout which release answered."""
     assert await ask("/ready") == (
         200,
-        {"ready": True, "reasons": [], "notices": [], "generation": 3},
-    )
+        {
+            "ready": True, "collecting": True, "generation": 3,
+            "reasons": [], "waiting": [], "notices": [],
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("producer", "collecting", "waiting"),
+    [
+        (
+            {"state": "waiting", "cause": "for the lease", "valid": False},
+            False,
+            ["producer-sp500-00-g1 is waiting: for the lease."],
+        ),
+        ({"state": "no_key", "cause": "add a key", "valid": False}, True, []),
+        (None, False, ["producer-sp500-00-g1 has not started yet."]),
+    ],
+)
+async def test_a_generation_without_its_leases_does_not_collect(producer, collecting, waiting):
+    """Data progresses all the same: the other generation collects it."""
+    states = {"first": STORING} | ({"second": producer} if producer else {})
+    _, body = await ask("/ready", supervisor=Supervisor(**states))
+
+    assert (body["collecting"], body["waiting"]) == (collecting, waiting)
+
+
+async def test_a_supervisor_that_has_not_begun_does_not_collect():
+    """It has no actors that could wait."""
+    _, body = await ask("/ready", supervisor=None)
+
+    assert body["collecting"] is False
 
 
 @pytest.mark.parametrize(
@@ -154,7 +185,7 @@ async def test_without_the_token_a_probe_learns_the_state_and_no_reason(token, e
 
     assert await ask("/ready", token=token, expected=expected, **down) == (
         503,
-        {"ready": False, "generation": 3},
+        {"ready": False, "collecting": True, "generation": 3},
     )
     status, body = await ask("/why", token=token, expected=expected)
     assert (status, set(body)) == (401, {"error", "fix"})

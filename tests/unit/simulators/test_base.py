@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from ray_pipeline.simulators.base import Connection, Options, Simulator
+from ray_pipeline.simulators.base import Connection, Simulator
+from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.recording import Frame
 from tests.support import eventually
 

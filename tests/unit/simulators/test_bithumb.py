@@ -2,8 +2,8 @@
 
 import json
 
-from ray_pipeline.simulators.base import Options
 from ray_pipeline.simulators.bithumb import BithumbSimulator
+from ray_pipeline.simulators.options import Options
 
 MIDNIGHT_S = 1_796_050_800.0  # 2026-12-01 00:00:00 in Korea
 

@@ -17,7 +17,8 @@ from ray_pipeline.errors import (
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.records import Trade
 from ray_pipeline.feeds.sp500 import FEED as SP500
-from ray_pipeline.stream.batch import BatchBuilder, Message, RecordBatch
+from ray_pipeline.stream.batch import Message, RecordBatch
+from ray_pipeline.stream.batch_builder import BatchBuilder
 from ray_pipeline.stream.cache import LatestValue
 from ray_pipeline.stream.consume import STORING, WAITING_FOR_BROKER, Consumer
 from ray_pipeline.stream.consumer_ports import ConsumerStatus

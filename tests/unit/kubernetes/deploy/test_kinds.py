@@ -3,7 +3,14 @@
 import pytest
 
 from ray_pipeline.kubernetes.deploy.failures import MissingKinds
-from ray_pipeline.kubernetes.deploy.kinds import BRINGS, COMPONENT, HELM_CHART, how_to_get, missing
+from ray_pipeline.kubernetes.deploy.kinds import (
+    BRINGS,
+    COMPONENT,
+    HELM_CHART,
+    how_to_get,
+    missing,
+    without_optional,
+)
 from ray_pipeline.kubernetes.deploy.objects import Json
 
 MONITOR = ("monitoring.coreos.com/v1", "PodMonitor")
@@ -102,6 +109,41 @@ def test_the_error_lists_every_kind_its_objects_and_both_ways_out() -> None:
     assert "PrometheusRule (monitoring.coreos.com/v1): PrometheusRule ns/alerts" in told
     assert "`ray-pipeline deploy apply lite --without monitoring`" in told
     assert told.count("`kubectl apply --server-side -f https://") == 1
+
+
+def an_optional(kind: tuple[str, str], name: str = "a") -> Json:
+    options = {"ray_pipeline__component": "monitoring", "ray_pipeline__optional": "true"}
+    return an_object(kind, name, **options)
+
+
+def test_an_optional_component_is_left_out_as_a_whole() -> None:
+    """With the reason; all other objects stay."""
+    dashboard = an_object(("v1", "ConfigMap"), "d", ray_pipeline__component="monitoring")
+    objects = [an_object(CLUSTER), dashboard, an_optional(MONITOR), an_optional(RULE)]
+
+    served = without_optional(objects, missing(objects, (MONITOR,)))
+
+    assert served.objects == objects[:1]
+    assert served.components == ("monitoring",)
+    (reason,) = served.left_out
+    assert "PodMonitor (monitoring.coreos.com/v1)" in reason
+    assert "kubectl apply --server-side" in reason
+
+
+def test_nothing_is_left_out_of_a_cluster_that_serves_every_kind() -> None:
+    """Nor a component that is not marked as optional: its absence is an error."""
+    objects = [an_optional(MONITOR), an_object(RULE, ray_pipeline__component="rules")]
+
+    assert without_optional(objects, missing(objects, ())).objects == objects
+    served = without_optional(objects, missing(objects, (RULE,)))
+    assert (served.objects, served.left_out) == (objects, ())
+
+
+def test_a_component_stays_if_one_object_of_the_kind_is_needed() -> None:
+    """The error then names the kind."""
+    objects = [an_optional(MONITOR), an_object(MONITOR, "b", ray_pipeline__component="monitoring")]
+
+    assert without_optional(objects, missing(objects, (MONITOR,))).objects == objects
 
 
 def test_what_belongs_to_no_component_cannot_be_left_out() -> None:
