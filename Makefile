@@ -11,8 +11,12 @@ API_SERVER_VERSION := v0.34.2
 # Builds the API server if the installed Go is missing or older than the API server needs.
 GO_VERSION := 1.24.11
 GO_IS_NEW = go env GOVERSION 2>/dev/null | grep -qE 'go1\.(2[4-9]|[3-9][0-9])'
-# How many processes run the unit, integration and k8s tests. Each starts its own servers.
-WORKERS ?= 2
+# How many processes run the unit, integration and k8s tests. Each starts its own servers. The tests
+# wait for servers about half of the time, so that two cores have work for more than two processes.
+WORKERS ?= 3
+# A worker that has finished its share takes over half of another one's: the integration tests take
+# from a millisecond to a minute, so equal shares end at different times.
+PARALLEL = -n $(WORKERS) --dist worksteal
 # Arguments for pytest or for the benchmark: make test-unit ARGS="-k lease -x"
 ARGS ?=
 # Pages that are generated from the code; `make docs` writes them, `make check` compares them.
@@ -38,17 +42,17 @@ test: test-unit test-integration test-fuzz test-cluster ## Run all tests (needs 
 
 # Tracing lines takes about 65 % more CPU time in the unit tests, so `make test` does without it.
 coverage: .setup/dev $(JARS) ## Run the unit, integration and fuzz tests and print the coverage by folder.
-	$(call pytest,tests/unit tests/integration tests/fuzz,-n $(WORKERS) --cov --cov-report=)
+	$(call pytest,tests/unit tests/integration tests/fuzz,$(PARALLEL) --cov --cov-report=)
 	$(BIN)/python tests/coverage_by_folder.py
 
 test-unit: .setup/dev ## Run the tests that do almost no I/O.
-	$(call pytest,tests/unit,-n $(WORKERS))
+	$(call pytest,tests/unit,$(PARALLEL))
 
 test-integration: .setup/dev $(JARS) ## Run the tests against real servers.
-	$(call pytest,tests/integration,-n $(WORKERS))
+	$(call pytest,tests/integration,$(PARALLEL))
 
 test-fuzz: .setup/dev ## Run a sample of mutated answers and frames, the same each time.
-	$(call pytest,tests/fuzz,-n $(WORKERS))
+	$(call pytest,tests/fuzz,$(PARALLEL))
 
 fuzz: .setup/dev ## Run mutated answers and frames: make fuzz ARGS="--minutes 10 --seed 7".
 	$(BIN)/python -m tests.fuzz $(ARGS)
@@ -57,7 +61,7 @@ test-cluster: .setup/dev $(JARS) ## Run the tests on a real Ray cluster, one aft
 	$(call pytest,tests/cluster)
 
 test-k8s: .setup/dev $(API_SERVER) ## Run the tests of deploying on a real API server (needs etcd).
-	$(call pytest,tests/k8s,-n $(WORKERS))
+	$(call pytest,tests/k8s,$(PARALLEL))
 
 # Without KUBECONFIG: as root, with packages that it names if they are missing. Nothing is left running.
 test-kube: .setup/dev $(JARS) ## Run the tests on a real node: KUBECONFIG, or one built here (25 min once).

@@ -27,6 +27,8 @@ for _name in [name for name in os.environ if name.startswith("PIPELINE_")]:
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
+pytest_plugins = ["tests.time_limits"]
+
 _numbers = itertools.count(1)
 
 

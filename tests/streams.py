@@ -26,6 +26,7 @@ from ray_pipeline.storage.kafka.topics import ensure_topics
 from tests.support import eventually
 
 LEASE_TTL_S = 2.0
+STOP_S = 120.0
 
 
 def make_settings(
@@ -116,7 +117,11 @@ async def consuming(configured: Settings, name: str = "sp500", partitions=(0, 1,
         yield service
     finally:
         service.stop()
-        await asyncio.wait_for(task, 30)
+        _, unfinished = await asyncio.wait([task], timeout=STOP_S)
+        if unfinished:
+            task.cancel()
+        assert not unfinished, f"the consumer did not stop within {STOP_S:g} s: {service}"
+        task.result()
 
 
 class ConsumerProcess:

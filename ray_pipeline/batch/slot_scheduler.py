@@ -96,6 +96,8 @@ class Scheduler:
                 return submitted
             if run.job in self._specs and run.job not in busy and self._is_retry_due(run, now):
                 attempt = await self._slots.claim_again(run)
+                # A newer slot of the job may be due in this tick, but the job is at work again.
+                busy.append(run.job)
                 if attempt is not None:
                     submitted += await self._submit(run.job, run.slot, attempt)
         for job, slot in await self._due(now, busy):

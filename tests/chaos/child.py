@@ -14,27 +14,28 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ray_pipeline import settings
 from ray_pipeline.batch.permits import Limiter
 from ray_pipeline.catalog import all_jobs
 from ray_pipeline.errors import DatabaseUnavailable, PipelineError
 from ray_pipeline.lease import Ownership
+from ray_pipeline.services import scheduling
 from ray_pipeline.services.job_run import collect, holder_name
 from ray_pipeline.services.partition_consumer_wiring import build_consumer, tune_garbage_collector
-from ray_pipeline.services.process_submitter import ProcessSubmitter
 from ray_pipeline.services.scheduling import schedule
 from ray_pipeline.services.shard_wiring import build_producer
 from ray_pipeline.settings import Settings
 from ray_pipeline.storage.postgres.leases import Leases
 from ray_pipeline.tasks import first_of
 from tests.chaos.limiter import LimiterClient, LimiterServer
+from tests.chaos.slots import LoggedSubmitter, scheduled_jobs
 
 log = logging.getLogger(__name__)
 
-FEED = "sp500"
 DRAIN_S = 30.0
 RUN_PAUSE_S = 0.2
 OUTAGE_PAUSE_S = 2.0
@@ -43,9 +44,15 @@ PR_SET_PDEATHSIG = 1
 Role = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
 
 
-async def produce(configured: Settings, shard: str, stop: asyncio.Event) -> None:
-    """Run the producer of a shard, wired as the actor wires it."""
-    building = asyncio.create_task(build_producer(configured, FEED, int(shard)))
+async def produce(configured: Settings, streams: str, stop: asyncio.Event) -> None:
+    """Run the producers of some shards until one of them ends, wired as the actor wires them."""
+    async with asyncio.TaskGroup() as group:
+        for feed, shard in json.loads(streams):
+            group.create_task(_produce_shard(configured, feed, shard, stop))
+
+
+async def _produce_shard(configured: Settings, feed: str, shard: int, stop: asyncio.Event) -> None:
+    building = asyncio.create_task(build_producer(configured, feed, shard))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({building, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not building.done():
@@ -60,9 +67,17 @@ async def produce(configured: Settings, shard: str, stop: asyncio.Event) -> None
 
 
 async def consume(configured: Settings, partitions: str, stop: asyncio.Event) -> None:
-    """Run the consumer of some partitions, wired as the actor wires it."""
+    """Run the consumers of some partitions by feed, wired as the actor wires them."""
     tune_garbage_collector()
-    consumer = build_consumer(configured, FEED, partitions=json.loads(partitions))
+    async with asyncio.TaskGroup() as group:
+        for feed, numbers in json.loads(partitions).items():
+            group.create_task(_consume_partitions(configured, feed, numbers, stop))
+
+
+async def _consume_partitions(
+    configured: Settings, feed: str, numbers: Sequence[int], stop: asyncio.Event
+) -> None:
+    consumer = build_consumer(configured, feed, partitions=numbers)
     running = asyncio.create_task(consumer.run())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,9 +111,10 @@ async def collect_repeatedly(configured: Settings, argument: str, stop: asyncio.
         await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=RUN_PAUSE_S)
 
 
-async def schedule_runs(configured: Settings, _: str, stop: asyncio.Event) -> None:
-    """Run the scheduler under its lease, as the actor does; runs are processes."""
-    submitter = ProcessSubmitter(configured.environment())
+async def schedule_runs(configured: Settings, log_file: str, stop: asyncio.Event) -> None:
+    """Run the scheduler under its lease, as the actor does; runs are processes, and logged."""
+    scheduling.all_jobs = scheduled_jobs
+    submitter = LoggedSubmitter(configured.environment(), Path(log_file))
     leases = Leases(configured.postgres_dsn())
     while not stop.is_set():
         ownership = Ownership(
@@ -122,7 +138,7 @@ async def _take(ownership: Ownership) -> None:
 
 
 async def _tick_repeatedly(
-    configured: Settings, submitter: ProcessSubmitter, ownership: Ownership
+    configured: Settings, submitter: LoggedSubmitter, ownership: Ownership
 ) -> None:
     while True:
         try:

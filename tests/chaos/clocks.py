@@ -25,7 +25,9 @@ def compile_library(directory: Path) -> Path | None:
         return None
     library = directory / "clock_offset.so"
     subprocess.run(
-        [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True
+        [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"],
+        check=True,
+        timeout=120,
     )
     return library
 

@@ -1,29 +1,43 @@
-"""The kinds of faults, their targets, and which shards they may affect."""
+"""The kinds of faults, their targets, and which streams they may affect."""
 
 import asyncio
 import time
 from dataclasses import dataclass, field
 
+from ray_pipeline.feeds.feed import partition_of
 from tests.chaos import outside_faults as outside
 from tests.chaos import process_faults as process
 from tests.chaos import server_faults as server
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.chaos.stack import CONSUMERS, LINKS, RUNS, SCHEDULERS, SHARDS, Stack, say
+from tests.chaos.stack import (
+    CONSUMERS,
+    LINKS,
+    PRODUCER_OF,
+    PRODUCERS,
+    RUNS,
+    SCHEDULERS,
+    STREAMS,
+    VENUES,
+    Stack,
+    Stream,
+    say,
+)
+from tests.chaos.venue import stream_key
 from tests.chaos.verify import FaultWindow
 
-PRODUCERS = tuple(f"producer-{shard}" for shard in SHARDS)
 BATCH = (*RUNS, *SCHEDULERS, "limiter")
 PARTS = (*PRODUCERS, *CONSUMERS, *BATCH)
 PROVIDERS = ("finnhub", "coingecko", "fred", "bithumb")
-EVERY = frozenset(SHARDS)
-NONE: frozenset[int] = frozenset()
+EVERY = frozenset(STREAMS)
+NONE: frozenset[Stream] = frozenset()
+BY_KEY = {stream_key(stream): stream for stream in STREAMS}
 # What a fault may still cause after its end: a reconnect with its back-off and its subscriptions.
 AFTERMATH_S = 15.0
 
 KINDS = (
     FaultKind(process.kill, PARTS, weight=6),
     FaultKind(process.freeze, PARTS, 1, 12, weight=4),
-    FaultKind(process.kill_while_cut, ("producers-venue",), 1, 6),
+    FaultKind(process.kill_while_cut, tuple(f"producers-{venue}" for venue in VENUES), 1, 6),
     FaultKind(process.zombie_consumer, tuple(CONSUMERS), 2, 6),
     FaultKind(process.clock, PARTS, 2, 12, weight=3),
     FaultKind(process.spool_full, ("producers-kafka",), 8, 14),
@@ -41,7 +55,7 @@ KINDS = (
     FaultKind(server.redis_freeze, ("redis",), 1, 8),
     FaultKind(server.redis_flush, ("redis",)),
     FaultKind(server.redis_old_copy, ("redis",), 2, 10),
-    FaultKind(outside.venue_close, PRODUCERS),
+    FaultKind(outside.venue_close, tuple(BY_KEY)),
     FaultKind(outside.venue_silence, ("venue",), 2, 14),
     FaultKind(outside.venue_freeze, ("venue",), 2, 14),
     FaultKind(outside.venue_refuse, ("venue",)),
@@ -53,8 +67,8 @@ KINDS = (
     FaultKind(outside.link_reset, tuple(LINKS), 0.1, 5, weight=4),
     FaultKind(outside.link_delay, tuple(LINKS), 2, 10, weight=3),
 )
-# These keep records from every shard, or lose some.
-AFFECTS_EVERY_SHARD = frozenset({"spool_full", "kafka_lose_data"})
+# These keep records from every stream, or lose some.
+AFFECTS_EVERY_STREAM = frozenset({"spool_full", "kafka_lose_data"})
 
 
 def possible_kinds(stack: Stack) -> list[FaultKind]:
@@ -76,7 +90,7 @@ class Injected:
 
     Attributes:
         begun_s, ended_s: Times of `time.time`.
-        recovery_s: From its end until the shards that it affected stored again; None if they never
+        recovery_s: From its end until the streams that it affected stored again; None if they never
             did.
     """
 
@@ -85,10 +99,10 @@ class Injected:
     ended_s: float | None = None
     recovery_s: float | None = None
 
-    def window(self) -> FaultWindow:
-        """Return when it may have kept records from which shards."""
+    def window(self, feed: str) -> FaultWindow:
+        """Return when it may have kept records from which shards of a feed."""
         ended_s = self.ended_s or time.time()
-        shards = withheld_from(self.planned)
+        shards = frozenset(shard for name, shard in withheld_from(self.planned) if name == feed)
         return FaultWindow(self.begun_s, ended_s + AFTERMATH_S, shards)
 
 
@@ -118,24 +132,44 @@ class Injector:
         return fault
 
 
-def withheld_from(planned: PlannedFault) -> frozenset[int]:
-    """Return the shards that a fault may keep from their records."""
+def withheld_from(planned: PlannedFault) -> frozenset[Stream]:
+    """Return the streams that a fault may keep from their records."""
     target = planned.target
     if target in PRODUCERS:
-        return frozenset({int(target.rpartition("-")[2])})
-    if target in {"venue", "producers-venue"} or planned.kind.name in AFFECTS_EVERY_SHARD:
+        return frozenset(PRODUCERS[target])
+    if target in BY_KEY:
+        return frozenset({BY_KEY[target]})
+    if target == "venue" or planned.kind.name in AFFECTS_EVERY_STREAM:
         return EVERY
+    if (venue := target.removeprefix("producers-")) in VENUES:
+        streams = frozenset(VENUES[venue])
+        # The fault kills the processes of these streams, which may serve others, too.
+        shared = planned.kind.name == process.kill_while_cut.__name__
+        return streams | _sharing_process(streams) if shared else streams
     return NONE
 
 
-def delayed_by(planned: PlannedFault) -> frozenset[int]:
-    """Return the shards that must store records again after a fault."""
+def _sharing_process(streams: frozenset[Stream]) -> frozenset[Stream]:
+    return frozenset(other for stream in streams for other in PRODUCERS[PRODUCER_OF[stream]])
+
+
+def delayed_by(planned: PlannedFault) -> frozenset[Stream]:
+    """Return the streams that must store records again after a fault."""
     target = planned.target
-    if target in PRODUCERS:
-        return withheld_from(planned)
+    if withheld := withheld_from(planned):
+        return withheld
     if target in CONSUMERS:
-        partitions = CONSUMERS[target]
-        return frozenset(shard for shard in SHARDS if shard % len(SHARDS) in partitions)
+        return frozenset(
+            (feed, shard)
+            for feed, shard in STREAMS
+            for partition in CONSUMERS[target].get(feed, ())
+            if partition_of(shard, partition_count(feed)) == partition
+        )
     if target in (*BATCH, *PROVIDERS) or target.startswith("runs-"):
         return NONE
     return EVERY
+
+
+def partition_count(feed: str) -> int:
+    """Return how many partitions the consumers of a feed read."""
+    return sum(len(numbers.get(feed, ())) for numbers in CONSUMERS.values())

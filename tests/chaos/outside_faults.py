@@ -4,17 +4,17 @@ import asyncio
 import signal
 
 from tests.chaos.link import Mode
-from tests.chaos.stack import Stack
+from tests.chaos.stack import VENUES, Stack
 
 CLOSE_CODES = (1000, 1006, 1011, 1012)
 DELAY_S = 0.3
 
 
-async def venue_close(stack: Stack, producer: str, _: float) -> None:
-    """Close the connection of one shard, with a code or without a handshake."""
-    shard = int(producer.rpartition("-")[2])
-    code = CLOSE_CODES[shard % len(CLOSE_CODES)]
-    await stack.venue.control("terminate", shard=shard, code=code)
+async def venue_close(stack: Stack, key: str, _: float) -> None:
+    """Close the connection of one stream, with a code or without a handshake."""
+    code = CLOSE_CODES[len(stack.venue_closes) % len(CLOSE_CODES)]
+    stack.venue_closes.append(key)
+    await stack.venue.control("close", key=key, code=code)
 
 
 async def venue_silence(stack: Stack, _: str, lasts_s: float) -> None:
@@ -36,8 +36,10 @@ async def venue_freeze(stack: Stack, _: str, lasts_s: float) -> None:
 
 
 async def venue_refuse(stack: Stack, _: str, __: float) -> None:
-    """Cut all connections and answer the next six with 429."""
-    await stack.venue.control("refuse", status=429, retry_after_s=1.0, count=6)
+    """Cut all connections, and answer the next ones of each venue with 429."""
+    for venue, streams in VENUES.items():
+        count = 2 * len(streams)
+        await stack.venue.control("refuse", venue=venue, status=429, retry_after_s=1.0, count=count)
     await stack.venue.control("close", code=1006)
 
 

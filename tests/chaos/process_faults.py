@@ -4,7 +4,7 @@ import asyncio
 
 from tests.chaos.processes import Child
 from tests.chaos.spool_disk import empty, fill
-from tests.chaos.stack import LEASE_TTL_S, Stack
+from tests.chaos.stack import LEASE_TTL_S, PRODUCER_OF, VENUES, Stack
 
 # Longer than a run, so that the times that a process wrote show under which clock it wrote them.
 CLOCK_STEP_S = 3_660.0
@@ -26,13 +26,13 @@ async def freeze(stack: Stack, target: str, lasts_s: float) -> None:
 
 
 async def kill_while_cut(stack: Stack, link: str, lasts_s: float) -> None:
-    """Nothing arrives from the venue, and before the producers notice, they are killed."""
+    """Nothing arrives from a venue, and before its producers notice, they are killed."""
+    streams = VENUES[link.removeprefix("producers-")]
     stack.links[link].set("drop")
     try:
         await asyncio.sleep(lasts_s)
-        for name, child in stack.children.items():
-            if name.startswith("producer-"):
-                child.kill()
+        for name in {PRODUCER_OF[stream] for stream in streams}:
+            stack.children[name].kill()
     finally:
         stack.links[link].set("pass")
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = "PIPELINE_KAFKA_LIBS"
 RESTART_S = 1.0  # Ray restarts an actor in about this time
 POLL_S = 0.1
+KILL_S = 60.0  # from kill -9 to the end of a process
 
 
 def environment(values: Mapping[str, str]) -> dict[str, str]:
@@ -129,7 +130,7 @@ class Child:
         self._expected = True
         self._signal(signal.SIGKILL)
         if self.process is not None:
-            self.process.wait()
+            self.process.wait(KILL_S)
 
     def freeze(self) -> None:
         """Suspend it: SIGSTOP."""

@@ -41,7 +41,10 @@ async def serve(directory: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     providers = LoggedProviders(log=directory / "calls.log")
     async with providers:
-        addresses = {"port": providers.port, "control_url": providers.control_url}
+        addresses = {
+            "ports": {"rest": providers.port},
+            "control_urls": {"rest": providers.control_url},
+        }
         print(json.dumps(addresses), flush=True)
         await stop.wait()
     providers.close_log()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from ray_pipeline.providers.quota import Window
 from ray_pipeline.providers.registry import all_providers
@@ -26,12 +27,12 @@ class Call:
 
 
 def read_calls(lines: Iterable[str]) -> list[Call]:
-    """Return the calls of a log, in their order."""
+    """Return the calls of some logs, in the order of their times."""
     calls = []
     for line in lines:
         monotonic_s, unix_s, provider, key = line.split()
         calls.append(Call(float(monotonic_s), float(unix_s), provider, key))
-    return calls
+    return sorted(calls, key=attrgetter("monotonic_s"))
 
 
 def exceeded(calls: Sequence[Call]) -> list[str]:

@@ -5,11 +5,11 @@ from statistics import median
 
 from tests.chaos.faults import Injected
 from tests.chaos.run import Result
+from tests.chaos.verify import Verdict
 
 
 def table(result: Result) -> str:
     """Return the result as Markdown."""
-    verdict = result.verdict
     rows = [_row(kind, faults) for kind, faults in _by_kind(result.faults).items()]
     return "\n".join(
         [
@@ -18,16 +18,35 @@ def table(result: Result) -> str:
             *rows,
             _row("all", result.faults),
             "",
-            "| sent | stored | parked | missing, explained by a gap | missing, unexplained "
-            "| duplicates | never sent | gaps | untrue gaps |",
-            "|---|---|---|---|---|---|---|---|---|",
-            f"| {verdict.sent:,} | {verdict.stored:,} | {verdict.parked:,} | {verdict.explained:,} "
-            f"| {verdict.unexplained:,} | {verdict.duplicates:,} | {verdict.unknown:,} "
-            f"| {verdict.gaps:,} | {verdict.false_gaps:,} |",
+            "| feed | sent | stored | parked | missing | in gaps | unexplained | duplicates "
+            "| never sent | gaps | untrue gaps |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+            *(_feed_row(feed, verdict) for feed, verdict in result.verdicts.items()),
             "",
-            f"Providers received {result.calls:,} calls.",
+            f"Providers received {result.calls:,} calls. {_slots(result)}",
         ]
     )
+
+
+def _feed_row(feed: str, verdict: Verdict) -> str:
+    counts = (
+        verdict.sent,
+        verdict.stored,
+        verdict.parked,
+        verdict.explained + verdict.unexplained,
+        verdict.explained,
+        verdict.unexplained,
+        verdict.duplicates,
+        verdict.unknown,
+        verdict.gaps,
+        verdict.false_gaps,
+    )
+    return f"| {feed} | {' | '.join(f'{count:,}' for count in counts)} |"
+
+
+def _slots(result: Result) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in sorted(result.slots.items()))
+    return f"Slots of scheduled jobs that were due: {result.slots.total()} ({states or 'none'})."
 
 
 def _by_kind(faults: Sequence[Injected]) -> dict[str, list[Injected]]:

@@ -3,21 +3,24 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.chaos import converge, stored
+from tests.chaos import converge, slots, stored
 from tests.chaos.faults import Injected, Injector, delayed_by, possible_kinds
 from tests.chaos.plan import PlannedFault, make_plan
 from tests.chaos.quotas import exceeded, read_calls
 from tests.chaos.sent_log import read_log
-from tests.chaos.stack import SHARDS, Stack, running, say
+from tests.chaos.stack import FEEDS, PRODUCER_OF, STREAMS, Stack, running, say
+from tests.chaos.venue import stream_key
 from tests.chaos.verify import Verdict, judge, missing_trades
 from tests.chaos.watch import Watch
 
 PROGRESS_S = 5.0
-START_S = 90.0
+START_S = 240.0
 # After these, values come from Postgres, which may be behind; this long after the fault.
 LOSES_LATEST_VALUES = frozenset({"redis_old_copy", "redis_flush"})
 SETTLE_S = 30.0
@@ -44,15 +47,21 @@ class Options:
 class Result:
     """The result of a run."""
 
-    verdict: Verdict = field(default_factory=Verdict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)  # by feed
     faults: Sequence[Injected] = ()
     problems: list[str] = field(default_factory=list)
     calls: int = 0
+    slots: Counter[str] = field(default_factory=Counter)  # by the state of their runs
 
     @property
     def violations(self) -> list[str]:
         """Everything that must not be."""
-        return [*self.problems, *self.verdict.violations]
+        texts = [
+            f"{feed}: {text}"
+            for feed, verdict in self.verdicts.items()
+            for text in verdict.violations
+        ]
+        return [*self.problems, *texts]
 
 
 def plan_of(options: Options, stack: Stack) -> list[PlannedFault]:
@@ -95,7 +104,9 @@ async def _break(stack: Stack, watch: Watch, options: Options, result: Result) -
                 group.create_task(_inject(injector, planned, watch, result))
             await asyncio.sleep(max(0.0, begun_s + options.seconds - time.monotonic()))
             say("no more faults; waiting until everything is stored")
+        due_until = datetime.now(UTC)
         await converge.recovered(stack, watch)
+        await converge.slots_ended(stack, due_until)
         await converge.finished(stack)
     except converge.NotConverged as error:
         result.problems.append(f"the pipeline did not recover: {error}")
@@ -105,9 +116,16 @@ async def _break(stack: Stack, watch: Watch, options: Options, result: Result) -
 
 
 async def _first_records(watch: Watch) -> None:
-    """Wait until every shard stores records."""
-    async with asyncio.timeout(START_S):
-        await watch.flowing(frozenset(SHARDS), since_s=0.0)
+    """Wait until every stream stores records."""
+    try:
+        async with asyncio.timeout(START_S):
+            await watch.flowing(frozenset(STREAMS), since_s=0.0)
+    except TimeoutError:
+        silent = [stream_key(stream) for stream in STREAMS if stream not in watch.moved_s]
+        raise TimeoutError(
+            f"{', '.join(silent)} stored nothing within {START_S:g} s; read the logs in "
+            f"{watch.stack.directory}"
+        ) from None
 
 
 async def _inject(injector: Injector, planned: PlannedFault, watch: Watch, result: Result) -> None:
@@ -140,23 +158,31 @@ async def _show_progress(
 
 def _compare(stack: Stack, result: Result) -> None:
     """Compare the simulators' logs with the stores and the quotas."""
-    dsn = stack.postgres.dsn
-    log = read_log(stack.sent_log)
-
-    def real_time(shard: int, written_s: float) -> float:
-        return stack.clocks.real_s(f"producer-{shard}", written_s)
-
-    facts = stored.read_facts(dsn, real_time)
-    missing = missing_trades(log, facts)
-    keys = {item.before.key for item in missing if item.before is not None}
-    receipts = stored.receipts(dsn, keys, real_time)
-    windows = [fault.window() for fault in result.faults]
-    result.verdict = judge(log, facts, missing, receipts, windows)
-    result.problems += stored.differences_in_redis(dsn, stack.redis.url)
-    with stack.calls_log.open() as lines:
-        calls = read_calls(lines)
+    for feed in FEEDS:
+        result.verdicts[feed] = _compare_feed(stack, feed, result.faults)
+        result.problems += stored.differences_in_redis(stack.postgres.dsn, stack.redis.url, feed)
+    result.problems += slots.doubled(
+        slots.read_starts(stack.slots_log), stored.successes(stack.postgres.dsn)
+    )
+    result.slots = Counter(run.state for run in stored.slot_runs(stack.postgres.dsn))
+    calls = read_calls(line for path in stack.calls_logs for line in path.read_text().splitlines())
     result.calls = len(calls)
     result.problems += exceeded(calls)
+
+
+def _compare_feed(stack: Stack, feed: str, faults: Sequence[Injected]) -> Verdict:
+    dsn = stack.postgres.dsn
+    log = read_log(stack.sent_log(feed))
+
+    def real_time(shard: int, written_s: float) -> float:
+        producer = PRODUCER_OF.get((feed, shard), "")
+        return stack.clocks.real_s(producer, written_s)
+
+    facts = stored.read_facts(dsn, feed, real_time)
+    missing = missing_trades(log, facts)
+    keys = {item.before.key for item in missing if item.before is not None}
+    receipts = stored.receipts(dsn, feed, keys, real_time)
+    return judge(log, facts, missing, receipts, [fault.window(feed) for fault in faults])
 
 
 def _steps_back(watch: Watch, faults: Sequence[Injected]) -> list[str]:
@@ -179,5 +205,8 @@ def _write_details(directory: Path, result: Result) -> None:
         f"recovered after {fault.recovery_s}"
         for fault in result.faults
     ]
-    lines += [*result.verdict.details, *(f"violation: {text}" for text in result.violations)]
+    lines += [
+        f"{feed}: {text}" for feed, verdict in result.verdicts.items() for text in verdict.details
+    ]
+    lines += [f"violation: {text}" for text in result.violations]
     (directory / "details.log").write_text("\n".join(lines) + "\n")

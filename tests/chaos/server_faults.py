@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import redis
 
+from ray_pipeline.feeds.feed_registry import feed_named
 from tests.chaos.processes import in_thread
 from tests.chaos.servers import copy_files, start_from
-from tests.chaos.stack import Stack
+from tests.chaos.stack import FEEDS, Stack
+
+TABLES = [feed_named(feed).table for feed in FEEDS]
 
 
 async def postgres_kill(stack: Stack, _: str, lasts_s: float) -> None:
@@ -52,13 +55,18 @@ async def postgres_disk_full(stack: Stack, _: str, lasts_s: float) -> None:
         "CREATE OR REPLACE FUNCTION chaos_disk_full() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' "
         "USING ERRCODE = '53100'; END $$",
-        "CREATE OR REPLACE TRIGGER chaos_disk_full BEFORE INSERT ON sp500_websocket_trades "
-        "FOR EACH ROW EXECUTE FUNCTION chaos_disk_full()",
+        *(
+            f"CREATE OR REPLACE TRIGGER chaos_disk_full BEFORE INSERT ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION chaos_disk_full()"
+            for table in TABLES
+        ),
     )
     try:
         await asyncio.sleep(lasts_s)
     finally:
-        await _execute(stack, "DROP TRIGGER IF EXISTS chaos_disk_full ON sp500_websocket_trades")
+        await _execute(
+            stack, *(f"DROP TRIGGER IF EXISTS chaos_disk_full ON {table}" for table in TABLES)
+        )
 
 
 async def postgres_lacks_column(stack: Stack, _: str, lasts_s: float) -> None:
@@ -98,9 +106,11 @@ async def kafka_lose_data(stack: Stack, _: str, lasts_s: float) -> None:
         shutil.rmtree(stack.kafka.directory / "data")
         stack.kafka.start()
 
-    async with _restarted(stack.kafka.kill, start_empty):
-        await asyncio.sleep(lasts_s)
-    await stack.make_topics()
+    try:
+        async with _restarted(stack.kafka.kill, start_empty):
+            await asyncio.sleep(lasts_s)
+    finally:
+        await stack.make_topics()
 
 
 async def redis_kill(stack: Stack, _: str, lasts_s: float) -> None:

@@ -16,6 +16,8 @@ FILES = "appendonlydir"
 class ProxiedKafka(KafkaServer):
     """A broker with a listener for producers and one for consumers, each behind a link."""
 
+    start_timeout_s = 300.0  # beside a whole pipeline that catches up
+
     def __init__(self, directory: Path, *, advertised: Mapping[str, Link]) -> None:
         super().__init__(directory, protocols=tuple(advertised), java_options=("-Xmx512m",))
         self._advertised = advertised

@@ -21,14 +21,14 @@ def leave_mount_namespace() -> bool:
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         return False
     private = ["mount", "--make-rprivate", "/"]
-    return subprocess.run(private, check=False, capture_output=True).returncode == 0
+    return subprocess.run(private, check=False, capture_output=True, timeout=120).returncode == 0
 
 
 def mount_disk(directory: Path) -> bool:
     """Mount a disk of SIZE_BYTES at a new directory; return whether that worked."""
     directory.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "tmpfs", str(directory)]
-    return subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    return subprocess.run(mount, check=False, capture_output=True, timeout=120).returncode == 0
 
 
 def fill(directory: Path) -> None:

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 
+from ray_pipeline.errors import BrokerUnavailable
 from ray_pipeline.local.ports import HOST, Reservation, reserve
 from ray_pipeline.local.servers import PostgresServer, ValkeyServer
 from ray_pipeline.providers.provider import Provider
@@ -16,15 +18,43 @@ from ray_pipeline.providers.registry import all_providers
 from ray_pipeline.settings import load
 from ray_pipeline.storage.kafka.topics import ensure_topics
 from ray_pipeline.storage.migrations import migrate
+from tests.chaos import slots
 from tests.chaos.clocks import Clocks, compile_library
 from tests.chaos.link import Link
 from tests.chaos.processes import Child, in_thread
 from tests.chaos.servers import ProxiedKafka
 from tests.chaos.simulator_process import SimulatorProcess, start_simulator
 from tests.chaos.spool_disk import mount_disk
+from tests.chaos.venue import CALLS_LOG, sent_log, stream_key
 
-SHARDS = (1, 2, 3)
-CONSUMERS = {"consumer-a": [0, 1], "consumer-b": [2]}
+Stream = tuple[str, int]
+"""A feed and one of its shards."""
+
+SHARDS = (1, 2, 3)  # of sp500
+# The streams of each producer process. The feeds with one connection share two processes.
+PRODUCERS: dict[str, tuple[Stream, ...]] = {
+    "producer-1": (("sp500", 1),),
+    "producer-2": (("sp500", 2),),
+    "producer-3": (("sp500", 3),),
+    "producer-stocks": (("top_gainers", 0), ("etf", 1)),
+    "producer-crypto": (("bithumb", 0), ("upbit", 0)),
+}
+STREAMS = tuple(stream for streams in PRODUCERS.values() for stream in streams)
+FEEDS = tuple(dict.fromkeys(feed for feed, _ in STREAMS))
+PRODUCER_OF = {stream: name for name, streams in PRODUCERS.items() for stream in streams}
+# The partitions of each consumer process, by feed.
+CONSUMERS: dict[str, dict[str, list[int]]] = {
+    "consumer-a": {"sp500": [0, 1]},
+    "consumer-b": {"sp500": [2]},
+    "consumer-c": {feed: [0] for feed in FEEDS if feed != "sp500"},
+}
+# The streams that a venue sends; its link and its simulator have its name.
+VENUES: dict[str, tuple[Stream, ...]] = {
+    "finnhub": (*PRODUCERS["producer-1"], *PRODUCERS["producer-2"], *PRODUCERS["producer-3"],
+                *PRODUCERS["producer-stocks"]),
+    "bithumb": (("bithumb", 0),),
+    "upbit": (("upbit", 0),),
+}  # fmt: skip
 # Two processes that contend for the quotas of the same providers.
 RUNS = {
     "runs-a": "market_news_finnhub,coingecko_global,cpi,treasury_yield,bithumb_markets",
@@ -32,8 +62,10 @@ RUNS = {
 }
 SCHEDULERS = ("scheduler-a", "scheduler-b")
 SYMBOLS = tuple(f"{letter}{number:02d}" for letter in "ABC" for number in range(1, 13))
+MOVERS = tuple(f"M{number:02d}" for number in range(1, 13))
+ETFS = tuple(f"E{number:02d}" for number in range(1, 13))
 LINKS = {
-    "producers-venue": "venue",
+    **{f"producers-{venue}": venue for venue in VENUES},
     "producers-kafka": "kafka-producers",
     "producers-postgres": "postgres",
     "consumers-kafka": "kafka-consumers",
@@ -44,6 +76,7 @@ LINKS = {
     "runs-postgres": "postgres",
 }
 LEASE_TTL_S = 5.0
+TOPICS_S = 120.0  # from the start of a broker until it makes topics
 LIVENESS_S = 10.0
 KEYS_PER_PROVIDER = 2
 SETTINGS = {
@@ -58,8 +91,10 @@ SETTINGS = {
     "PIPELINE_STREAMS__SUBSCRIBE_REST_S": "0.02",
     "PIPELINE_STREAMS__CONNECT_PAUSE_S": "0.05",
     "PIPELINE_JOBS__HEARTBEAT_S": "2",
-    "PIPELINE_JOBS__TAKEOVER_S": "10",
+    "PIPELINE_JOBS__TAKEOVER_S": "30",
     "PIPELINE_JOBS__LONGEST_WAIT_S": "20",
+    "PIPELINE_JOBS__RETRIES": str(slots.RETRIES),
+    "PIPELINE_JOBS__RETRY_PAUSE_S": "2",
 }
 
 
@@ -70,6 +105,7 @@ class Stack:
 
     Attributes:
         spool_mounted: Whether the spool has a disk of its own, which can be filled.
+        venue_closes: The connections that a fault has closed so far; each with the next code.
     """
 
     directory: Path
@@ -83,21 +119,27 @@ class Stack:
     spool_mounted: bool
     limiter_port: Reservation
     children: dict[str, Child] = field(default_factory=dict)
+    venue_closes: list[str] = field(default_factory=list)
 
     @property
     def spool(self) -> Path:
         """Where producers keep records while the broker is away."""
         return self.directory / "spool"
 
-    @property
-    def sent_log(self) -> Path:
-        """The venue's log."""
-        return self.directory / "sent.log"
+    def sent_log(self, feed: str) -> Path:
+        """Return the venue's log of what it sent of a feed."""
+        return sent_log(self.directory, feed)
 
     @property
-    def calls_log(self) -> Path:
-        """The providers' log."""
-        return self.directory / "calls.log"
+    def slots_log(self) -> Path:
+        """The schedulers' log of the runs that they started."""
+        return self.directory / "slots.log"
+
+    @property
+    def calls_logs(self) -> Sequence[Path]:
+        """The logs of calls: of the providers, and of the venues' REST APIs."""
+        logs = (self.directory / "calls.log", self.directory / CALLS_LOG)
+        return [log for log in logs if log.exists()]
 
     def through(self, link: str) -> str:
         """Return the address of a link."""
@@ -119,18 +161,34 @@ class Stack:
             return values | {f"PIPELINE_{n.upper()}__REST_URL": url for n, url in urls.items()}
         values["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"] = self.through(f"{group}-kafka")
         if group == "producers":
-            return values | {"PIPELINE_FINNHUB__WS_URL": f"ws://{self.through('producers-venue')}"}
+            return values | self._venue_addresses()
         redis_url = self.redis.url.replace(self.redis.address, self.through("consumers-redis"))
         return values | {"PIPELINE_REDIS__URL": redis_url}
 
+    def _venue_addresses(self) -> dict[str, str]:
+        finnhub, bithumb, upbit = (self.through(f"producers-{venue}") for venue in VENUES)
+        return {
+            "PIPELINE_FINNHUB__WS_URL": f"ws://{finnhub}",
+            "PIPELINE_BITHUMB__WS_URL": f"ws://{bithumb}/websocket/v1",
+            "PIPELINE_BITHUMB__REST_URL": f"http://{bithumb}",
+            "PIPELINE_UPBIT__WS_URL": f"ws://{upbit}/websocket/v1",
+            "PIPELINE_UPBIT__REST_URL": f"http://{upbit}",
+        }
+
     async def make_topics(self) -> None:
-        """Make the topics that are missing, as the supervisor does."""
+        """Make the topics that are missing, as the supervisor does: until the broker answers."""
         configured = load(
             postgres={"dsn": self.postgres.dsn},
             redis={"url": self.redis.url},
             kafka={"bootstrap_servers": self.kafka.bootstrap_servers},
         )
-        await ensure_topics(configured)
+        deadline_s = time.monotonic() + TOPICS_S
+        while True:
+            try:
+                return await ensure_topics(configured)
+            except BrokerUnavailable:
+                if time.monotonic() > deadline_s:
+                    raise
 
     def add(self, name: str, role: str, argument: str, *, group: str) -> None:
         """Describe a process of the pipeline; nothing is started."""
@@ -147,8 +205,8 @@ def _keys() -> dict[str, list[str]]:
         for provider in all_providers()
         if provider.needs_key
     }
-    # The position of a WebSocket's key is the shard's.
-    return keys | {"finnhub": [f"shard-{shard}" for shard in SHARDS]}
+    # The keys of connections are in the order of the feeds' ranks and of their shards.
+    return keys | {"finnhub": [stream_key(stream) for stream in VENUES["finnhub"]]}
 
 
 def _key_count(provider: Provider) -> int:
@@ -176,15 +234,15 @@ async def running(directory: Path, *, rate: float, seed: int) -> AsyncIterator[S
 
 
 def _describe_children(stack: Stack) -> None:
-    for shard in SHARDS:
-        stack.add(f"producer-{shard}", "producer", str(shard), group="producers")
+    for name, streams in PRODUCERS.items():
+        stack.add(name, "producer", json.dumps(streams), group="producers")
     for name, partitions in CONSUMERS.items():
         stack.add(name, "consumer", json.dumps(partitions), group="consumers")
     stack.add("limiter", "limiter", str(stack.limiter_port.ports[0]), group="runs")
     for name, jobs in RUNS.items():
         stack.add(name, "runs", f"{stack.through('runs-limiter')},{jobs}", group="runs")
     for name in SCHEDULERS:
-        stack.add(name, "scheduler", "", group="runs")
+        stack.add(name, "scheduler", str(stack.slots_log), group="runs")
 
 
 async def _servers(
@@ -200,8 +258,8 @@ async def _servers(
 
     def port_of(name: str) -> int:
         return {
-            "venue": venue.port,
-            "providers": providers.port,
+            **venue.ports,
+            "providers": providers.ports["rest"],
             "postgres": postgres.port,
             "redis": redis.port,
             "limiter": limiter_port.ports[0],
@@ -232,6 +290,17 @@ async def _prepare_database(stack: Stack) -> None:
             "INSERT INTO sp500_companies (symbol, company_name) VALUES (%s, %s)",
             [(symbol, f"Company {symbol}") for symbol in SYMBOLS],
         )
+        connection.cursor().executemany(
+            "INSERT INTO top_gainers (batch_id, last_updated, symbol, category, rank_position) "
+            "VALUES (1, now() AT TIME ZONE 'UTC', %s, 'top_gainers', %s)",
+            [(symbol, rank) for rank, symbol in enumerate(MOVERS, 1)],
+        )
+        connection.cursor().executemany(
+            "INSERT INTO etf_basic_info (symbol, name, popularity_rank) VALUES (%s, %s, %s)",
+            [(symbol, f"Fund {symbol}", rank) for rank, symbol in enumerate(ETFS, 1)],
+        )
+        for create in slots.ENDS:
+            connection.execute(create)
     await stack.make_topics()
 
 

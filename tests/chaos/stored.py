@@ -3,53 +3,87 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal
 
 import psycopg
 import redis
 
 from ray_pipeline.feeds.feed_registry import feed_named
+from tests.chaos import slots
+from tests.chaos.slots import SlotRun
 from tests.chaos.venue import LEAST_PRICE
 from tests.chaos.verify import GapWindow, Receipt, StoredFacts
 
-TABLE = "sp500_websocket_trades"
-KEY = "symbol || ' ' || trim_scale(price) || ' ' || trim_scale(volume) || ' ' || timestamp_ms"
-ROWS = f"COPY (SELECT {KEY} FROM {TABLE} WHERE price >= {LEAST_PRICE}) TO STDOUT"
+KEY = "{symbol} || ' ' || trim_scale({price}) || ' ' || trim_scale({volume}) || ' ' || {event}"
+ROWS = f"COPY (SELECT {KEY} FROM {{table}} WHERE {{price}} >= {LEAST_PRICE}) TO STDOUT"
 RECEIVED = f"""
     SELECT {KEY}, extract(epoch FROM created_at AT TIME ZONE 'UTC')::float8, pod_index, epoch, seq
-    FROM {TABLE} WHERE price = ANY(%s) ORDER BY epoch, seq
+    FROM {{table}} WHERE {{price}} = ANY(%s) ORDER BY epoch, seq
 """
 GAPS = """
     SELECT id, shard, epoch, kind, from_at, to_at, recorded_at, symbols, first_seq, last_seq, cause
-    FROM gaps WHERE feed = 'sp500' ORDER BY id
+    FROM gaps WHERE feed = %s ORDER BY id
 """
-SEEN = "SELECT shard, epoch, seen::text FROM stream_sequences WHERE feed = 'sp500'"
-NEWEST = f"""
-    SELECT t.symbol, t.timestamp_ms, array_agg(trim_scale(t.price)::text)
-    FROM {TABLE} AS t
-    JOIN (SELECT symbol, max(timestamp_ms) AS timestamp_ms FROM {TABLE} GROUP BY symbol) AS newest
-      USING (symbol, timestamp_ms)
-    GROUP BY t.symbol, t.timestamp_ms
+SEEN = "SELECT shard, epoch, seen::text FROM stream_sequences WHERE feed = %s"
+NEWEST = """
+    SELECT {symbol}, {event}, array_agg(trim_scale({price})::text) FROM {table}
+    JOIN (SELECT {symbol}, max({event}) AS {event} FROM {table} GROUP BY {symbol}) AS newest
+      USING ({symbol}, {event})
+    GROUP BY {symbol}, {event}
 """
+# The names of symbol, price, volume and time: in records, in a venue's frames.
+NAMES = (
+    ("symbol", "price", "volume", "timestamp_ms"),
+    ("s", "p", "v", "t"),
+    ("market", "trade_price", "trade_volume", "timestamp_field"),
+    ("market", "trade_price", "trade_volume", "timestamp_ms"),
+    ("code", "trade_price", "trade_volume", "timestamp"),
+)
 
 RealTime = Callable[[int, float], float]
 """Returns the real time of a moment that the producer of a shard wrote."""
 
 
-def read_facts(dsn: str, real_time: RealTime) -> StoredFacts:
-    """Return what Postgres holds."""
+def statement(template: str, feed: str) -> bytes:
+    """Return a query with the names of a feed's table and columns."""
+    layout = feed_named(feed).layout
+    return template.format(
+        table=feed_named(feed).table,
+        symbol=layout.symbol_column,
+        price=layout.price_column,
+        volume=layout.volume_column,
+        event=layout.event_column,
+    ).encode()
+
+
+def read_facts(dsn: str, feed: str, real_time: RealTime) -> StoredFacts:
+    """Return what Postgres holds of a feed."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         rows: Counter[str] = Counter()
-        with connection.cursor().copy(ROWS) as copy:
+        with connection.cursor().copy(statement(ROWS, feed)) as copy:
             for line in _lines(copy):
                 rows[line] += 1
-        parked = Counter(_parked(connection))
-        gaps = [_gap(row, real_time) for row in connection.execute(GAPS).fetchall()]
+        parked = Counter(_parked(connection, feed))
+        gaps = [_gap(row, real_time) for row in connection.execute(GAPS, (feed,)).fetchall()]
         arrived = {
             (shard, epoch): list(_ranges(seen))
-            for shard, epoch, seen in connection.execute(SEEN).fetchall()
+            for shard, epoch, seen in connection.execute(SEEN, (feed,)).fetchall()
         }
     return StoredFacts(rows, parked, gaps, arrived)
+
+
+def slot_runs(dsn: str) -> list[SlotRun]:
+    """Return the runs that the schedulers claimed, by job and slot."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return [SlotRun(*row) for row in connection.execute(slots.RUNS).fetchall()]
+
+
+def successes(dsn: str) -> Mapping[tuple[str, datetime], int]:
+    """Return how often each slot was stored as successful."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        rows = connection.execute(slots.SUCCESSES).fetchall()
+    return {(job, slot): count for job, slot, count in rows}
 
 
 def _lines(copy: psycopg.Copy) -> Iterator[str]:
@@ -62,9 +96,10 @@ def _lines(copy: psycopg.Copy) -> Iterator[str]:
         yield rest.decode()
 
 
-def _parked(connection: psycopg.Connection) -> Iterator[str]:
+def _parked(connection: psycopg.Connection, feed: str) -> Iterator[str]:
     """Yield the trades in dead letters: values of Kafka, or the venue's own format."""
-    for (payload,) in connection.execute("SELECT payload FROM dead_letters WHERE feed = 'sp500'"):
+    query = "SELECT payload FROM dead_letters WHERE feed = %s"
+    for (payload,) in connection.execute(query, (feed,)):
         try:
             fields = json.loads(payload, parse_float=str, parse_int=str)
         except ValueError:
@@ -80,7 +115,7 @@ def _parked(connection: psycopg.Connection) -> Iterator[str]:
 def _key_of(fields: object) -> str:
     if not isinstance(fields, dict):
         return ""
-    for names in (("symbol", "price", "volume", "timestamp_ms"), ("s", "p", "v", "t")):
+    for names in NAMES:
         if all(isinstance(fields.get(name), str) for name in names):
             symbol, price, volume, at_ms = (str(fields[name]) for name in names)
             return f"{symbol} {_trim(price)} {_trim(volume)} {at_ms}"
@@ -120,13 +155,15 @@ def _ranges(text: str) -> Iterator[tuple[int, int]]:
             yield int(start), int(end)
 
 
-def receipts(dsn: str, keys: Iterable[str], real_time: RealTime) -> Mapping[str, Receipt]:
-    """Return when stored trades were received, and their numbers, by their key."""
+def receipts(
+    dsn: str, feed: str, keys: Iterable[str], real_time: RealTime
+) -> Mapping[str, Receipt]:
+    """Return when stored trades of a feed were received, and their numbers, by their key."""
     wanted_keys = set(keys)
     prices = [Decimal(key.split(" ")[1]) for key in wanted_keys]
     with psycopg.connect(dsn, autocommit=True) as connection:
         # In the order of their numbers: of two equal trades, the later one is the predecessor.
-        rows = connection.execute(RECEIVED, (prices,)).fetchall()
+        rows = connection.execute(statement(RECEIVED, feed), (prices,)).fetchall()
     return {
         key: Receipt(real_time(shard, written_s), epoch, seq)
         for key, written_s, shard, epoch, seq in rows
@@ -134,11 +171,11 @@ def receipts(dsn: str, keys: Iterable[str], real_time: RealTime) -> Mapping[str,
     }
 
 
-def differences_in_redis(dsn: str, url: str) -> list[str]:
-    """Return how the latest values differ from the newest rows."""
+def differences_in_redis(dsn: str, url: str, feed: str) -> list[str]:
+    """Return how the latest values of a feed differ from its newest rows."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        newest = connection.execute(NEWEST).fetchall()
-    prefix = f"latest:{feed_named('sp500').redis.prefix}:"
+        newest = connection.execute(statement(NEWEST, feed)).fetchall()
+    prefix = f"latest:{feed_named(feed).redis.prefix}:"
     with redis.Redis.from_url(url) as client:
         values = client.mget([prefix + symbol for symbol, _, _ in newest]) if newest else []
     differences = []

@@ -13,14 +13,14 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from ray_pipeline.feeds.feed_registry import feed_named
-from tests.chaos.stack import SHARDS, Stack
+from tests.chaos.stack import FEEDS, STREAMS, Stack, Stream
 
-PREFIX = f"latest:{feed_named('sp500').redis.prefix}:"
+# A prefix may be the beginning of another one, so the number of colons decides, too.
+PREFIXES = {feed: f"latest:{feed_named(feed).redis.prefix}:" for feed in FEEDS}
 POLL_S = 0.25
 ANSWER_S = 2.0
 STORED = """
-    SELECT shard, sum(stored + parked)::bigint FROM stream_sequences
-    WHERE feed = 'sp500' GROUP BY shard
+    SELECT feed, shard, sum(stored + parked)::bigint FROM stream_sequences GROUP BY feed, shard
 """
 
 
@@ -39,23 +39,23 @@ class Watch:
     Counts, polled a few times a second past every link.
 
     Attributes:
-        sent: Trades that the venue wrote.
-        stored: Records that Postgres has, by shard.
-        moved_s: When the count of each shard last grew, `time.time`.
+        sent: Records that the venues wrote.
+        stored: Records that Postgres has, by stream.
+        moved_s: When the count of each stream last grew, `time.time`.
         steps_back: When a latest value in Redis became older.
     """
 
     stack: Stack
     sent: int = 0
-    stored: dict[int, int] = field(default_factory=dict)
-    moved_s: dict[int, float] = field(default_factory=dict)
+    stored: dict[Stream, int] = field(default_factory=dict)
+    moved_s: dict[Stream, float] = field(default_factory=dict)
     steps_back: list[StepBack] = field(default_factory=list)
     _latest_ms: dict[str, int] = field(default_factory=dict)
     _connection: psycopg.AsyncConnection | None = None
 
     @property
     def total(self) -> int:
-        """The stored records of all shards."""
+        """The stored records of all streams."""
         return sum(self.stored.values())
 
     async def run(self) -> None:
@@ -65,9 +65,9 @@ class Watch:
         finally:
             await self._disconnect()
 
-    async def flowing(self, shards: frozenset[int], *, since_s: float) -> None:
-        """Wait until each of the shards has stored something after a moment."""
-        while any(self.moved_s.get(shard, 0.0) <= since_s for shard in shards):
+    async def flowing(self, streams: frozenset[Stream], *, since_s: float) -> None:
+        """Wait until each of the streams has stored something after a moment."""
+        while any(self.moved_s.get(stream, 0.0) <= since_s for stream in streams):
             await asyncio.sleep(POLL_S / 2)
 
     async def _poll_venue(self) -> None:
@@ -109,10 +109,11 @@ class Watch:
                 self.stack.postgres.dsn, autocommit=True
             )
         cursor = await self._connection.execute(STORED)
-        for shard, count in await cursor.fetchall():
-            if shard in SHARDS and count > self.stored.get(shard, 0):
-                self.stored[shard] = int(count)
-                self.moved_s[shard] = time.time()
+        for feed, shard, count in await cursor.fetchall():
+            stream = (feed, shard)
+            if stream in STREAMS and count > self.stored.get(stream, 0):
+                self.stored[stream] = int(count)
+                self.moved_s[stream] = time.time()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -122,7 +123,12 @@ class Watch:
 
 async def _latest(client: aioredis.Redis) -> dict[str, int]:
     """Return the event times of the latest values."""
-    keys = [key async for key in client.scan_iter(match=f"{PREFIX}*", count=1_000)]
+    keys = [
+        key
+        for prefix in PREFIXES.values()
+        async for key in client.scan_iter(match=f"{prefix}*", count=1_000)
+        if key.count(b":") == prefix.count(":")
+    ]
     values = await client.mget(keys) if keys else []
     return {
         key.decode(): json.loads(value)["timestamp"]

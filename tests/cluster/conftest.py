@@ -12,6 +12,7 @@ import redis
 from psycopg.conninfo import make_conninfo
 
 from tests.cluster.support import Run, local_env
+from tests.support import end, next_line
 
 _numbers = itertools.count(1)
 
@@ -74,9 +75,9 @@ def simulator(name: str):
     command = [sys.executable, "-m", "ray_pipeline.simulators", name, "--until-stdin-ends"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        yield json.loads(process.stdout.readline())
+        yield json.loads(next_line(process, f"the addresses of the simulator {name}"))
     finally:
-        process.communicate("")
+        end(process)
 
 
 @pytest.fixture(scope="session")

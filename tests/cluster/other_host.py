@@ -32,7 +32,9 @@ def possible() -> bool:
     """Return whether this user may create network namespaces."""
     if shutil.which("ip") is None:
         return False
-    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    tried = subprocess.run(
+        ["unshare", "--net", "true"], capture_output=True, check=False, timeout=120
+    )
     return tried.returncode == 0
 
 
@@ -67,4 +69,4 @@ class OtherHost:
 
 
 def _ip(arguments: str) -> None:
-    subprocess.run(["ip", *arguments.split()], check=True, capture_output=True)
+    subprocess.run(["ip", *arguments.split()], check=True, capture_output=True, timeout=120)

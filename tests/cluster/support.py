@@ -109,7 +109,11 @@ class Run:
         if self.process.poll() is None:
             self.kill_everything()
         subprocess.run(
-            [*COMMAND, "local", "down"], env=self.environment, check=False, capture_output=True
+            [*COMMAND, "local", "down"],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            timeout=120,
         )
 
 
@@ -124,7 +128,12 @@ def servers(home: Path) -> list[psutil.Process]:
 
 def local_env(run: Run) -> dict[str, str]:
     done = subprocess.run(
-        [*COMMAND, "local", "env"], env=run.environment, capture_output=True, text=True, check=False
+        [*COMMAND, "local", "env"],
+        env=run.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     pairs = re.findall(r"^export (\w+)=(.*)$", done.stdout, re.MULTILINE)
     return {name: value.strip("'") for name, value in pairs}

@@ -42,7 +42,7 @@ class Streaming:
     def audit(self) -> dict:
         done = subprocess.run(
             [*COMMAND, "audit", "--json"],
-            env=self.environment, capture_output=True, text=True, check=False,
+            env=self.environment, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         return json.loads(done.stdout)
 

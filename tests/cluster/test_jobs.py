@@ -122,6 +122,7 @@ def test_a_run_is_a_ray_job_with_its_log_and_none_outlives_ctrl_c(start_jobs):
     status = subprocess.run(
         [*COMMAND, "status", "--json"],
         env={**run.environment, **local_env(run)}, capture_output=True, text=True, check=True,
+        timeout=120,
     )  # fmt: skip
     assert json.loads(status.stdout)["jobs"]["cpi"]["state"] == "nothing_new"
 
@@ -156,7 +157,7 @@ def test_two_homes_collect_batch_datasets_side_by_side(start_jobs):
         listed = subprocess.run(
             [str(Path(sys.executable).with_name("ray")), "job", "list"],
             env={"PATH": os.environ["PATH"], **ray_variables(run)},
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert listed.returncode == 0, listed.stdout + listed.stderr
         assert "submission_id='cpi-" in listed.stdout

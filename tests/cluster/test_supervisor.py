@@ -55,7 +55,7 @@ class Served:
         file.write_text(yaml.safe_dump(config))
         done = subprocess.run(
             [*SERVE, "deploy", "--address", self.cluster.dashboard, str(file)],
-            capture_output=True, text=True, check=False, env=self.cluster.environment,
+            capture_output=True, text=True, check=False, env=self.cluster.environment, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -113,14 +113,16 @@ class Served:
         return self.worker.actors("Producer") | self.worker.actors("Consumer")
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics") as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=30
+        ) as answer:
             return answer.read().decode()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         environment = self.cluster.environment | {"RAY_ADDRESS": self.cluster.address}
         return subprocess.run(
             [*COMMAND, *arguments],
-            env=environment, capture_output=True, text=True, check=False,
+            env=environment, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 
 

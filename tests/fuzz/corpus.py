@@ -9,9 +9,10 @@ from ray_pipeline.catalog import job
 from ray_pipeline.feeds.feed_registry import feed_named
 from ray_pipeline.local.servers import PostgresServer
 from ray_pipeline.simulators.rest import RestOptions
-from tests.fuzz.feed_fuzz import FeedFuzzer, frames_of
+from tests.fuzz.feed_fuzz import FeedFuzzer, neighbours_of
 from tests.fuzz.job_fuzz import JobFuzzer, LogLines, foreign_bodies, fuzz_settings, limited
 from tests.fuzz.provider import MutatingProvider
+from tests.fuzz.recorded_input import answers_of_job, frames_of_venue
 from tests.support import PAYLOADS
 
 
@@ -36,10 +37,12 @@ async def job_fuzzer(name: str, dsn: str) -> AsyncIterator[JobFuzzer]:
         with logged.attached():
             settings = fuzz_settings(dsn, provider)
             foreign = foreign_bodies(PAYLOADS)
-            yield JobFuzzer(limited(job(name)), settings, provider, foreign, logged)
+            recorded = answers_of_job(job(name), PAYLOADS)
+            yield JobFuzzer(limited(job(name)), settings, provider, recorded, foreign, logged)
 
 
 def feed_fuzzer(name: str, dsn: str) -> FeedFuzzer:
     """Return the fuzzer of a feed on a database with the schema."""
     feed = feed_named(name)
-    return FeedFuzzer(feed, dsn, frames_of(feed), foreign_bodies(PAYLOADS))
+    originals = [frame.body for frame in frames_of_venue(feed, PAYLOADS)]
+    return FeedFuzzer(feed, dsn, neighbours_of(feed), originals, foreign_bodies(PAYLOADS))

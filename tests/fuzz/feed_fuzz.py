@@ -1,13 +1,14 @@
 """
 Send mutated frames of a venue through parse, encode, the consumer's batch, and Postgres.
 
-Each case is three frames of one symbol each, the second of them mutated. Every record that the
+Each case is three frames. The second one is a recorded frame, mutated. Every record that the
 frames become is stored or parked, and the records of the first and the third frame are stored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray_pipeline.errors import FeedRefused
 from ray_pipeline.feeds import codec
 from ray_pipeline.feeds.feed import Feed
 from ray_pipeline.feeds.feed_registry import FEEDS
+from ray_pipeline.feeds.protocol import Complaint, RefusedPart
 from ray_pipeline.feeds.records import Record, to_ms
 from ray_pipeline.simulators.options import Options
 from ray_pipeline.simulators.venue_registry import venue_simulators
@@ -61,13 +63,15 @@ class FeedFuzzer:
     Attributes:
         feed: The feed.
         dsn: A database with the schema.
-        frames: Correct frames, one record each.
+        frames: Correct frames, one record each: the neighbours of the mutated one.
+        originals: The frames that are mutated: recorded ones.
         foreign: Frames and bodies of other venues.
     """
 
     feed: Feed
     dsn: str
     frames: Sequence[bytes]
+    originals: Sequence[bytes]
     foreign: Sequence[bytes]
 
     async def case(self, *, seed: int, number: int) -> Case:
@@ -89,9 +93,37 @@ class FeedFuzzer:
             broken = tuple(self._violations(connection, len(outbox.records)))
         return Case(self.feed.name, name, number, "stored", broken)
 
+    def original(self, *, seed: int, number: int) -> bytes:
+        """
+        Return the frame that a case mutates: in turn one with data and one without.
+
+        Frames without data are control frames, errors and frames of other streams, of which there
+        are hundreds. Each frame of its kind comes once before any is repeated. The order does not
+        depend on that of the mutations, so that they meet in ever new pairs.
+        """
+        frames = self._by_data[not number % 2] or self.originals
+        order = Random(f"{seed} {self.feed.name} frames").sample(frames, len(frames))
+        return order[number // 2 % len(order)]
+
+    @cached_property
+    def _by_data(self) -> Mapping[bool, Sequence[bytes]]:
+        by_data: dict[bool, list[bytes]] = {True: [], False: []}
+        for frame in self.originals:
+            by_data[self._has_data(frame)].append(frame)
+        return by_data
+
+    def _has_data(self, frame: bytes) -> bool:
+        try:
+            parts = self.feed.protocol.parse(frame)
+        except FeedRefused:
+            return False
+        return any(not isinstance(part, RefusedPart | Complaint) for part in parts)
+
     def _mutated(self, random: Random, *, seed: int, number: int) -> tuple[str, Sent]:
         names = Random(f"{seed} {self.feed.name}").sample(sorted(MUTATIONS), len(MUTATIONS))
-        original = Original(random.choice(self.frames), "application/json", self.foreign)
+        original = Original(
+            self.original(seed=seed, number=number), "application/json", self.foreign
+        )
         for shift in range(len(names)):
             name = names[(number + shift) % len(names)]
             sent = MUTATIONS[name](original, random)
@@ -151,7 +183,7 @@ def feed_names() -> list[str]:
     return [feed.name for feed in FEEDS]
 
 
-def frames_of(feed: Feed) -> list[bytes]:
-    """Return correct frames of a feed's venue, one record each."""
+def neighbours_of(feed: Feed) -> list[bytes]:
+    """Return correct frames of a feed's venue, one record each, with the present time."""
     made = venue_simulators()[feed.simulator].make(Options())
     return [frame.text.encode() for symbol in SYMBOLS for frame in made.generate([symbol], 1)]

@@ -41,6 +41,7 @@ from tests.fuzz.promises import (
     violations,
 )
 from tests.fuzz.provider import MutatingProvider, NotingFetcher, Signature
+from tests.fuzz.recorded_input import RecordedAnswer
 
 SLOT = datetime(2026, 11, 2, 6, tzinfo=UTC)
 ITEMS = 3  # of each job
@@ -110,6 +111,7 @@ class JobFuzzer:
         spec: The job.
         settings: They send all calls to the provider.
         provider: The fake provider.
+        recorded: The recorded answers of the job's providers.
         foreign: Bodies that belong to other endpoints.
         logged: Receives the log.
     """
@@ -117,6 +119,7 @@ class JobFuzzer:
     spec: JobSpec
     settings: Settings
     provider: MutatingProvider
+    recorded: Sequence[RecordedAnswer]
     foreign: Sequence[bytes]
     logged: LogLines
 
@@ -145,14 +148,7 @@ class JobFuzzer:
         """Run the job with one mutated answer; the same seed and number repeat the case."""
         random = Random(f"{seed} {self.spec.name} {number}")
         target = random.choice(sorted(baseline.items, key=repr))
-        usual = baseline.answers[target]
-        assert isinstance(usual.body, bytes)
-        original = Original(
-            usual.body,
-            usual.headers["Content-Type"],
-            self.foreign,
-            KEYS.get(target.provider, [""])[0],
-        )
+        original = self._original(baseline, target, seed=seed, number=number)
         name, sent = self._mutated(original, random, seed=seed, number=number)
         self.provider.target, self.provider.sent = target, sent
         try:
@@ -175,6 +171,25 @@ class JobFuzzer:
             return Case(self.spec.name, name, number, "exception", broken, repr(outcome)[:300])
         return Case(self.spec.name, name, number, outcome.state, broken, outcome.why)
 
+    def _original(
+        self, baseline: Baseline, target: Signature, *, seed: int, number: int
+    ) -> Original:
+        """
+        Return the answer to mutate: in turn the usual one, and one that was recorded.
+
+        Each recorded answer of the provider comes once before any is repeated.
+        """
+        key = KEYS.get(target.provider, [""])[0]
+        recorded = [answer for answer in self.recorded if answer.provider == target.provider]
+        if number % 2 and recorded:
+            order = Random(f"{seed} {self.spec.name} recorded").sample(recorded, len(recorded))
+            answer = order[number // 2 % len(order)]
+            body, status = answer.read(), answer.status
+            return Original(body, answer.content_type, self.foreign, key, status)
+        usual = baseline.answers[target]
+        assert isinstance(usual.body, bytes)
+        return Original(usual.body, usual.headers["Content-Type"], self.foreign, key)
+
     def _mutated(
         self, original: Original, random: Random, *, seed: int, number: int
     ) -> tuple[str, Sent]:
@@ -184,7 +199,8 @@ class JobFuzzer:
             name = names[(number + shift) % len(names)]
             sent = MUTATIONS[name](original, random)
             if sent is not None:
-                return name, sent
+                # A recorded refusal stays one, unless the mutation is a refusal itself.
+                return name, replace(sent, status=original.status) if sent.status == 200 else sent
         raise AssertionError("no mutation fits")
 
     async def _run(self) -> tuple[Outcome | Exception, NotingFetcher]:

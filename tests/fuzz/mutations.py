@@ -39,12 +39,14 @@ class Original:
         content_type: Its type.
         foreign: Bodies of other endpoints and providers.
         key: The key of the call, for an answer that quotes it.
+        status: The HTTP status with which it was recorded.
     """
 
     body: bytes
     content_type: str
     foreign: Sequence[bytes] = ()
     key: str = ""
+    status: int = 200
 
     @property
     def text(self) -> str:

@@ -128,7 +128,7 @@ def test_the_commands_say_what_they_did(postgres_dsn, empty_dsn, tmp_path):
         return subprocess.run(
             [sys.executable, "-m", "ray_pipeline.cli.main", *arguments],
             env=os.environ | {"PIPELINE_POSTGRES__DSN": dsn},
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 
     done = run("backup", str(file), dsn=postgres_dsn)

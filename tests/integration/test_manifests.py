@@ -422,11 +422,11 @@ def test_the_command_says_what_is_wrong_and_what_to_do(built, tmp_path):
 
     done = subprocess.run(
         [sys.executable, "-m", "ray_pipeline.cli.main", "lint", str(file)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     as_json = subprocess.run(
         [sys.executable, "-m", "ray_pipeline.cli.main", "lint", "--json", str(file)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
     assert done.returncode == as_json.returncode == 1

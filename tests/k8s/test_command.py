@@ -295,7 +295,7 @@ def test_after_ctrl_c_the_state_is_told(
         _, errors = process.communicate(timeout=ENDS_S)
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
 
     assert process.returncode == 130
     assert "interrupted at Ray: 3 of 3 objects were applied" in errors

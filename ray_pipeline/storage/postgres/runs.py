@@ -19,6 +19,11 @@ BUSY = """
       AND holder <> %(holder)s
     LIMIT 1
 """
+# The process of an earlier attempt may start late: after a later attempt has collected the slot.
+COLLECTED = """
+    SELECT state FROM job_runs
+    WHERE job = %(job)s AND slot = %(slot)s AND state IN ('succeeded', 'nothing_new', 'refused')
+"""
 BEGIN = """
     INSERT INTO job_runs AS run (job, slot, state, trigger, holder, started_at)
     VALUES (%(job)s, %(slot)s, 'running', %(trigger)s, %(holder)s, now())
@@ -72,7 +77,8 @@ class RunBook:
         Claim a slot, and return the number of the attempt.
 
         Raises:
-            Overlap: If another run of the job is in progress.
+            Overlap: If another run of the job is in progress, or if the scheduler's slot was
+                collected meanwhile.
         """
         values = {
             "job": key.job,
@@ -94,10 +100,22 @@ class RunBook:
                     fix="wait for it; `ray-pipeline status` shows it. One whose process is dead is "
                     f"taken over {self._takeover.total_seconds():g} s after its last sign of life",
                 )
+            if trigger == "schedule":
+                await self._refuse_collected(key, values)
             cursor = await self._connection.execute(BEGIN, values)
             row = await cursor.fetchone()
         assert row is not None
         return int(row[0])
+
+    async def _refuse_collected(self, key: RunKey, values: Mapping[str, object]) -> None:
+        cursor = await self._connection.execute(COLLECTED, values)
+        row = await cursor.fetchone()
+        if row is not None:
+            raise Overlap(
+                f"the run of job {key.job} for slot {key.slot.isoformat()} ended already: {row[0]}",
+                fix="nothing: a later attempt was faster than this one. "
+                f"`ray-pipeline run {key.job} --slot` repeats it",
+            )
 
     async def beat(self, key: RunKey) -> bool:
         """

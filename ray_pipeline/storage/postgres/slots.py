@@ -28,7 +28,8 @@ RESUBMIT = """
     UPDATE job_runs SET submission_id = %(submission)s, state = 'claimed', heartbeat_at = now(),
         attempt = attempt + 1
     WHERE job = %(job)s AND slot = %(slot)s AND attempt = %(attempt)s
-      AND (state IN ('deferred', 'failed') OR heartbeat_at < now() - %(takeover)s)
+      AND (state IN ('deferred', 'failed')
+           OR (state IN ('claimed', 'running') AND heartbeat_at < now() - %(takeover)s))
     RETURNING attempt
 """
 GIVE_UP = """

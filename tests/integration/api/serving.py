@@ -192,7 +192,7 @@ async def serving(
             yield Client(session, f"http://127.0.0.1:{port}")
     finally:
         running.should_exit = True
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
         listener.close()
 
 

@@ -17,6 +17,7 @@ from tests.integration.api.serving import TOKEN
 from tests.support import eventually
 
 DEFAULT_PORT = 8000
+ANSWER_S = 120.0  # a start imports most of the package
 COMMAND = (sys.executable, "-m", "ray_pipeline.cli.main", "api")
 
 
@@ -34,7 +35,7 @@ async def running(tmp_path, *options: str, before: tuple[str, ...] = (), **envir
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await asyncio.wait_for(process.communicate(), ANSWER_S)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def stores(postgres_dsn, redis_url):
 async def ends(process) -> tuple[int, str]:
     """End its standard input; return the exit code and what was said on stderr."""
     process.stdin.close()
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), ANSWER_S)
     return process.returncode, said.decode()
 
 
@@ -54,7 +55,7 @@ async def test_it_serves_until_standard_input_ends(stores, tmp_path):
     """The address and a token of this run only, as JSON; then an end without complaint."""
     options = ("--port", "0", "--until-stdin-ends")
     async with running(tmp_path, *options, **stores) as process:
-        found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        found = json.loads(await asyncio.wait_for(process.stdout.readline(), ANSWER_S))
         headers = {"Authorization": f"Bearer {found['token']}"}
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{found['url']}v1/runs", headers=headers) as reply:
@@ -70,7 +71,7 @@ async def test_a_server_that_ran_out_of_file_descriptors_serves_again(stores, tm
     options = ("--port", "0", "--until-stdin-ends")
     few_files = ("sh", "-c", 'ulimit -n 80 && exec "$@"', "sh")
     async with running(tmp_path, *options, before=few_files, **stores) as process:
-        found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        found = json.loads(await asyncio.wait_for(process.stdout.readline(), ANSWER_S))
         url = f"{found['url']}live"
         address = found["url"].removeprefix("http://").rstrip("/").split(":")
         async with contextlib.AsyncExitStack() as held:
@@ -97,7 +98,7 @@ async def test_it_opens_as_many_files_as_it_may(stores, tmp_path):
     options = ("--port", "0", "--until-stdin-ends")
     few_files = ("sh", "-c", 'ulimit -Sn 80 && exec "$@"', "sh")
     async with running(tmp_path, *options, before=few_files, **stores) as process:
-        await asyncio.wait_for(process.stdout.readline(), 30)
+        await asyncio.wait_for(process.stdout.readline(), ANSWER_S)
         soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
 
     assert soft == hard
@@ -107,7 +108,7 @@ async def test_a_token_that_is_set_is_used_and_never_printed(stores, tmp_path):
     """Whoever set it knows it."""
     options = ("--port", "0", "--until-stdin-ends")
     async with running(tmp_path, *options, **stores, PIPELINE_API__TOKEN=TOKEN) as process:
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        line = await asyncio.wait_for(process.stdout.readline(), ANSWER_S)
         found = json.loads(line)
         assert found["token"] is None
         assert TOKEN.encode() not in line
@@ -130,7 +131,7 @@ async def test_a_port_that_is_taken_is_told_or_another_is_found(stores, tmp_path
         assert "fix:" in said
         options = ("--port", port, "--any-port", "--until-stdin-ends")
         async with running(tmp_path, *options, **stores) as process:
-            found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+            found = json.loads(await asyncio.wait_for(process.stdout.readline(), ANSWER_S))
             assert f":{port}/" not in found["url"]
 
 
@@ -151,7 +152,7 @@ async def test_the_default_port_is_only_preferred(stores, tmp_path):
         with contextlib.suppress(OSError):  # some program of this machine may have it already
             taken.enter_context(socket.create_server(("127.0.0.1", DEFAULT_PORT)))
         async with running(tmp_path, "--until-stdin-ends", **stores) as process:
-            found = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+            found = json.loads(await asyncio.wait_for(process.stdout.readline(), ANSWER_S))
             code, said = await ends(process)
     assert f":{DEFAULT_PORT}/" not in found["url"]
     assert code == 0

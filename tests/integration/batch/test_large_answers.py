@@ -111,7 +111,7 @@ async def run_alone() -> tuple[dict[str, object], int]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", ALONE.format(slot=SLOT.isoformat()), stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await process.communicate()
+    said, _ = await asyncio.wait_for(process.communicate(), 240)
     outcome, most_bytes = json.loads(said)
     return outcome, most_bytes
 

@@ -99,7 +99,9 @@ def test_a_process_outlives_the_one_that_started_it(tmp_path):
         "process.spawn(['/bin/sh', '-c', 'exec sleep 60'])\n"
         "print(process.identity.pid)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, timeout=120
+    )
 
     orphan = ServerProcess("orphan", log=tmp_path / "log", identity=identify(int(done.stdout)))
 

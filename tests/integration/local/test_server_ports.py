@@ -23,6 +23,7 @@ from ray_pipeline.local.servers import (
 )
 from ray_pipeline.local.state import read_state
 from tests.secured_kafka import KafkaSecurity, SecuredKafka
+from tests.support import next_line
 
 SECURITY = KafkaSecurity(users={"ann": "secret"})
 KINDS: dict[str, Callable[[Path], EmbeddedServer]] = {
@@ -188,7 +189,7 @@ def test_two_homes_start_at_the_same_time_repeatedly(tmp_path):
         for process in started:
             process.stdin.write("\n")
             process.stdin.flush()
-        lines = [process.stdout.readline() for process in started]
+        lines = [next_line(process, "the addresses of all servers") for process in started]
         assert all("postgresql://" in line for line in lines), [p.stderr.read() for p in started]
     for process in started:
         _, errors = process.communicate("\n", timeout=120)

@@ -223,6 +223,7 @@ def test_everything_runs_as_an_ordinary_user(ordinary_user, ordinary_home):
         text=True,
         check=False,
         cwd=Path(__file__).parents[3],
+        timeout=120,
     )
 
     assert done.returncode == 0, done.stderr
@@ -243,7 +244,7 @@ def test_under_root_postgres_runs_as_another_user_below_a_closed_folder(tmp_path
     done = subprocess.run(
         ["setpriv", f"--bounding-set={dropped or '+all'}", "--", sys.executable, "-c", IN_CLOSED,
          str(closed)],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3], timeout=120,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

@@ -240,7 +240,12 @@ def test_psql_opens_the_database_of_the_home(home):
 
     def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*ask, *arguments], env=environment, capture_output=True, text=True, check=False
+            [*ask, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
 
     refused = asked()

@@ -123,7 +123,7 @@ async def chromium() -> AsyncIterator[Page]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await asyncio.wait_for(process.wait(), ANSWER_S)
 
 
 @contextlib.asynccontextmanager
@@ -139,8 +139,9 @@ async def _attached(profile: Path) -> AsyncIterator[Page]:
         await browser.send(
             json.dumps({"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}})
         )
-        while "result" not in (answer := json.loads(await browser.recv())):
-            pass
+        async with asyncio.timeout(ANSWER_S):
+            while "result" not in (answer := json.loads(await browser.recv())):
+                pass
     target = answer["result"]["targetId"]
     async with connect(f"ws://127.0.0.1:{port}/devtools/page/{target}", max_size=None) as wire:
         page = Page(wire)

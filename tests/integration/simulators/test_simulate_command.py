@@ -12,7 +12,7 @@ import pytest
 
 from ray_pipeline.feeds import bithumb, finnhub
 from tests.integration.simulators.clients import connected
-from tests.support import eventually
+from tests.support import eventually, next_line
 
 PROVIDERS = ["finnhub", "bithumb"]
 
@@ -39,7 +39,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
         text=True,
     ) as process:
         try:
-            yield process, json.loads(process.stdout.readline())
+            yield process, json.loads(next_line(process, "the addresses of the simulator"))
         finally:
             process.kill()
 

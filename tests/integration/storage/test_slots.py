@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ray_pipeline.batch.outcome import Outcome
+from ray_pipeline.errors import Overlap
 from ray_pipeline.storage.postgres.connection import session
+from ray_pipeline.storage.postgres.runs import RunBook, RunKey
 from ray_pipeline.storage.postgres.slots import Slots
 from tests.support import scalar
 
@@ -67,6 +70,32 @@ async def test_one_of_two_schedulers_claims_a_run_again(slots):
 
     assert await slots.claim_again(run) == run.attempt + 1
     assert await slots.claim_again(run) is None
+
+
+async def test_a_run_that_ended_meanwhile_is_not_claimed_again(slots, connection):
+    """A scheduler that was suspended knows a run as dead that has woken up and succeeded."""
+    await slots.claim("cpi", SLOT)
+    await connection.execute("UPDATE job_runs SET heartbeat_at = now() - interval '91 s'")
+    (run,) = await slots.waiting()
+    await connection.execute("UPDATE job_runs SET state = 'succeeded'")
+
+    assert await slots.claim_again(run) is None
+
+
+async def test_a_process_that_starts_late_does_not_repeat_a_collected_slot(slots, connection):
+    """A later attempt has succeeded meanwhile. By hand, the same slot can be repeated."""
+    await slots.claim("cpi", SLOT)
+    book = RunBook(connection, takeover=TAKEOVER)
+    later = RunKey("cpi", SLOT, "later")
+    await book.begin(later, trigger="schedule")
+    assert await book.finish(later, Outcome("succeeded"))
+
+    late = RunKey("cpi", SLOT, "late")
+    with pytest.raises(Overlap, match="ended already: succeeded"):
+        await book.begin(late, trigger="schedule")
+
+    assert await scalar(connection, "SELECT state FROM job_runs") == "succeeded"
+    assert await book.begin(late, trigger="hand") == 2
 
 
 async def test_a_long_reason_is_shortened(slots, connection):

@@ -31,6 +31,7 @@ from ray_pipeline.storage.postgres.symbols import NotifiedSymbols
 from ray_pipeline.storage.spool import open_spool
 from ray_pipeline.stream.heartbeat import Beat
 from tests.integration.test_recorded_input import add_companies, arrived, collecting
+from tests.memory_limit import memory_limit
 from tests.streams import consuming, make_settings, rows, stored
 from tests.support import eventually
 
@@ -82,6 +83,15 @@ class ProducerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """The negative number of the signal that ended it; None while it runs."""
+        return self._child.poll()
 
     def signal(self, number: int) -> None:
         os.kill(self._child.pid, number)
@@ -404,6 +414,35 @@ async def test_of_two_producers_of_a_shard_one_publishes_until_it_is_killed(
                     )
                 await eventually(lambda: arrived(postgres_dsn), what="what was published")
         await audited(here)
+    assert owners(postgres_dsn) == 2
+
+
+async def test_a_producer_that_the_kernel_kills_for_its_memory_loses_nothing_without_a_gap(
+    configured, postgres_dsn, tmp_path
+):
+    """It gets no chance to flush. The next producer goes on, and the outage is in gaps."""
+    add_companies(postgres_dsn)
+    with memory_limit(64 * 2**20) as limit:
+        async with ListeningFinnhub(FinnhubOptions(rate=200)) as simulator:
+            here = at(configured, simulator)
+            await ensure_topics(here)
+            async with consuming(here):
+                with ProducerProcess(but(here, spool_dir=tmp_path)) as leaking:
+                    await flowing(postgres_dsn, epoch=1)
+                    limit.add(leaking.pid)
+                    leaking.signal(signal.SIGUSR1)
+                    await eventually(
+                        lambda: leaking.exit_status is not None, timeout_s=60, what="its end"
+                    )
+                assert leaking.exit_status == -signal.SIGKILL
+                assert limit.kills() == 1
+                async with running(here):
+                    await flowing(postgres_dsn, epoch=2)
+                    await eventually(
+                        lambda: rows(postgres_dsn, DOWN), what="the gap between the two"
+                    )
+                await eventually(lambda: arrived(postgres_dsn), what="what was published")
+            await audited(here)
     assert owners(postgres_dsn) == 2
 
 

@@ -2,6 +2,11 @@
 
 import asyncio
 import contextlib
+import json
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,7 +14,7 @@ from ray_pipeline.simulators.finnhub import FinnhubOptions, FinnhubSimulator
 from ray_pipeline.storage.audit_facts import run_audit
 from tests.integration.test_recorded_input import add_companies, collecting, pointed
 from tests.streams import make_settings, rows, stored
-from tests.support import eventually
+from tests.support import eventually, next_line
 
 SYMBOLS = ["AAPL", "MSFT", "NVDA"]
 
@@ -35,6 +40,20 @@ async def flowing(configured, dsn, tmp_path):
             yield simulator
         audit = await run_audit(here, wait_s=10)
         assert audit.clean, audit.as_json()
+
+
+@contextlib.contextmanager
+def venue_process():
+    """Run a simulator as a process, which can be suspended; yield it and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ray_pipeline.simulators", "finnhub", "--until-stdin-ends"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process, json.loads(next_line(process, "the address of the simulator"))["url"]
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
 
 
 async def more(dsn, count=50):
@@ -70,6 +89,39 @@ async def test_silence_with_an_open_socket_is_noticed(configured, postgres_dsn, 
         await more(postgres_dsn)
 
         await eventually(lambda: rows(postgres_dsn, "SELECT 1 FROM gaps"), what="the gap")
+
+
+async def test_a_venue_that_hangs_with_an_open_connection_is_noticed(
+    configured, postgres_dsn, tmp_path
+):
+    """SIGSTOP: neither data nor pings arrive, and nothing closes the socket."""
+    add_companies(postgres_dsn)
+    with venue_process() as (venue, url):
+        here = pointed(configured, tmp_path, finnhub={"ws_url": url})
+        async with collecting(here, "sp500", 1, SYMBOLS) as producer:
+            await eventually(
+                lambda: stored(postgres_dsn) > 20, timeout_s=60, what="the first trades"
+            )
+            venue.send_signal(signal.SIGSTOP)
+            try:
+                await eventually(
+                    lambda: producer.status()["state"] != "collecting",
+                    timeout_s=60, what="the producer to notice the silence",
+                )  # fmt: skip
+                noticed_at = datetime.now(UTC)
+                assert producer.status()["cause"]
+            finally:
+                resumed_at = datetime.now(UTC)
+                venue.send_signal(signal.SIGCONT)
+            await more(postgres_dsn)
+
+            def whole_gap() -> bool:
+                gaps = rows(postgres_dsn, "SELECT from_at, to_at FROM gaps WHERE to_at IS NOT NULL")
+                return any(begin <= noticed_at and end >= resumed_at for begin, end in gaps)
+
+            await eventually(whole_gap, what="a gap from the silence to the return of data")
+        audit = await run_audit(here, wait_s=10)
+        assert audit.clean, audit.as_json()
 
 
 async def test_a_refused_connection_is_tried_again(configured, postgres_dsn, tmp_path):

@@ -138,6 +138,23 @@ async def test_a_job_that_still_runs_is_not_started_again():
     assert len(submitter.started) == 2
 
 
+async def test_a_job_that_is_retried_is_not_started_for_a_newer_slot_in_the_same_tick():
+    """Two runs of a job would be in progress, and the second would give up its slot."""
+    book, submitter = Book(), Submitter()
+    hourly = scheduler([spec("a", catch_up="all")], book, submitter)
+    await hourly.tick(START)
+    (slot,) = (slot for _, slot, _ in submitter.started)
+    book.end("a", slot, "failed", START)
+
+    await hourly.tick(START + timedelta(hours=1))
+    retried = list(submitter.started)
+    book.end("a", slot, "succeeded", START + timedelta(hours=1))
+    await hourly.tick(START + timedelta(hours=1, seconds=1))
+
+    assert retried == [("a", slot, 1), ("a", slot, 2)]
+    assert submitter.started[2:] == [("a", slot + timedelta(hours=1), 1)]
+
+
 async def test_no_more_runs_at_once_than_may_be():
     """Forty jobs in one minute: two now, the others one by one, none lost."""
     book, submitter = Book(), Submitter()

@@ -27,7 +27,12 @@ def test_a_process_sees_the_time_that_was_set(clocks, tmp_path):
     clocks.by_name["child"].set(3600.0)
 
     output = subprocess.run(
-        [sys.executable, "-c", NOW], env=dict(values), capture_output=True, text=True, check=True
+        [sys.executable, "-c", NOW],
+        env=dict(values),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
 
     ahead_s = [float(word) - time.time() for word in output.stdout.split()]

@@ -2,6 +2,7 @@
 
 from tests.chaos.faults import KINDS, delayed_by, withheld_from
 from tests.chaos.plan import PlannedFault
+from tests.chaos.stack import STREAMS
 
 
 def planned(name: str, target: str) -> PlannedFault:
@@ -18,9 +19,16 @@ def test_names_are_unique_and_times_in_order():
 
 def test_only_a_fault_between_the_venue_and_kafka_withholds_records():
     """A gap that is due to another fault would not be true."""
-    assert withheld_from(planned("kill", "producer-2")) == {2}
-    assert withheld_from(planned("link_stall", "producers-venue")) == {1, 2, 3}
-    assert withheld_from(planned("spool_full", "producers-kafka")) == {1, 2, 3}
+    sp500 = {("sp500", 1), ("sp500", 2), ("sp500", 3)}
+    stocks = {("top_gainers", 0), ("etf", 1)}
+    crypto = {("bithumb", 0), ("upbit", 0)}
+    assert withheld_from(planned("kill", "producer-2")) == {("sp500", 2)}
+    assert withheld_from(planned("kill", "producer-stocks")) == stocks
+    assert withheld_from(planned("venue_close", "etf-1")) == {("etf", 1)}
+    assert withheld_from(planned("link_stall", "producers-finnhub")) == sp500 | stocks
+    assert withheld_from(planned("link_stall", "producers-upbit")) == {("upbit", 0)}
+    assert withheld_from(planned("kill_while_cut", "producers-upbit")) == crypto
+    assert withheld_from(planned("spool_full", "producers-kafka")) == sp500 | stocks | crypto
     for name, target in (
         ("kill", "consumer-a"),
         ("postgres_freeze", "postgres"),
@@ -30,9 +38,12 @@ def test_only_a_fault_between_the_venue_and_kafka_withholds_records():
         assert withheld_from(planned(name, target)) == frozenset()
 
 
-def test_a_fault_of_the_batch_half_delays_no_shard():
-    """A consumer delays the shards of its partitions, a store all of them."""
+def test_a_fault_of_the_batch_half_delays_no_stream():
+    """A consumer delays the streams of its partitions, a store all of them."""
     assert delayed_by(planned("kill", "runs-a")) == frozenset()
     assert delayed_by(planned("link_drop", "runs-postgres")) == frozenset()
-    assert delayed_by(planned("kill", "consumer-b")) == {2}
-    assert delayed_by(planned("redis_flush", "redis")) == {1, 2, 3}
+    assert delayed_by(planned("kill", "consumer-b")) == {("sp500", 2)}
+    assert delayed_by(planned("kill", "consumer-c")) == {
+        ("top_gainers", 0), ("etf", 1), ("bithumb", 0), ("upbit", 0),
+    }  # fmt: skip
+    assert delayed_by(planned("redis_flush", "redis")) == frozenset(STREAMS)

@@ -47,6 +47,7 @@ def test_a_light_command_imports_nothing_heavy(arguments: list[str]) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     exit_code, output, modules = json.loads(done.stdout)
     assert exit_code == 0, output

@@ -11,6 +11,7 @@ import pytest
 
 from ray_pipeline.errors import ServerError
 from ray_pipeline.local.ports import HOST, RANGE, is_free, reserve
+from tests.support import next_line
 
 PROCESSES = 4
 PORTS_EACH = 100
@@ -84,11 +85,11 @@ def test_many_processes_that_want_the_same_ports_share_none():
             for _ in range(PROCESSES)
         ]
         for process in processes:
-            process.stdout.readline()
+            next_line(process, "its ports")
         for process in processes:
             process.stdin.write("\n")
             process.stdin.flush()
-        sets = [json.loads(process.stdout.readline()) for process in processes]
+        sets = [json.loads(next_line(process, "its ports")) for process in processes]
         for process in processes:
             process.stdin.close()
 

@@ -10,6 +10,8 @@ import pytest
 
 from ray_pipeline.local.wire import CORRELATION, REQUEST, request_api_versions
 
+CLIENT_S = 60.0
+
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
@@ -17,6 +19,8 @@ def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
     received: list[bytes] = []
 
     def serve() -> None:
+        # With a deadline: a thread that waits for a client would keep the test process alive.
+        listener.settimeout(CLIENT_S)
         connection, _ = listener.accept()
         with connection:
             received.append(connection.recv(100))
@@ -26,7 +30,8 @@ def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield listener.getsockname()[1], received
-        thread.join()
+        thread.join(2 * CLIENT_S)
+        assert not thread.is_alive(), "no client has connected"
 
 
 def test_a_broker_answers_with_the_correlation_of_the_request():

@@ -1,9 +1,11 @@
-"""The Ray cluster of a running demo requires its token, and no other host can reach it."""
+"""A running demo: it requires its token, no other host reaches it, and it survives kills."""
 
 import contextlib
 import http.client
 import json
 import os
+import re
+import signal
 import socket
 import stat
 import subprocess
@@ -16,13 +18,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
+from ray_pipeline.feeds.feed_registry import FEEDS
 from tests.cluster import other_host
+from tests.cluster.notebook import explore
 from tests.cluster.other_host import OtherHost
-from tests.cluster.support import Run, local_env, servers
+from tests.cluster.support import Run, actors, local_env, servers
 from tests.support import eventually_sync
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -107,7 +112,7 @@ def joined(process: subprocess.Popen, *, timeout_s: float) -> bool:
         return False  # Ray would retry forever
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 def which_join(
@@ -130,9 +135,10 @@ def which_join(
 
 
 @pytest.fixture(scope="module")
-def demo(start_for_module) -> Run:
-    """A running demo that the tests share and do not change."""
-    run = start_for_module("closed", "demo")
+def demo(start_for_module, tmp_path_factory) -> Run:
+    """A running demo, which the tests share: its start takes longer than most of them."""
+    report = tmp_path_factory.mktemp("demo") / "report.json"
+    run = start_for_module("demo", "demo", "--report", str(report))
     eventually_sync(lambda: run.stored() > 0, timeout_s=120, what="rows")
     return run
 
@@ -206,3 +212,56 @@ def test_nothing_of_a_demo_can_be_reached_from_another_host(demo):
 
     assert answers.pop(control.server_port) == "501", "the other host reaches this one at all"
     assert set(answers.values()) == {"ConnectionRefusedError"}, answers
+
+
+def test_a_demo_is_explored_survives_killed_actors_and_ends_clean_on_ctrl_c(demo, monkeypatch):
+    """
+    The notebook runs; then a producer and every consumer are killed and restart.
+
+    This test ends the demo, so it is the last one of this module.
+    """
+    run = demo
+    eventually_sync(
+        lambda: len(run.stored_of_feeds()) == len(FEEDS), timeout_s=120, what="every feed's rows"
+    )
+    assert asked(run, "ready")["ready"]
+    assert asked(run, "v1/health")["simulated"] == [
+        *(feed.name for feed in FEEDS), "batch datasets",
+    ]  # fmt: skip
+
+    explore(run, monkeypatch)
+
+    (metrics,) = re.findall(r"metrics: (http\S+)", run.text())
+    eventually_sync(
+        lambda: b"\nray_pipeline_records_stored_total" in urlopen(metrics, timeout=10).read(),
+        timeout_s=60, what="the figures",
+    )  # fmt: skip
+
+    for kind in ("Producer", "Consumer"):
+        victims = eventually_sync(lambda kind=kind: actors(run, kind), what=f"{kind} processes")
+        before = run.stored()
+        for victim in victims[:1] if kind == "Producer" else victims:
+            victim.send_signal(signal.SIGKILL)
+        eventually_sync(lambda before=before: run.stored() > before + 500, timeout_s=60)
+    outages = "SELECT 1 FROM gaps WHERE feed = 'sp500'"
+    eventually_sync(lambda: run.rows(outages), timeout_s=60, what="the producer's outage in gaps")
+    run.interrupt()
+
+    assert run.wait() == 0, run.text()[-3000:]
+    audit = json.loads(Path(run.process.args[-1]).read_text())  # the argument of --report
+    assert audit["clean"]
+    assert audit["feeds"]["sp500"]["stored"] > 500
+    assert audit["feeds"]["bithumb"]["stored"] > 0
+    assert audit["feeds"]["top_gainers"]["stored"] > 0
+    assert servers(run.home) == []
+    assert "SIMULATED" in run.text()
+    assert "Ray dashboard: http" in run.text()
+    assert "clean: everything is explained" in run.text()
+
+
+def asked(run, path: str) -> dict:
+    """Return an answer of the API that the pipeline serves."""
+    url, token = re.search(r"page: (http://127\S+)#token=(\S+)", run.text()).groups()
+    request = Request(url + path, headers={"Authorization": f"Bearer {token}"})
+    with urlopen(request, timeout=10) as answer:
+        return json.load(answer)
