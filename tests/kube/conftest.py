@@ -4,9 +4,13 @@ import os
 
 import pytest
 
+from tests.kube.cache import HERE
 from tests.kube.cluster import run
 from tests.kube.faults import REPORT, table
 from tests.kube.profiles import PROFILES, Installer
+
+# The first test of a profile installs it.
+TIMEOUT_S = 1800
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -16,7 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all tests of one profile before those of the next: an installation takes minutes."""
-    items.sort(key=_order_of)
+    positions = [index for index, item in enumerate(items) if HERE in item.path.parents]
+    ordered = sorted((items[index] for index in positions), key=_order_of)
+    for index, item in zip(positions, ordered, strict=True):
+        items[index] = item
+        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 def _order_of(item: pytest.Item) -> tuple[int, int]:
