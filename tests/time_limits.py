@@ -27,8 +27,9 @@ import pytest
 from pytest_timeout import Settings, is_debugging
 
 TESTS = Path(__file__).parent
-# Ray clusters start and end within a test; a chaos run has its own deadlines, which come first.
-LIMITS_S = {"cluster": 900.0, "chaos": 1_260.0}
+# Ray clusters start and end within a test; a chaos run has its own deadlines, which come first; the
+# first test on a node installs everything.
+LIMITS_S = {"cluster": 900.0, "chaos": 1_260.0, "kube": 1_800.0}
 AGAIN_S = 30.0  # between two alarms of one test
 WATCHDOG_S = 150.0  # after the limit; some alarms come first
 EXIT_S = 120.0  # from the last test until the process has ended

@@ -9,9 +9,6 @@ from tests.kube.cluster import run
 from tests.kube.faults import REPORT, table
 from tests.kube.profiles import PROFILES, Installer
 
-# The first test of a profile installs it.
-TIMEOUT_S = 1800
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of the tests that CI runs."""
@@ -24,7 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ordered = sorted((items[index] for index in positions), key=_order_of)
     for index, item in zip(positions, ordered, strict=True):
         items[index] = item
-        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 def _order_of(item: pytest.Item) -> tuple[int, int]:
