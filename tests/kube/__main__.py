@@ -18,6 +18,7 @@ from tests.kube.cache import CACHE, REPOSITORY
 from tests.kube.host import NodeFailed, RunningNode
 from tests.kube.images import build_images, images_are_built
 from tests.kube.requirements import missing_requirements
+from tests.kube.steps import RUN_S
 
 NO_TESTS = 5  # pytest's status if no test was selected
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "--check":
         return check()
     if "KUBECONFIG" in os.environ:
-        return subprocess.run(pytest(arguments), cwd=REPOSITORY, check=False).returncode
+        return subprocess.run(
+            pytest(arguments), cwd=REPOSITORY, check=False, timeout=RUN_S
+        ).returncode
     if missing := missing_requirements():
         print("a node cannot be started here. Missing:", *missing, sep="\n  ", file=sys.stderr)
         return 1

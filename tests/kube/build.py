@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kube.cache import HERE, PROGRAMS
-from tests.kube.steps import step
+from tests.kube.steps import BUILD_S, step
 
 MODULES = HERE / "modules"
 KUBERAY = "github.com/ray-project/kuberay/ray-operator"
@@ -101,12 +101,15 @@ def _compile(program: Program) -> None:
         cwd=directory,
         env={**os.environ, "CGO_ENABLED": "0"},
         check=True,
+        timeout=BUILD_S,
     )
     program.path.with_suffix(".key").write_text(program.key)
 
 
 def _output(command: list[str], directory: Path) -> str:
-    result = subprocess.run(command, cwd=directory, check=True, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(
+        command, cwd=directory, check=True, stdout=subprocess.PIPE, text=True, timeout=BUILD_S
+    )
     return result.stdout.strip()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.kube.cache import HERE, REPOSITORY
+from tests.kube.steps import QUICK_S
 
 T = TypeVar("T")
 NAMESPACE = "ray-pipeline"
@@ -46,7 +47,7 @@ def run(command: str, *, timeout_s: float = 1200.0) -> str:
 def kubectl(*arguments: str, namespace: str = NAMESPACE) -> str:
     """Run kubectl; return its output without the warnings."""
     command = ["kubectl", "-n", namespace, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=QUICK_S)
     if result.returncode != 0:
         raise CommandFailed(f"status {result.returncode} of {command}\n{result.stderr}")
     return result.stdout

@@ -12,7 +12,7 @@ from typing import Self
 
 from tests.kube.cache import CACHE, KUBECONFIG, LOGS, PROGRAMS, PROVIDERS, REPOSITORY
 from tests.kube.node import READY, cgroup_paths
-from tests.kube.steps import step
+from tests.kube.steps import RUN_S, step
 
 END_S = 30.0
 
@@ -91,7 +91,11 @@ class RunningNode:
     def run(self, command: Sequence[str | Path]) -> int:
         """Run a command in the node's network; return its status."""
         return subprocess.run(
-            self.command(*command), env=self.environment(), check=False, cwd=REPOSITORY
+            self.command(*command),
+            env=self.environment(),
+            check=False,
+            cwd=REPOSITORY,
+            timeout=RUN_S,
         ).returncode
 
     def _wait_until_ready(self) -> None:

@@ -19,7 +19,7 @@ from ray_pipeline.local.kafka.jars import fetch_jars
 from tests.kube.build import PROGRAM_LIST, checksum
 from tests.kube.cache import CACHE, HERE, IMAGES, REPOSITORY
 from tests.kube.node_config import PAUSE_IMAGE
-from tests.kube.steps import step
+from tests.kube.steps import BUILD_S, step
 
 FILES = HERE / "images"
 BASE_ROOT = CACHE / "base"
@@ -116,7 +116,7 @@ def _buildah(*arguments: str | Path) -> str:
     }
     result = subprocess.run(
         [*NAMESPACES, "nice", "-n", "19", "buildah", *arguments],
-        env=environment, stdout=subprocess.PIPE, text=True, check=True,
+        env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=BUILD_S,
     )  # fmt: skip
     return result.stdout.strip()
 
@@ -135,7 +135,11 @@ def _build_pause() -> None:
     directory = CACHE / "pause"
     directory.mkdir(exist_ok=True)
     program = directory / "pause"
-    subprocess.run(["gcc", "-static", "-Os", "-s", "-o", program, FILES / "pause.c"], check=True)
+    subprocess.run(
+        ["gcc", "-static", "-Os", "-s", "-o", program, FILES / "pause.c"],
+        check=True,
+        timeout=BUILD_S,
+    )
     _build_static(PAUSE_IMAGE, program)
 
 
@@ -158,7 +162,7 @@ def _build_base() -> None:
         packages = "ca-certificates,python3,python3-venv,python3-pip"
         subprocess.run(
             ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", part],
-            check=True, stdout=subprocess.DEVNULL,
+            check=True, stdout=subprocess.DEVNULL, timeout=BUILD_S,
         )  # fmt: skip
         part.rename(BASE_ROOT)
     _install_pip()
@@ -176,6 +180,7 @@ def _install_pip() -> None:
         subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--target", packages, "pip"],
             check=True,
+            timeout=BUILD_S,
         )
 
 
@@ -193,7 +198,12 @@ def _trust_as_this_machine() -> None:
             shutil.copytree(source, target, dirs_exist_ok=True)
         elif source.exists():
             shutil.copy(source, target)
-    subprocess.run(["chroot", BASE_ROOT, "update-ca-certificates"], check=True, capture_output=True)
+    subprocess.run(
+        ["chroot", BASE_ROOT, "update-ca-certificates"],
+        check=True,
+        capture_output=True,
+        timeout=BUILD_S,
+    )
     for name in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(BASE_ROOT / name, ignore_errors=True)
         (BASE_ROOT / name / "partial").mkdir(parents=True)

@@ -36,6 +36,7 @@ from tests.kube.cache import (
     SERVICE_NETWORK,
     STATE,
 )
+from tests.kube.steps import QUICK_S
 
 START_S = 180.0
 CGROUP = "ray-pipeline-kube"
@@ -113,7 +114,7 @@ class Node:
         # Containers of an earlier boot: their processes are gone, their entries are not.
         old_containers = output([*CTR, "containers", "list", "-q"]).split()
         if old_containers:
-            subprocess.run([*CTR, "containers", "rm", *old_containers], check=True)
+            subprocess.run([*CTR, "containers", "rm", *old_containers], check=True, timeout=QUICK_S)
             # containerd has read the entries when it started.
             self.stop_containerd()
             self._daemon("containerd", command)
@@ -195,7 +196,7 @@ class Node:
         for manifest in (kinds, HERE / "manifests" / "coredns.yaml"):
             subprocess.run(
                 [*KUBECTL, "apply", "--server-side", "-f", manifest],
-                check=True, stdout=subprocess.DEVNULL,
+                check=True, stdout=subprocess.DEVNULL, timeout=QUICK_S,
             )  # fmt: skip
         self._daemon("standins", python("tests.kube.standins"))
         command = [*KUBECTL, "-n", "kube-system", "get", "deployment", "coredns", "-o",
@@ -233,7 +234,7 @@ def python(module: str) -> list[str]:
 
 def make_mounts() -> None:
     """Make this node's own /run, its empty state, and its part of the tree of cgroups."""
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True, timeout=QUICK_S)
     shutil.rmtree(STATE, ignore_errors=True)
     for directory in (LOGS, PROVIDERS, CONTAINERD, IMAGES):
         directory.mkdir(parents=True, exist_ok=True)
@@ -242,7 +243,7 @@ def make_mounts() -> None:
     # their place, and the machine keeps its own.
     for name, value in KERNEL_SETTINGS.items():
         file = node_config.write(f"kernel/{name}", f"{value}\n")
-        subprocess.run(["mount", "--bind", file, f"/proc/sys/{name}"], check=True)
+        subprocess.run(["mount", "--bind", file, f"/proc/sys/{name}"], check=True, timeout=QUICK_S)
     for path in cgroup_paths():
         path.mkdir(exist_ok=True)
         # The group competes as a whole with each single process outside: on a busy machine, a
@@ -275,12 +276,14 @@ def make_networks() -> None:
         "sysctl -qw net.ipv4.ip_forward=1",
         "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
     ):
-        subprocess.run(command.split(), check=True)
+        subprocess.run(command.split(), check=True, timeout=QUICK_S)
     inside = ["nsenter", f"--net={INTERNET}", "ip"]
     for address in node_config.PROVIDER_ADDRESSES:
-        subprocess.run([*inside, "addr", "add", f"{address}/24", "dev", "eth0"], check=True)
+        subprocess.run(
+            [*inside, "addr", "add", f"{address}/24", "dev", "eth0"], check=True, timeout=QUICK_S
+        )
     for interface in ("lo", "eth0"):
-        subprocess.run([*inside, "link", "set", interface, "up"], check=True)
+        subprocess.run([*inside, "link", "set", interface, "up"], check=True, timeout=QUICK_S)
     node_config.write("cni/10-pods.conflist", node_config.pod_network())
 
 
@@ -288,22 +291,31 @@ def import_images() -> None:
     """Move the images that were built since the last boot into containerd."""
     for archive in sorted(IMAGES.glob("*.tar")):
         print(f"import {archive.stem} into containerd", flush=True)
-        subprocess.run([*CTR, "images", "import", archive], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*CTR, "images", "import", archive],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=QUICK_S,
+        )
         name, *other_names = archive.with_suffix(".tags").read_text().split()
         for other_name in other_names:
             tag = [*CTR, "images", "tag", "--force", name, other_name]
-            subprocess.run(tag, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(tag, check=True, stdout=subprocess.DEVNULL, timeout=QUICK_S)
         archive.unlink()
 
 
 def succeeds(command: Sequence[str | Path]) -> bool:
     """Return whether a command ends with status 0."""
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(command, capture_output=True, check=False, timeout=QUICK_S).returncode == 0
+    )
 
 
 def output(command: Sequence[str | Path]) -> str:
     """Return the output of a command, also of one that fails."""
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=QUICK_S
+    ).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from kubernetes.client.exceptions import ApiException
 from tests.k8s.authority import Authority
 from tests.kube.build import KUBERAY_ROLE
 from tests.kube.cache import CRDS, HERE, KUBECONFIG, NODE, PROGRAMS, STATE
+from tests.kube.steps import QUICK_S
 
 Json = dict[str, Any]
 MANIFESTS = HERE / "manifests"
@@ -64,7 +65,9 @@ def main() -> None:
 def apply(*arguments: str | Path, text: str | None = None) -> None:
     """Run `kubectl apply`."""
     command = [PROGRAMS / "kube", "kubectl", f"--kubeconfig={KUBECONFIG}", "apply"]
-    subprocess.run([*command, "--server-side", *arguments], input=text, text=True, check=True)
+    subprocess.run(
+        [*command, "--server-side", *arguments], input=text, text=True, check=True, timeout=QUICK_S
+    )
 
 
 class Helm:

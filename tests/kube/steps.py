@@ -5,6 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Deadlines of commands: a small one, a download or a compilation, and a run of all tests.
+QUICK_S, BUILD_S, RUN_S = 300.0, 3_600.0, 14_400.0
+
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
