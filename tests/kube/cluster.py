@@ -18,10 +18,9 @@ T = TypeVar("T")
 NAMESPACE = "ray-pipeline"
 OVERLAYS = HERE / "overlays"
 POLL_S = 0.5
-# Four keys of Finnhub: two shards of the S&P 500, top gainers, ETFs. The venue's log names a
-# connection by the number at the end of its key.
+# The venue's logs name a connection by its key, and each key of Finnhub belongs to one connection.
 API_KEYS = {
-    "finnhub": ["shard-1", "shard-2", "shard-3", "shard-4"],
+    "finnhub": ["sp500-1", "sp500-2", "top_gainers-0", "etf-1"],
     **{name: ["key"] for name in ("alpha_vantage", "fred", "fmp", "newsapi", "x", "coingecko")},
 }
 

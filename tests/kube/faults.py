@@ -23,8 +23,8 @@ class Cost:
         ready_s: Seconds until the pods of the label were ready again.
         pauses: Feed -> seconds without a received record, of its worst shard.
         gaps: Rows of `gaps` that were recorded.
-        lost, unexplained, doubled: Trades of the S&P 500 by the venue's log: lost in a recorded
-            gap, lost without one, stored more often than sent.
+        lost, unexplained, doubled: Records, by the logs of the venues: lost in a recorded gap, lost
+            without one, stored more often than sent.
     """
 
     profile: str

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kube.cluster import run
+from tests.kube.cluster import run, until
 from tests.kube.profiles import Installer
 
 
@@ -24,4 +24,8 @@ def test_delete_with_data_leaves_nothing(profile: str, installer: Installer):
     installer.delete()
 
     assert run("kubectl get namespace ray-pipeline -o name --ignore-not-found") == ""
-    assert run("kubectl get pv -o name") == ""
+    until(
+        lambda: run("kubectl get pv -o name") == "",
+        timeout_s=60.0,
+        expected="the volumes are deleted",
+    )

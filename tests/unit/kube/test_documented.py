@@ -30,5 +30,5 @@ def test_the_keys_of_the_tests_replace_those_of_the_page():
     """The page shows placeholders."""
     commands = with_api_keys(documented_commands(*BLOCKS[0]))
 
-    assert '"shard-1"' in commands
+    assert '"sp500-1"' in commands
     assert '"key 1"' not in commands
