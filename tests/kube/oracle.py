@@ -57,7 +57,9 @@ def _pause_and_judge(fault: FaultWindow) -> Verdict:
         _wait_until_settled()
         with forwarded("pod/postgres-0", 5432) as port:
             dsn = f"postgresql://pipeline:{_password()}@127.0.0.1:{port}/pipeline"
-            return _sum([_judge(dsn, feed.name, fault) for feed in FEEDS])
+            # A log begins with the first connection of its feed.
+            feeds = [feed.name for feed in FEEDS if sent_log(_directory(), feed.name).exists()]
+            return _sum([_judge(dsn, feed, fault) for feed in feeds])
     finally:
         for venue in VENUES:
             control(venue, "resume")
