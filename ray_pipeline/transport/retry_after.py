@@ -1,6 +1,7 @@
 """The pause that a server requests with Retry-After: read in one place, and always bounded."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,9 @@ LONGEST_STREAM_PAUSE_S = 3_600.0
 # Of batch calls: the longest pause that a daily quota explains.
 LONGEST_BATCH_PAUSE_S = 86_400.0
 SHOWN_CHARACTERS = 40
+# A repeated header may arrive as one value, a list: "5, 10". The comma after the name of a day
+# belongs to a date: "Wed, 21 Oct 2015 07:28:00 GMT".
+PART = re.compile(r"\s*((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,[^,]*|[^,]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,7 @@ def parse_retry_after(
         now: The time, for dates.
         longest_s: A longer pause is shortened to this one.
     """
-    # A repeated header may arrive as one value, a list: "5, 10". The comma in a date separates
-    # the name of the day, which is not needed: "Wed, 21 Oct 2015 07:28:00 GMT".
-    parts = (part.strip() for value in values for part in value.split(","))
+    parts = (part.strip() for value in values for part in PART.findall(value))
     pauses = [
         _pause(part, seconds, longest_s=longest_s)
         for part in parts

@@ -597,7 +597,7 @@ async def test_a_smaller_answer_is_stored_when_a_person_accepts_it(dataset):
     def short(_request: Request, text: str) -> Answer:
         body = json.loads(text)
         points = [point | {"value": "5.5"} for point in body["observations"][:10]]
-        return ok(json.dumps(body | {"observations": points}))
+        return ok(json.dumps(body | {"observations": points, "count": len(points)}))
 
     aside = await of.run(short)
     unread = execute(of.dsn, "SELECT count(*) FROM cpi WHERE cpi_value = 5.5")

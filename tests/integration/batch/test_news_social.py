@@ -34,7 +34,8 @@ CASES = [
 async def test_a_recorded_body_is_stored_once(postgres_dsn, name, file, page):
     """Every row of the file is a row of the table; the same file again changes none."""
     text = (PAYLOADS / file).read_text()
-    request = Request("AAPL", "/x", {}, FACTS, page)
+    params = {"usernames": "twitter,twitterdev"}  # of the accounts that one of the files is about
+    request = Request("AAPL", "/x", params, FACTS, page)
 
     first = await store_recorded(postgres_dsn, job(name), text, request=request)
     again = await store_recorded(postgres_dsn, job(name), text, request=request)

@@ -64,3 +64,11 @@ def test_the_text_says_what_was_requested_and_what_is_done():
     pause = parse_retry_after(["1e9"], now=NOW, longest_s=LONGEST_S)
 
     assert str(pause) == "the provider asked for 1e9, waiting 3600 s"
+
+
+def test_a_date_is_shown_with_the_name_of_its_day():
+    values = ["5, Wed, 23 Sep 2026 03:19:04 GMT, 6"]
+    pause = parse_retry_after(values, now=NOW, longest_s=LONGEST_S)
+
+    assert pause is not None
+    assert pause.requested == "Wed, 23 Sep 2026 03:19:04 GMT"
