@@ -151,6 +151,19 @@ class Supervisor:
         log.info("retiring %s", old.name)
         await _end(old.name, handle, drain_s=self._settings.streams.drain_s)
 
+    async def start_missing(self, kind: str) -> None:
+        """
+        Start the actors of a kind that no round has started yet.
+
+        Consumers start after producers. If a stop interrupts the first round, records of a feed
+        would have no consumer.
+        """
+        await self._start([
+            actor
+            for actor in self._desired
+            if actor.kind == kind and actor.name not in self._handles
+        ])  # fmt: skip
+
     async def stop(self, kind: str, *, drain_s: float) -> list[str]:
         """Stop the actors of a kind; return the names of those that did not finish in time."""
         handles = {

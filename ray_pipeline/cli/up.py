@@ -267,6 +267,7 @@ async def _finish(stage: Stage, console: Console) -> Audit:
         console.print(
             f"[yellow]{name} did not finish within {drain_s:g} s; the audit tells more[/]"
         )
+    await stage.supervisor.start_missing("consumer")
     audit = await run_audit(stage.settings, wait_s=drain_s)
     for kind in ("consumer", "archiver", "limiter"):
         for name in await stage.supervisor.stop(kind, drain_s=drain_s):

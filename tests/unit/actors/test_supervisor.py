@@ -9,6 +9,7 @@ from ray_pipeline.actors.ray_runtime import ActorUnreachable
 from ray_pipeline.actors.supervisor import Supervisor
 
 PRODUCER = Desired("producer", "producer-bithumb-g2", ("bithumb", 0))
+CONSUMER = Desired("consumer", "consumer-bithumb-0-g2", ("bithumb", [0]))
 ARCHIVER = Desired("archiver", "archiver-g2", ())
 OLD_PRODUCER, OLD_ARCHIVER = "producer-bithumb-g1", "archiver-g1"
 
@@ -135,6 +136,17 @@ async def test_a_stop_names_the_actors_that_did_not_finish(cluster):
 
     assert await supervising.stop("producer", drain_s=1.0) == [PRODUCER.name]
     assert set(cluster.actors) == {ARCHIVER.name}
+
+
+async def test_consumers_that_an_interrupted_round_did_not_start_can_be_started(cluster):
+    """What a producer has published must find its consumer, also if `up` ends early."""
+    supervising = supervisor(PRODUCER, CONSUMER, ARCHIVER)
+
+    await supervising.start_missing("consumer")
+    await supervising.start_missing("consumer")
+
+    assert cluster.events == [("start", CONSUMER.name)]
+    assert await supervising.stop("consumer", drain_s=1.0) == []
 
 
 MOVED = "producer-bithumb-moved-g2"
