@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 # For all successors of a node together. Pods have 150 s: the remaining time is for the stops.
 MOVE_S = 60.0
-STARTED_TOGETHER = 3  # more new processes at once would share the cores, and none would be ready
 POLL_S = 0.5
 REASON = "ray-pipeline drain-node"
 
@@ -85,7 +84,7 @@ class Draining:
 
     async def move(self, names: Sequence[str]) -> dict[str, Result]:
         """Replace each producer by a successor on another node; see `drain_node`."""
-        places = asyncio.Semaphore(STARTED_TOGETHER)
+        places = asyncio.Semaphore(ray_runtime.STARTED_TOGETHER)
         specs = {actor.name: actor for actor in desired(self.settings)}
         specs |= {twin(name): actor for name, actor in specs.items()}
 
@@ -130,9 +129,7 @@ class Draining:
         handle = self._find(name)
         if handle is None:
             return True
-        finished = await handle.stop(name, drain_s=self.drain_s)
-        handle.kill(restart=restart)
-        return finished
+        return await ray_runtime.end(name, handle, drain_s=self.drain_s, restart=restart)
 
     def _find(self, name: str) -> RayHandle | None:
         return ray_runtime.find(name, self.settings.ray.namespace)

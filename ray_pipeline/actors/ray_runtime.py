@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0  # for the call itself
+# More new processes at once would share the cores, and none would be ready soon.
+STARTED_TOGETHER = 3
 CLASSES: Mapping[str, type] = {
     "producer": ProducerActor,
     "consumer": ConsumerActor,
@@ -170,6 +172,21 @@ def find(name: str, namespace: str) -> RayHandle | None:
         return RayHandle(ray.get_actor(name, namespace=namespace))
     except ValueError:
         return None
+
+
+async def end(name: str, handle: RayHandle, *, drain_s: float, restart: bool = False) -> bool:
+    """
+    Stop an actor, then end its process; return whether it finished in time.
+
+    Args:
+        name: Its name, for the log.
+        handle: The actor.
+        drain_s: How long it may take to publish or store what it has.
+        restart: Whether Ray starts it again, on any node that accepts actors.
+    """
+    finished = await handle.stop(name, drain_s=drain_s)
+    handle.kill(restart=restart)
+    return finished
 
 
 def start(desired: Desired, settings: Settings) -> RayHandle:

@@ -24,7 +24,6 @@ RECONCILE_S = 2.0
 REPLACING_S = 0.5  # a release has many actors and replaces one at a time
 METRICS_S = 10.0
 TOPICS_S = 10.0
-STARTED_TOGETHER = 3
 START_S = 20.0
 
 
@@ -99,13 +98,9 @@ class Supervisor:
         return bool(old)
 
     async def _start(self, missing: Sequence[Desired]) -> None:
-        """
-        Start actors, a few at a time.
-
-        Twenty new processes at once would share the cores, and none would be ready soon.
-        """
-        for start in range(0, len(missing), STARTED_TOGETHER):
-            group = missing[start : start + STARTED_TOGETHER]
+        """Start actors, a few at a time."""
+        for start in range(0, len(missing), ray_runtime.STARTED_TOGETHER):
+            group = missing[start : start + ray_runtime.STARTED_TOGETHER]
             for actor in group:
                 log.info("starting %s", actor.name)
                 self._handles[actor.name] = await asyncio.to_thread(
@@ -135,7 +130,7 @@ class Supervisor:
             handles[first].kill(restart=True)
         for name in self._stalls.redundant(actor.name, redundant, now_s=now_s):
             log.warning("%s works as %s: ending %s", actor.name, first, name)
-            await _end(name, handles[name], drain_s=self._settings.streams.drain_s)
+            await ray_runtime.end(name, handles[name], drain_s=self._settings.streams.drain_s)
 
     async def _read_status(self, name: str, timeout_s: float = ray_runtime.CALL_TIMEOUT_S) -> None:
         self.statuses[name] = await _status_of(name, self._handles[name], timeout_s=timeout_s)
@@ -149,7 +144,7 @@ class Supervisor:
         if decision == "wait" or (decision == "if_idle" and not await _is_idle(handle)):
             return
         log.info("retiring %s", old.name)
-        await _end(old.name, handle, drain_s=self._settings.streams.drain_s)
+        await ray_runtime.end(old.name, handle, drain_s=self._settings.streams.drain_s)
 
     async def start_missing(self, kind: str) -> None:
         """
@@ -172,7 +167,7 @@ class Supervisor:
             if actor.kind == kind and actor.name in self._handles
         }
         finished = await asyncio.gather(
-            *(_end(name, handle, drain_s=drain_s) for name, handle in handles.items())
+            *(ray_runtime.end(name, handle, drain_s=drain_s) for name, handle in handles.items())
         )
         return [name for name, in_time in zip(handles, finished, strict=True) if not in_time]
 
@@ -226,10 +221,3 @@ async def _is_idle(handle: RayHandle) -> bool:
     except ActorUnreachable:
         return False
     return isinstance(status, dict) and status.get("state") == "no_key"
-
-
-async def _end(name: str, handle: RayHandle, *, drain_s: float) -> bool:
-    """Stop an actor, then end its process; return whether it finished in time."""
-    finished = await handle.stop(name, drain_s=drain_s)
-    handle.kill(restart=False)
-    return finished

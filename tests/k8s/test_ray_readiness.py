@@ -170,23 +170,28 @@ def of_cluster(world: World, cluster: Json) -> None:
     )  # fmt: skip
 
 
+def deployed_cluster(world: World, namespace: str) -> list[Json]:
+    """Deploy a RayCluster of generation 1; return its pods, which were made a second ago."""
+    first = ray_cluster(namespace, generation=1)
+    rollout = a_rollout(world.kube, lambda: of_cluster(world, first))
+    deploy(rollout, [a_namespace(namespace), first], namespace=namespace, source="test")
+    pods = [world.add(pod) for pod in ray_pods(first)]
+    made_at = datetime.fromisoformat(text(pods[-1], "metadata", "creationTimestamp"))
+    eventually_sync(lambda: world.kube.now() > made_at, timeout_s=30, what="the next second")
+    return pods
+
+
 @pytest.mark.usefixtures("operator")
 def test_pods_with_earlier_settings_are_replaced(
     world: World, later: LaterKube, namespace: str
 ) -> None:
     """KubeRay replaces them only with `upgradeStrategy`, which exists since 1.6."""
-    first = ray_cluster(namespace, generation=1)
-    objects = [a_namespace(namespace), first]
-    rollout = a_rollout(world.kube, lambda: of_cluster(world, first))
-    deploy(rollout, objects, namespace=namespace, source="test")
-    pods = [world.add(pod) for pod in ray_pods(first)]
-    made_at = datetime.fromisoformat(text(pods[-1], "metadata", "creationTimestamp"))
-    eventually_sync(lambda: world.kube.now() > made_at, timeout_s=30, what="the next second")
+    pods = deployed_cluster(world, namespace)
     newer = ray_cluster(namespace, generation=2)
     said: list[str] = []
 
     rollout = a_rollout(later, say=said.append)
-    deploy(rollout, [objects[0], newer], namespace=namespace, source="test")
+    deploy(rollout, [a_namespace(namespace), newer], namespace=namespace, source="test")
 
     assert sum("KubeRay creates it again" in line for line in said) == len(pods)
     assert [world.kube.get(ref_of(pod)) for pod in pods] == [None, None]
@@ -197,13 +202,7 @@ def test_pods_of_an_earlier_spec_are_waited_for(
     world: World, later: LaterKube, namespace: str
 ) -> None:
     """With a strategy KubeRay replaces them, and the cluster is not ready before that."""
-    first = ray_cluster(namespace, generation=1)
-    objects = [a_namespace(namespace), first]
-    rollout = a_rollout(world.kube, lambda: of_cluster(world, first))
-    deploy(rollout, objects, namespace=namespace, source="test")
-    pods = [world.add(pod) for pod in ray_pods(first)]
-    made_at = datetime.fromisoformat(text(pods[-1], "metadata", "creationTimestamp"))
-    eventually_sync(lambda: world.kube.now() > made_at, timeout_s=30, what="the next second")
+    pods = deployed_cluster(world, namespace)
     newer = ray_cluster(namespace, generation=2)
     newer["spec"] |= {"upgradeStrategy": {"type": "Recreate"}}
     said: list[str] = []
@@ -211,7 +210,7 @@ def test_pods_of_an_earlier_spec_are_waited_for(
     with pytest.raises(NotReady):
         deploy(
             a_rollout(later, lambda: of_cluster(world, newer), say=said.append),
-            [objects[0], newer], namespace=namespace, source="test",
+            [a_namespace(namespace), newer], namespace=namespace, source="test",
         )  # fmt: skip
 
     assert any("earlier spec still run: pipeline-head pipeline-worker" in line for line in said)

@@ -15,7 +15,7 @@ import yaml
 from ray_pipeline.kubernetes.deploy.failures import ClusterUnavailable, Forbidden, ObjectRefused
 from ray_pipeline.kubernetes.deploy.gather import CLUSTER_LABEL
 from ray_pipeline.kubernetes.deploy.kube import Kube
-from ray_pipeline.kubernetes.deploy.live_state import live_state
+from ray_pipeline.kubernetes.deploy.live_state import live_state, waiting
 from ray_pipeline.kubernetes.deploy.objects import (
     Json,
     Ref,
@@ -106,35 +106,29 @@ def _collecting(kube: Kube, live: Json, url: str) -> Readiness:
         pods = kube.list("v1", "Pod", namespace=ref.namespace, labels=labels)
         head = next((pod for pod in pods if not is_ending(pod)), None)
         if head is None:
-            return _waiting(ref.short, f"cluster {cluster} has no head", HEAD_FIX)
+            return waiting(ref.short, f"cluster {cluster} has no head", HEAD_FIX)
         answer = _ask(kube, head, url)
     except Forbidden as error:
         return Readiness("ready", f"not known whether it collects: {error.args[0]}")
     except (ClusterUnavailable, ObjectRefused) as error:
-        return _waiting(ref.short, f"the head of cluster {cluster}: {error.args[0]}", HEAD_FIX)
+        return waiting(ref.short, f"the head of cluster {cluster}: {error.args[0]}", HEAD_FIX)
     return judge(answer, subject=ref.short, generation=generation_of(live))
 
 
 def judge(answer: Json, *, subject: str, generation: int | None) -> Readiness:
     """Judge the supervisor's answer; an empty one means that it does not answer."""
     if not answer:
-        return _waiting(subject, "its supervisor does not answer yet", SERVE_FIX)
+        return waiting(subject, "its supervisor does not answer yet", SERVE_FIX)
     answered = dig(answer, "generation")
     if generation is not None and answered != generation:
-        return _waiting(
-            subject, f"generation {answered} answers instead of {generation}", SERVE_FIX
-        )
+        return waiting(subject, f"generation {answered} answers instead of {generation}", SERVE_FIX)
     reasons = list(map(str, elements(answer, "reasons"))) if not answer.get("ready") else []
-    waiting = list(map(str, elements(answer, "waiting")))
+    missing_leases = list(map(str, elements(answer, "waiting")))
     # Releases without the field `collecting` report only whether data progresses.
     if answer.get("ready") and answer.get("collecting", True):
         return Readiness("ready", f"generation {answered} collects")
-    findings = tuple(_findings(subject, [*reasons, *waiting]))
+    findings = tuple(_findings(subject, [*reasons, *missing_leases]))
     return Readiness("waiting", f"generation {answered} does not collect yet", findings)
-
-
-def _waiting(subject: str, detail: str, fix: str) -> Readiness:
-    return Readiness("waiting", detail, (Diagnosis(subject, detail, fix),))
 
 
 def _findings(subject: str, reasons: Sequence[str]) -> Iterator[Diagnosis]:

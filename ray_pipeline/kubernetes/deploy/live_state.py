@@ -83,7 +83,7 @@ def _service(kube: Kube, live: Json, state: Readiness) -> Readiness:
     if text(live, "spec", "upgradeStrategy", "type") == "None":
         return Readiness("ready", f"cluster {name} serves {KEPT_BY_STRATEGY}")
     detail = f"cluster {name} serves an earlier spec; KubeRay has not begun another one"
-    return _waiting(live, detail, "the log of the KubeRay operator names the reason")
+    return waiting(ref_of(live).short, detail, "the log of the KubeRay operator names the reason")
 
 
 def _cluster(kube: Kube, live: Json, state: Readiness) -> Readiness:
@@ -94,8 +94,9 @@ def _cluster(kube: Kube, live: Json, state: Readiness) -> Readiness:
         return Readiness("ready", f"{state.detail}, of {KEPT_BY_STRATEGY}")
     names = " ".join(map(name_of, outdated))
     command = f"`kubectl delete pod -n {ref_of(live).namespace} {names}` replaces them at once"
-    return _waiting(live, f"pods of an earlier spec still run: {names}", command)
+    return waiting(ref_of(live).short, f"pods of an earlier spec still run: {names}", command)
 
 
-def _waiting(live: Json, detail: str, fix: str) -> Readiness:
-    return Readiness("waiting", detail, (Diagnosis(ref_of(live).short, detail, fix),))
+def waiting(subject: str, detail: str, fix: str) -> Readiness:
+    """Return that an object is not ready yet, for a reason that is known."""
+    return Readiness("waiting", detail, (Diagnosis(subject, detail, fix),))
